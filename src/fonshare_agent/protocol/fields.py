@@ -1,0 +1,246 @@
+"""How one field of a message looks on the wire (docs/protocol/messages.md).
+
+Bodies are canonical JSON: bytes as base64url without padding, paths as text in which a
+byte that is not UTF-8 is a lone surrogate, numbers as whole numbers up to 2^63-1. Each
+function below returns a dataclass field that carries its own decoder and encoder; a
+decoder returns a valid value or raises BadMessage.
+"""
+
+import base64
+import binascii
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from fonshare_agent.errors import BadPath, PeerError
+from fonshare_agent.model import LABEL_BYTES_MAX, SIZE_MAX, SharePath, is_label
+
+HASH_BYTES = 32
+NONCE_BYTES = 16
+LIST_MAX = 1024  # items of any list: a page of block hashes fills 128 KiB at most
+ADDRESSES_MAX = 8  # DESIGN section 4, Ticket addresses
+CODE_CHARS_MAX = 64
+HEADS_MAX = 256  # concurrent roster heads; 64 members act rarely at once
+TOPIC_CHARS_MAX = 128
+
+
+class BadMessage(PeerError):
+    """A message's body does not say what its kind must say."""
+
+    code = "peer.message"
+
+
+Decoder = Callable[[Any], Any]
+Encoder = Callable[[Any], Any]
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _wire(decode: Decoder, encode: Encoder = _same, **options: Any) -> Any:
+    return field(metadata={"decode": decode, "encode": encode}, **options)
+
+
+def _encode_bytes(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode("ascii").rstrip("=")
+
+
+def _decode_bytes(value: Any) -> bytes:
+    if not isinstance(value, str):
+        raise BadMessage("expected base64 text")
+    try:
+        return base64.urlsafe_b64decode(value + "=" * (-len(value) % 4))
+    except (ValueError, binascii.Error):
+        raise BadMessage("bad base64") from None
+
+
+def blob(size: int | None = None, *, optional: bool = False) -> Any:
+    def decode(value: Any) -> bytes | None:
+        if optional and value is None:
+            return None
+        raw = _decode_bytes(value)
+        if size is not None and len(raw) != size:
+            raise BadMessage(f"expected {size} bytes, got {len(raw)}")
+        return raw
+
+    def encode(raw: bytes | None) -> str | None:
+        return None if raw is None else _encode_bytes(raw)
+
+    return _wire(decode, encode)
+
+
+def _number(value: Any) -> int:
+    if type(value) is not int or not 0 <= value <= SIZE_MAX:
+        raise BadMessage("expected a whole number from 0 to 2^63-1")
+    return value
+
+
+def _text(limit: int) -> Decoder:
+    def decode(value: Any) -> str:
+        if not isinstance(value, str) or len(value.encode("utf-8", "replace")) > limit:
+            raise BadMessage(f"expected text of at most {limit} bytes")
+        return value
+
+    return decode
+
+
+def _label(value: Any) -> str:
+    if not isinstance(value, str) or not is_label(value):
+        raise BadMessage("expected a label")
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise BadMessage("expected true or false")
+    return value
+
+
+def _path(value: Any) -> SharePath:
+    if not isinstance(value, str):
+        raise BadMessage("expected a path")
+    try:
+        return SharePath.parse(value)
+    except BadPath as error:
+        raise BadMessage(f"refused a path: {error}") from None
+
+
+def _list_of(decode: Decoder, limit: int = LIST_MAX) -> Decoder:
+    def decode_list(value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list) or len(value) > limit:
+            raise BadMessage(f"expected a list of at most {limit}")
+        return tuple(decode(item) for item in value)
+
+    return decode_list
+
+
+def _hash(value: Any) -> bytes:
+    raw = _decode_bytes(value)
+    if len(raw) != HASH_BYTES:
+        raise BadMessage("expected a hash")
+    return raw
+
+
+def _encode_list(hashes: tuple[bytes, ...]) -> list[str]:
+    return [_encode_bytes(one) for one in hashes]
+
+
+def _unpack_hashes(value: Any) -> tuple[bytes, ...]:
+    raw = _decode_bytes(value)
+    if len(raw) % HASH_BYTES or len(raw) > LIST_MAX * HASH_BYTES:
+        raise BadMessage("expected whole block hashes")
+    return tuple(raw[at : at + HASH_BYTES] for at in range(0, len(raw), HASH_BYTES))
+
+
+def _pack_hashes(hashes: tuple[bytes, ...]) -> str:
+    return _encode_bytes(b"".join(hashes))
+
+
+def _address(value: Any) -> tuple[str, int]:
+    if (
+        not isinstance(value, list)
+        or len(value) != 2
+        or not isinstance(value[0], str)
+        or len(value[0]) > 255
+        or type(value[1]) is not int
+        or not 0 < value[1] < 65536
+    ):
+        raise BadMessage("expected [host, port]")
+    return value[0], value[1]
+
+
+def _encode_addresses(addresses: tuple[tuple[str, int], ...]) -> list[list[Any]]:
+    return [list(address) for address in addresses]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One numbered line of a catalogue: an entry as it is now, or its tombstone."""
+
+    share: str
+    path: SharePath
+    size: int
+    modified: int
+    root: bytes | None
+    deleted: bool
+
+
+def _change(value: Any) -> Change | None:
+    """Return the change, or None for one that is refused by itself."""
+    if not isinstance(value, list) or len(value) != 6:
+        return None
+    try:
+        return Change(
+            _label(value[0]),
+            _path(value[1]),
+            _number(value[2]),
+            _number(value[3]),
+            None if value[4] is None else _hash(value[4]),
+            _flag(value[5]),
+        )
+    except BadMessage:
+        # Counted by the caller as len(list) - len(changes): one hostile entry must
+        # not hide the good ones beside it.
+        return None
+
+
+def _encode_change(change: Change) -> list[Any]:
+    return [
+        change.share,
+        change.path.wire(),
+        change.size,
+        change.modified,
+        None if change.root is None else _encode_bytes(change.root),
+        change.deleted,
+    ]
+
+
+def _decode_changes(value: Any) -> tuple[Change, ...]:
+    if not isinstance(value, list) or len(value) > LIST_MAX * 4:
+        raise BadMessage("expected a list of changes")
+    return tuple(change for item in value if (change := _change(item)) is not None)
+
+
+def _encode_changes(changes: tuple[Change, ...]) -> list[Any]:
+    return [_encode_change(change) for change in changes]
+
+
+def share_name() -> Any:
+    return _wire(_text(LABEL_BYTES_MAX))
+
+
+def code_text() -> Any:
+    return _wire(_text(CODE_CHARS_MAX))
+
+
+def topic_text() -> Any:
+    return _wire(_text(TOPIC_CHARS_MAX))
+
+
+def number() -> Any:
+    return _wire(_number)
+
+
+def file_path() -> Any:
+    return _wire(_path, SharePath.wire)
+
+
+def raw_list() -> Any:
+    return _wire(_list_of(_decode_bytes), _encode_list)
+
+
+def hash_list() -> Any:
+    return _wire(_list_of(_hash, HEADS_MAX), _encode_list)
+
+
+def block_hashes() -> Any:
+    return _wire(_unpack_hashes, _pack_hashes)
+
+
+def addresses() -> Any:
+    return _wire(_list_of(_address, ADDRESSES_MAX), _encode_addresses)
+
+
+def change_list() -> Any:
+    return _wire(_decode_changes, _encode_changes)

@@ -1,0 +1,278 @@
+"""The messages that travel inside envelopes, and the only code that reads them.
+
+`decode` returns a typed and valid message or raises a PeerError; nothing behind it
+checks again. Unknown kinds are the caller's to skip (`decode` returns None), unknown
+fields are ignored, so that a newer node can say more. How a field looks on the wire is
+in fields.py; the normative text is docs/protocol/messages.md.
+"""
+
+import json
+from dataclasses import dataclass, fields
+from typing import ClassVar
+
+from fonshare_agent.model import SharePath
+from fonshare_agent.protocol.fields import (
+    HASH_BYTES,
+    NONCE_BYTES,
+    BadMessage,
+    addresses,
+    blob,
+    block_hashes,
+    change_list,
+    code_text,
+    file_path,
+    hash_list,
+    number,
+    raw_list,
+    share_name,
+    topic_text,
+)
+from fonshare_agent.protocol.fields import Change as Change
+
+# A page of changes or operations is cut by its sender at this many bytes of JSON, well
+# inside the 256 KiB that a receiver unpacks.
+PAGE_BYTES = 96 * 1024
+
+
+class Message:
+    """One message; `KIND` is its name on the wire."""
+
+    __slots__ = ()
+    KIND: ClassVar[str]
+
+
+# --- membership: accepted by signature and version, docs/protocol/membership.md -----
+
+
+@dataclass(frozen=True, slots=True)
+class Operations(Message):
+    """Roster operations, each signed by its author."""
+
+    KIND: ClassVar[str] = "operations"
+    operations: tuple[bytes, ...] = raw_list()
+
+
+@dataclass(frozen=True, slots=True)
+class Grants(Message):
+    """Epoch grants, each signed by an admin."""
+
+    KIND: ClassVar[str] = "grants"
+    grants: tuple[bytes, ...] = raw_list()
+
+
+@dataclass(frozen=True, slots=True)
+class Presence(Message):
+    """What a member shows while it is connected; retained, one a broker.
+
+    Offline means: `liveness_topic` shows a value whose SHA-256 is `farewell_hash`.
+    """
+
+    KIND: ClassVar[str] = "presence"
+    statement: bytes = blob()
+    liveness_topic: str = topic_text()
+    farewell_hash: bytes = blob(HASH_BYTES)
+    index_id: bytes = blob(8)
+    sequence: int = number()
+    roster_heads: tuple[bytes, ...] = hash_list()
+
+
+@dataclass(frozen=True, slots=True)
+class Hello(Message):
+    """A challenge: answer it with my nonce, so that I know you live now."""
+
+    KIND: ClassVar[str] = "hello"
+    nonce: bytes = blob(NONCE_BYTES)
+    roster_heads: tuple[bytes, ...] = hash_list()
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome(Message):
+    """The answer; its own counter becomes the floor of the asker's window."""
+
+    KIND: ClassVar[str] = "welcome"
+    nonce: bytes = blob(NONCE_BYTES)
+    roster_heads: tuple[bytes, ...] = hash_list()
+
+
+@dataclass(frozen=True, slots=True)
+class RosterAsk(Message):
+    """Send the operations and grants that come after these heads."""
+
+    KIND: ClassVar[str] = "roster_ask"
+    roster_heads: tuple[bytes, ...] = hash_list()
+
+
+# --- catalogue: docs/protocol/catalogue.md ------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueAsk(Message):
+    """Send what comes after this sequence number of that index."""
+
+    KIND: ClassVar[str] = "catalogue_ask"
+    index_id: bytes = blob(8)
+    after: int = number()
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueDelta(Message):
+    """Changes (`after`, `upto`] of the sender's catalogue, whose head is `head`."""
+
+    KIND: ClassVar[str] = "catalogue_delta"
+    index_id: bytes = blob(8)
+    after: int = number()
+    upto: int = number()
+    head: int = number()
+    changes: tuple[Change, ...] = change_list()
+
+
+# --- tickets: docs/protocol/transfer.md ---------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TicketAsk(Message):
+    """Let me read this file. `request` is drawn anew for each asking."""
+
+    KIND: ClassVar[str] = "ticket_ask"
+    request: bytes = blob(NONCE_BYTES)
+    job: str = code_text()
+    share: str = share_name()
+    path: SharePath = file_path()
+    root: bytes | None = blob(HASH_BYTES, optional=True)
+    addresses: tuple[tuple[str, int], ...] = addresses()
+
+
+@dataclass(frozen=True, slots=True)
+class TicketGrant(Message):
+    """Read it there; `hashes` are the first block hashes of the file."""
+
+    KIND: ClassVar[str] = "ticket_grant"
+    request: bytes = blob(NONCE_BYTES)
+    ticket: bytes = blob(NONCE_BYTES)
+    secret: bytes = blob(NONCE_BYTES)
+    addresses: tuple[tuple[str, int], ...] = addresses()
+    root: bytes = blob(HASH_BYTES)
+    size: int = number()
+    modified: int = number()
+    hashes: tuple[bytes, ...] = block_hashes()
+
+
+@dataclass(frozen=True, slots=True)
+class TicketRefuse(Message):
+    """Not now, or not at all: `reason` is one of the codes of transfer.md."""
+
+    KIND: ClassVar[str] = "ticket_refuse"
+    request: bytes = blob(NONCE_BYTES)
+    reason: str = code_text()
+
+
+@dataclass(frozen=True, slots=True)
+class BlocksAsk(Message):
+    """Send block hashes of this file from number `first` on."""
+
+    KIND: ClassVar[str] = "blocks_ask"
+    request: bytes = blob(NONCE_BYTES)
+    share: str = share_name()
+    path: SharePath = file_path()
+    root: bytes = blob(HASH_BYTES)
+    first: int = number()
+
+
+@dataclass(frozen=True, slots=True)
+class BlocksPage(Message):
+    """Block hashes from number `first` on."""
+
+    KIND: ClassVar[str] = "blocks_page"
+    request: bytes = blob(NONCE_BYTES)
+    root: bytes = blob(HASH_BYTES)
+    first: int = number()
+    hashes: tuple[bytes, ...] = block_hashes()
+
+
+@dataclass(frozen=True, slots=True)
+class PushAsk(Message):
+    """I cannot reach you: write bytes `first` to `end` of this file to me instead."""
+
+    KIND: ClassVar[str] = "push_ask"
+    request: bytes = blob(NONCE_BYTES)
+    job: str = code_text()
+    share: str = share_name()
+    path: SharePath = file_path()
+    root: bytes = blob(HASH_BYTES)
+    ticket: bytes = blob(NONCE_BYTES)
+    secret: bytes = blob(NONCE_BYTES)
+    addresses: tuple[tuple[str, int], ...] = addresses()
+    first: int = number()
+    end: int = number()
+
+
+@dataclass(frozen=True, slots=True)
+class PushEnded(Message):
+    """The push is over: `reason` is empty when every byte was sent."""
+
+    KIND: ClassVar[str] = "push_ended"
+    request: bytes = blob(NONCE_BYTES)
+    reason: str = code_text()
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnded(Message):
+    """This job needs its tickets no more."""
+
+    KIND: ClassVar[str] = "job_ended"
+    job: str = code_text()
+
+
+KINDS: dict[str, type[Message]] = {
+    kind.KIND: kind
+    for kind in (
+        Operations,
+        Grants,
+        Presence,
+        Hello,
+        Welcome,
+        RosterAsk,
+        CatalogueAsk,
+        CatalogueDelta,
+        TicketAsk,
+        TicketGrant,
+        TicketRefuse,
+        BlocksAsk,
+        BlocksPage,
+        PushAsk,
+        PushEnded,
+        JobEnded,
+    )
+}
+
+
+def encode(message: Message) -> bytes:
+    """Return the body of *message* as canonical JSON."""
+    document = {
+        one.name: one.metadata["encode"](getattr(message, one.name))
+        for one in fields(message)  # type: ignore[arg-type]
+    }
+    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode("ascii")
+
+
+def decode(kind: str, body: bytes) -> Message | None:
+    """Return the valid message in *body*, None if its kind is unknown here.
+
+    Raises BadMessage for everything else.
+    """
+    found = KINDS.get(kind)
+    if found is None:
+        return None
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        raise BadMessage(f"a {kind} message is not JSON") from None
+    if not isinstance(document, dict):
+        raise BadMessage(f"a {kind} message is not an object")
+    values = {}
+    for one in fields(found):  # type: ignore[arg-type]
+        try:
+            values[one.name] = one.metadata["decode"](document.get(one.name))
+        except BadMessage as error:
+            raise BadMessage(f"{kind}.{one.name}: {error}") from None
+    return found(**values)

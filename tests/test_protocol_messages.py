@@ -1,0 +1,94 @@
+"""Messages: what is encoded comes back, and hostile bodies end in a PeerError."""
+
+import contextlib
+import json
+from dataclasses import fields
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fonshare_agent.errors import PeerError
+from fonshare_agent.model import SharePath
+from fonshare_agent.protocol.messages import (
+    KINDS,
+    CatalogueDelta,
+    Change,
+    TicketAsk,
+    decode,
+    encode,
+)
+
+NONCE = bytes(range(16))
+HASH = bytes(range(32))
+
+
+def a_change(path: bytes = "Été/Bréhat.jpg".encode()) -> Change:
+    return Change("Films", SharePath.parse(path), 7, 1_600_000_000, HASH, False)
+
+
+def test_a_delta_comes_back_as_it_went_even_with_names_that_are_not_utf8():
+    sent = CatalogueDelta(
+        b"indexid8", 3, 5, 9, (a_change(), a_change(b"caf\xe9\n/\xff.bin"))
+    )
+    assert decode("catalogue_delta", encode(sent)) == sent
+
+
+def test_one_hostile_entry_does_not_hide_the_good_one_beside_it():
+    body = json.loads(encode(CatalogueDelta(b"indexid8", 0, 2, 2, (a_change(),))))
+    good = body["changes"][0]
+    for bad in (
+        ["Films", "../../etc/passwd", 1, 1, None, False],
+        ["Films", "a", -1, 1, None, False],
+        ["Films", "a/" * 100 + "b", 1, 1, None, False],
+        ["Films", "n" * 256, 1, 1, None, False],
+        ["Films", "a", 1, 1, "AAAA", False],
+        ["Films", ".FonShare/keys", 1, 1, None, False],
+        "nonsense",
+    ):
+        body["changes"] = [bad, good]
+        decoded = decode("catalogue_delta", json.dumps(body).encode())
+        assert isinstance(decoded, CatalogueDelta)
+        assert decoded.changes == (a_change(),)
+
+
+def test_a_path_that_leaves_its_share_is_refused_in_a_ticket_ask():
+    ask = TicketAsk(NONCE, "job", "Films", SharePath.parse("a"), None, ())
+    body = json.loads(encode(ask)) | {"path": "a/../../b"}
+    with pytest.raises(PeerError, match=r"ticket_ask\.path"):
+        decode("ticket_ask", json.dumps(body).encode())
+
+
+def test_an_unknown_kind_is_none_and_unknown_fields_are_ignored():
+    ask = TicketAsk(NONCE, "job", "Films", SharePath.parse("a"), HASH, (("::1", 21),))
+    body = json.loads(encode(ask)) | {"later": [1]}
+    assert decode("from_the_future", b"{}") is None
+    assert decode("ticket_ask", json.dumps(body).encode()) == ask
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_a_message_lacking_a_required_field_is_refused(kind):
+    with pytest.raises(PeerError):
+        decode(kind, b"{}")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text() | st.floats(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_hostile_bodies_never_raise_anything_but_a_peer_error(data):
+    kind = data.draw(st.sampled_from(sorted(KINDS)))
+    names = [one.name for one in fields(KINDS[kind])]  # type: ignore[arg-type]
+    body = data.draw(
+        st.binary()
+        | st.fixed_dictionaries(dict.fromkeys(names, JSON)).map(
+            lambda value: json.dumps(value).encode()
+        )
+    )
+    with contextlib.suppress(PeerError):
+        decode(kind, body)
