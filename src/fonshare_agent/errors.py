@@ -90,6 +90,13 @@ class BadCode(FonshareError):
     advice = "Ask for a new invite; a code works once."
 
 
+class BadBrokerUrl(FonshareError):
+    """A broker's URL cannot be understood."""
+
+    code = "broker.url"
+    advice = "Write it as mqtt://USER:PASSWORD@HOST:PORT or mqtts://…"
+
+
 # --- the other router's -------------------------------------------------------
 
 
@@ -98,6 +105,75 @@ class PeerError(FonshareError):
 
     code = "peer"
     advice = "Another router sent invalid data; it was ignored and nothing changed."
+
+
+class OversizedMessage(PeerError):
+    """A message over any size this protocol has: it was not read."""
+
+    code = "peer.oversized"
+    advice = "Its topic is left alone for ten minutes; nothing changed."
+
+
+class UnknownVersion(PeerError):
+    """A message is of a format this version does not know."""
+
+    code = "peer.version"
+    advice = "It was ignored; update FonShare here, or ask the other to update."
+
+
+class MalformedMessage(PeerError):
+    """A message is cut short, too long, or breaks its layout."""
+
+    code = "peer.malformed_message"
+
+
+class BadSignature(PeerError):
+    """A signature is not by the key that it claims."""
+
+    code = "peer.signature"
+
+
+class WeakKey(PeerError):
+    """A public key would make a secret that everybody knows."""
+
+    code = "peer.weak_key"
+
+
+class UnsealError(PeerError):
+    """A sealed message is not for this key, or was changed on the way."""
+
+    code = "peer.unsealed"
+
+
+class MalformedEnvelope(PeerError):
+    """A payload is not an envelope: its size, layout or padding is wrong."""
+
+    code = "peer.malformed"
+
+
+class UnknownKey(PeerError):
+    """An envelope is sealed under a key that this node does not hold."""
+
+    code = "peer.unknown_key"
+
+
+class ForgedEnvelope(PeerError):
+    """An envelope is not what, by whom, or for whom it claims to be."""
+
+    code = "peer.forged"
+
+
+class ReplayedEnvelope(PeerError):
+    """An envelope was accepted before, or is too old to tell."""
+
+    code = "peer.replayed"
+
+
+class BadContent(PeerError):
+    """Blocks or block hashes do not belong to the content root."""
+
+    code = "peer.content"
+    advice = "The bytes were thrown away; they are fetched again."
 
 
 # --- the world's --------------------------------------------------------------
@@ -117,6 +193,50 @@ class BrokerError(FonshareError):
     advice = "The agent keeps trying; files already here stay available."
 
 
+class BrokerUnreachable(BrokerError):
+    """No connection: name, network, refusal of the port, silence, or a lost one."""
+
+    code = "broker.unreachable"
+    advice = "The agent keeps trying; check the broker's address and your network."
+
+
+class BrokerRefused(BrokerError):
+    """The broker answered and does not want this login."""
+
+    code = "broker.refused"
+    advice = "Check user and password in the broker's URL; the agent keeps trying."
+
+
+class BrokerTls(BrokerError):
+    """The broker's certificate, or its TLS, cannot be trusted."""
+
+    code = "broker.tls"
+    advice = "Nothing was sent to it; check the CA file or the pin. It is tried again."
+
+
+class BrokerClockUnknown(BrokerError):
+    """A certificate's dates cannot be checked before the time is known."""
+
+    code = "broker.clock_unknown"
+    advice = "It connects by itself once NTP has set the clock; a pin needs no clock."
+
+
+class BrokerProtocol(BrokerError):
+    """What the broker sends is not MQTT 3.1.1 as we use it."""
+
+    code = "broker.protocol"
+    advice = "The connection was dropped and is tried again; is this an MQTT broker?"
+
+
+class UnsupportedPaho(BrokerError):
+    """The installed paho-mqtt lacks the places where incoming packets are limited."""
+
+    code = "broker.paho"
+    advice = (
+        "Install paho-mqtt 1.6.1 or a 2.x release that this version was tested with."
+    )
+
+
 class StorageError(FonshareError):
     """The disk cannot be used now."""
 
@@ -124,11 +244,32 @@ class StorageError(FonshareError):
     advice = "Transfers wait and go on by themselves when the disk is back."
 
 
+class ContentChanged(StorageError):
+    """A file is not the size it had when its hashing began."""
+
+    code = "content.changed"
+    advice = "The file is hashed again once it rests."
+
+
 class DiskMissing(StorageError):
     """The disk is not there, or another one is in its place."""
 
     code = "disk.missing"
     advice = "Plug the disk in again; nothing is deleted or announced meanwhile."
+
+
+class DiskWrong(DiskMissing):
+    """Another disk is where this node's disk should be."""
+
+    code = "disk.wrong"
+    advice = "Plug the right disk in, or take this one with `fonshare disk adopt`."
+
+
+class DiskReadOnly(StorageError):
+    """The disk can be read but not written."""
+
+    code = "disk.readonly"
+    advice = "Check the disk's file system; transfers wait until it can be written."
 
 
 class DiskFull(StorageError):
