@@ -169,6 +169,18 @@ class ReplayedEnvelope(PeerError):
     code = "peer.replayed"
 
 
+class BadRoster(PeerError):
+    """Operations cannot belong to this group's history."""
+
+    code = "peer.roster"
+
+
+class BadGrant(PeerError):
+    """An epoch grant is not by an admin, or does not give what it says."""
+
+    code = "peer.grant"
+
+
 class BadContent(PeerError):
     """Blocks or block hashes do not belong to the content root."""
 
@@ -184,6 +196,13 @@ class NoAgent(FonshareError):
 
     code, exit_status = "no_agent", 3
     advice = "Start it with `fonshare agent`."
+
+
+class AgentRunning(FonshareError):
+    """Another agent has this node's control socket."""
+
+    code = "agent.running"
+    advice = "Stop the other one first; two must never share a state folder."
 
 
 class BrokerError(FonshareError):
@@ -249,6 +268,27 @@ class ContentChanged(StorageError):
 
     code = "content.changed"
     advice = "The file is hashed again once it rests."
+
+
+class DatabaseDamaged(StorageError):
+    """A database on the disk does not pass its integrity check."""
+
+    code = "storage.damaged"
+    advice = "Check the disk; then restore a backup with `fonshare restore`."
+
+
+class DatabaseTooNew(StorageError):
+    """A database was written by a newer version of FonShare."""
+
+    code = "storage.newer"
+    advice = "Install that version again; nothing was changed."
+
+
+class DatabaseInUse(StorageError):
+    """Another process holds the database."""
+
+    code = "storage.in_use"
+    advice = "Stop the other agent (`fonshare status` shows one) and start again."
 
 
 class DiskMissing(StorageError):
