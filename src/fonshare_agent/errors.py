@@ -97,6 +97,27 @@ class BadBrokerUrl(FonshareError):
     advice = "Write it as mqtt://USER:PASSWORD@HOST:PORT or mqtts://…"
 
 
+class KeysExposed(FonshareError):
+    """Secret files can be read or changed by others on this machine."""
+
+    code, exit_status = "keys.exposed", 2
+    advice = "Run the command named, then start again; nothing was changed."
+
+
+class BackupUnreadable(FonshareError):
+    """A backup does not open: a wrong passphrase, or a damaged or foreign file."""
+
+    code = "backup.unreadable"
+    advice = "Check the passphrase and the file; nothing was changed."
+
+
+class ClockUnknown(FonshareError):
+    """Something needs the time, and this machine does not know it yet."""
+
+    code = "clock_unknown"
+    advice = "Set the clock or wait for NTP, then try again."
+
+
 # --- the other router's -------------------------------------------------------
 
 
@@ -289,6 +310,13 @@ class DatabaseInUse(StorageError):
 
     code = "storage.in_use"
     advice = "Stop the other agent (`fonshare status` shows one) and start again."
+
+
+class KeysDamaged(StorageError):
+    """The node's keys, or what it knows of a group, cannot be read."""
+
+    code = "keys.damaged"
+    advice = "Bring them back with `fonshare restore FILE`; nothing was overwritten."
 
 
 class DiskMissing(StorageError):
