@@ -1,0 +1,161 @@
+"""The settings' door: load_settings and validate; other modules import from here.
+
+    file -> config_yaml / config_uci -> one nested dict -> config_check, config_rules
+         -> Settings, or one SettingsError with every complaint
+
+The table of all options is config_table.py. YAML is for everywhere but the router, UCI
+for the router; which one a file is, its name says (.yaml, .yml: YAML; else UCI). Off
+the router what commands changed is kept in STATE/shares.yaml and merged here.
+"""
+
+import contextlib
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fonshare_agent.config_check import Complaints, Draw, read_options, read_users
+from fonshare_agent.config_rules import build
+from fonshare_agent.config_table import OPTIONS, Option
+from fonshare_agent.errors import SettingsError
+from fonshare_agent.settings import (
+    FtpSettings,
+    LimitSettings,
+    MqttSettings,
+    NodeSettings,
+    Settings,
+    ShareSettings,
+    SourceKind,
+    UserSettings,
+    WebSettings,
+)
+
+__all__ = [
+    "OPTIONS",
+    "FtpSettings",
+    "LimitSettings",
+    "MqttSettings",
+    "NodeSettings",
+    "Option",
+    "Settings",
+    "ShareSettings",
+    "Source",
+    "SourceKind",
+    "UserSettings",
+    "WebSettings",
+    "find_settings_file",
+    "load_settings",
+    "read_source",
+    "validate",
+]
+
+ROUTER_FILE = Path("/etc/config/fonshare")
+HERE_FILE = Path("fonshare.yaml")
+HOME_FILE = Path(".config/fonshare/fonshare.yaml")  # below the home folder
+FILE_BYTES_MAX = 1 << 18  # a settings file of 64 shares has 8 KiB
+
+
+@dataclass(slots=True)
+class Source:
+    """A settings file as it was read: raw values, and complaints about its form."""
+
+    kind: SourceKind
+    path: Path
+    raw: Any
+    complaints: list[str] = field(default_factory=list)
+
+
+def load_settings(
+    path: Path | str | None = None, *, draw: Draw | None = None
+) -> Settings:
+    """Return the settings of the file at *path*, or of the first default file there is.
+
+    Defaults, in order: /etc/config/fonshare, ./fonshare.yaml and
+    ~/.config/fonshare/fonshare.yaml. Raises SettingsError with every complaint. *draw*
+    gives random bytes, for the salt of passwords that the file holds in clear.
+    """
+    source = read_source(find_settings_file() if path is None else Path(path))
+    return check_source(source, draw=draw)
+
+
+def check_source(source: Source, *, draw: Draw | None = None) -> Settings:
+    """Return the Settings that *source* makes, or raise SettingsError."""
+    return validate(
+        source.raw,
+        kind=source.kind,
+        path=source.path,
+        complaints=source.complaints,
+        draw=draw,
+    )
+
+
+def validate(
+    raw: Mapping[str, object] | object,
+    *,
+    kind: SourceKind = SourceKind.YAML,
+    path: Path | None = None,
+    complaints: Sequence[str] = (),
+    draw: Draw | None = None,
+) -> Settings:
+    """Return the Settings that the nested dict *raw* makes, or raise SettingsError.
+
+    Relative paths are relative to the folder of *path*. *complaints* are those that
+    reading the file gave; they come first in the error's text.
+    """
+    found = Complaints(list(complaints))
+    values = read_options(raw, kind, found)
+    users, plain = read_users(values["ftp.users"], found, draw or secrets.token_bytes)
+    folder = Path.cwd() if path is None else path.absolute().parent
+    settings = build(values, users, plain, found, kind=kind, folder=folder, path=path)
+    found.raise_any(path)
+    if settings is None:
+        raise SettingsError("the settings cannot be used")  # build without a reason
+    return settings
+
+
+def find_settings_file() -> Path:
+    """Return the default settings file; raises SettingsError naming where it looked."""
+    places = [ROUTER_FILE, HERE_FILE.absolute()]
+    with contextlib.suppress(RuntimeError):  # no home folder, as under some inits
+        places.append(Path.home() / HOME_FILE)
+    for place in places:
+        if place.exists():
+            return place
+    raise SettingsError(
+        "there is no settings file: looked for " + ", ".join(map(str, places)),
+        next="Make one with `fonshare setup`, or name one with -c FILE.",
+    )
+
+
+def read_source(path: Path) -> Source:
+    """Read the file at *path*, and what commands added to it, without checking values.
+
+    Raises SettingsError if there is no reading it at all.
+    """
+    raw = _read_bytes(path)
+    if path.suffix.lower() in (".yaml", ".yml"):
+        from fonshare_agent.config_yaml import add_changes, read_yaml
+
+        values, complaints = read_yaml(raw)
+        source = Source(SourceKind.YAML, path, values, complaints)
+        add_changes(source.raw, path, complaints)
+        return source
+    from fonshare_agent.config_uci import read_uci
+
+    values, complaints = read_uci(raw)
+    return Source(SourceKind.UCI, path, values, complaints)
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(FILE_BYTES_MAX + 1)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise SettingsError(f"cannot read {path}: {why}", thing=str(path)) from error
+    if len(raw) > FILE_BYTES_MAX:
+        raise SettingsError(
+            f"{path} is longer than {FILE_BYTES_MAX >> 10} KiB", thing=str(path)
+        )
+    return raw

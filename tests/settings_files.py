@@ -1,0 +1,99 @@
+"""Settings files for tests: a node on loopback with ports of its own."""
+
+import os
+import random
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+PORTS = 20  # the two doors, and nine data ports for each
+# Below Linux' ephemeral ports, so that no outgoing connection takes one meanwhile.
+FIRST, LAST = 12000, 32000
+
+
+@dataclass(frozen=True)
+class Ports:
+    """A run of free ports as the settings want them."""
+
+    port: int
+    friends_port: int
+    passive: tuple[int, int]
+    friends_passive: tuple[int, int]
+
+    @classmethod
+    def from_run(cls, first: int) -> "Ports":
+        house, friends = (first + 2, first + 10), (first + 11, first + PORTS - 1)
+        return cls(first, first + 1, house, friends)
+
+
+def _runs() -> Iterator[int]:
+    # Each process of a parallel run walks the blocks in an order of its own.
+    firsts = list(range(FIRST, LAST, PORTS))
+    random.Random(os.getpid()).shuffle(firsts)
+    yield from firsts
+
+
+_untried = _runs()
+
+
+def take_ports() -> Ports:
+    """Return a run of ports that nobody listens on; each call gives another run."""
+    for first in _untried:
+        with ExitStack() as stack:
+            try:
+                for port in range(first, first + PORTS):
+                    probe = stack.enter_context(socket.socket())
+                    probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return Ports.from_run(first)
+    raise RuntimeError("no run of free ports is left")
+
+
+def write_settings(
+    folder: Path,
+    *,
+    name: str = "alice",
+    broker: str = "",
+    ports: Ports | None = None,
+    address: str = "127.0.0.1",
+    shares: Sequence[dict[str, object]] = (),
+    users: Sequence[dict[str, object]] | None = None,
+    **more: dict[str, object],
+) -> Path:
+    """Make a node's disk below *folder* and return its settings file.
+
+    *more* adds or replaces options by section: ``limits={"transfers": 4}``.
+    """
+    ports = ports or take_ports()
+    (folder / "disk").mkdir(parents=True, exist_ok=True)
+    if users is None:
+        users = [
+            {"name": "owner", "password": "secret", "access": "write"},
+            {"name": "guest", "password": "", "access": "read"},
+        ]
+    sections: dict[str, object] = {
+        "node": {"name": name},
+        "disk": "./disk",
+        "state": "./state",
+        "ftp": {
+            "address": address,
+            "port": ports.port,
+            "passive_ports": "{}-{}".format(*ports.passive),
+            "friends_port": ports.friends_port,
+            "friends_passive_ports": "{}-{}".format(*ports.friends_passive),
+            "users": list(users),
+        },
+        "mqtt": {"broker": broker},
+        "shares": list(shares),
+    }
+    for section, options in more.items():
+        known = sections.get(section, {})
+        sections[section] = {**known, **options} if isinstance(known, dict) else options
+    path = folder / "fonshare.yaml"
+    path.write_text(yaml.safe_dump(sections, allow_unicode=True, sort_keys=False))
+    return path
