@@ -118,6 +118,13 @@ class ClockUnknown(FonshareError):
     advice = "Set the clock or wait for NTP, then try again."
 
 
+class JoinFailed(FonshareError):
+    """A join ended without membership: somebody said no, or nobody answered."""
+
+    code = "join.failed"
+    advice = "Nothing was kept; ask for a new invite to try again."
+
+
 # --- the other router's -------------------------------------------------------
 
 

@@ -1,0 +1,298 @@
+"""A Mosquitto of a test's own, and clients made of plain sockets to look at it.
+
+The clients speak the little MQTT 3.1.1 they need themselves, so that what a test sees
+does not depend on the library under test.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+DEADLINE_S = 10.0
+SEARCH_PATH = os.environ.get("PATH", os.defpath) + ":/usr/sbin"  # Debian's place
+CONNECT, CONNACK, PUBLISH, PUBACK, SUBSCRIBE = 1, 2, 3, 4, 8
+
+
+class Seen(NamedTuple):
+    """A message as an outsider sees it."""
+
+    topic: str
+    payload: bytes
+    retained: bool
+
+
+def wait_until(condition: Callable[[], object], what: str = "condition") -> None:
+    """Return as soon as *condition* holds; fail the test after ten seconds."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not come true in time"
+        time.sleep(0.01)
+
+
+def free_port() -> int:
+    """Return a loopback port that nobody listens on now."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    user: str
+    password: str
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """A broker's certificate and key, and the CA that signed it (PEM files)."""
+
+    ca: Path
+    certificate: Path
+    key: Path
+
+
+class Mosquitto:
+    """A broker on a loopback port, as a child with a configuration of its own."""
+
+    def __init__(
+        self,
+        folder: Path,
+        login: Login | None = None,
+        tls: TlsFiles | None = None,
+        persistence: bool = False,
+        extra: str = "",
+    ) -> None:
+        self.folder, self.login, self.tls = folder, login, tls
+        folder.mkdir(parents=True, exist_ok=True)
+        self.port = free_port()
+        self._log = folder / "mosquitto.log"
+        self._child: subprocess.Popen[bytes] | None = None
+        self._write_configuration(persistence, extra)
+
+    @property
+    def url(self) -> str:
+        scheme = "mqtts" if self.tls else "mqtt"
+        login = f"{self.login.user}:{self.login.password}@" if self.login else ""
+        return f"{scheme}://{login}127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+    @property
+    def store(self) -> bytes:
+        """What the broker has on its disk; only after `stop` is it complete."""
+        return (self.folder / "mosquitto.db").read_bytes()
+
+    def start(self) -> "Mosquitto":
+        """Start, or start again on the same port; returns once it accepts."""
+        program = shutil.which("mosquitto", path=SEARCH_PATH)
+        assert program, "mosquitto is missing: apt-get install mosquitto"
+        with self._log.open("ab") as log:
+            self._child = subprocess.Popen(
+                [program, "-c", str(self.folder / "mosquitto.conf")],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        wait_until(self._accepts, "mosquitto accepts connections")
+        return self
+
+    def stop(self) -> None:
+        """End the broker as a service manager does; it writes its store."""
+        self._end(subprocess.Popen.terminate)
+
+    def kill(self) -> None:
+        """End the broker as a power cut does."""
+        self._end(subprocess.Popen.kill)
+
+    def _end(self, how: Callable[["subprocess.Popen[bytes]"], None]) -> None:
+        if self._child is not None:
+            how(self._child)
+            self._child.wait(DEADLINE_S)
+            self._child = None
+
+    def __enter__(self) -> "Mosquitto":
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def connect(self) -> "PlainClient":
+        """Return a client that is connected; close it."""
+        return PlainClient(self.port, self.login)
+
+    @contextmanager
+    def observe(self, topic: str = "#") -> Iterator["Observer"]:
+        """Record every message on *topic* while the block runs, retained ones first."""
+        observer = Observer(self.connect(), topic)
+        try:
+            yield observer
+        finally:
+            observer.close()
+
+    def retained(self) -> dict[str, bytes]:
+        """Return what a newcomer would be given: the retained message of each topic."""
+        with self.observe() as observer:
+            observer.catch_up()
+            return {seen.topic: seen.payload for seen in observer.seen if seen.retained}
+
+    def _accepts(self) -> bool:
+        assert self._child is not None
+        assert self._child.poll() is None, f"mosquitto ended: {self.log}"
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+        except OSError:
+            return False
+        return True
+
+    def _write_configuration(self, persistence: bool, extra: str) -> None:
+        lines = [f"listener {self.port} 127.0.0.1", "set_tcp_nodelay true"]
+        lines += ["log_dest stderr", f"allow_anonymous {_word(self.login is None)}"]
+        if os.geteuid() == 0:
+            lines.append("user root")  # else it could not read the test's folder
+        if self.login:
+            passwords = self.folder / "passwords"
+            subprocess.run(
+                ["mosquitto_passwd", "-b", "-c", passwords, *_pair(self.login)],
+                check=True,
+                capture_output=True,
+            )
+            lines.append(f"password_file {passwords}")
+        if self.tls:
+            lines += [f"certfile {self.tls.certificate}", f"keyfile {self.tls.key}"]
+        lines.append(f"persistence {_word(persistence)}")
+        if persistence:
+            lines.append(f"persistence_location {self.folder}/")
+        text = "\n".join([*lines, extra, ""])
+        (self.folder / "mosquitto.conf").write_text(text)
+
+
+class PlainClient:
+    """As much of an MQTT 3.1.1 client as tests need, on a plain blocking socket."""
+
+    def __init__(self, port: int, login: Login | None = None) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), DEADLINE_S)
+        self._stream = self.socket.makefile("rb")
+        flags = 0x02 | (0xC0 if login else 0)
+        body = _text("MQTT") + bytes([4, flags, 0, 0])
+        body += _text("t" + os.urandom(8).hex())
+        if login:
+            body += _text(login.user) + _text(login.password)
+        self.send(CONNECT << 4, body)
+        kind, answer = self.receive()
+        assert (kind >> 4, answer[1:]) == (CONNACK, b"\0"), f"not let in: {answer!r}"
+
+    def send(self, head: int, body: bytes) -> None:
+        self.socket.sendall(bytes([head]) + _length(len(body)) + body)
+
+    def receive(self) -> tuple[int, bytes]:
+        """Return the next packet's first byte and body; EOFError when there is none."""
+        head, length = self._read(1)[0], 0
+        for place in range(4):
+            byte = self._read(1)[0]
+            length |= (byte & 0x7F) << (7 * place)
+            if not byte & 0x80:
+                break
+        return head, self._read(length)
+
+    def subscribe(self, topic: str) -> None:
+        self.send(SUBSCRIBE << 4 | 2, b"\0\1" + _text(topic) + b"\0")
+
+    def publish(self, topic: str, payload: bytes, retain: bool = False) -> None:
+        """Send with QoS 0: what follows on this connection comes later."""
+        self.send(PUBLISH << 4 | retain, _text(topic) + payload)
+
+    def publish_stream(self, topic: str, size: int, retain: bool = False) -> None:
+        """Publish *size* zero bytes without holding them, and wait for the broker."""
+        head = _text(topic) + b"\0\7"
+        self.socket.sendall(
+            bytes([PUBLISH << 4 | 2 | retain]) + _length(len(head) + size) + head
+        )
+        piece = bytes(1 << 20)
+        for start in range(0, size, len(piece)):
+            self.socket.sendall(piece[: size - start])
+        kind, number = self.receive()
+        assert (kind >> 4, number) == (PUBACK, b"\0\7")
+
+    def close(self) -> None:
+        self.socket.close()
+        self._stream.close()
+
+    def _read(self, count: int) -> bytes:
+        data = self._stream.read(count)
+        if len(data) < count:
+            raise EOFError("the broker closed the connection")
+        return data
+
+
+class Observer:
+    """Records all messages on a topic filter, in order, on a thread of its own."""
+
+    def __init__(self, client: PlainClient, topic: str) -> None:
+        self.seen: list[Seen] = []
+        self._marks: set[str] = set()
+        self._client = client
+        client.socket.settimeout(None)
+        client.subscribe(topic)
+        client.subscribe("observer/#")
+        self._thread = threading.Thread(target=self._record, daemon=True)
+        self._thread.start()
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Wait until all that the broker had for us before this call is recorded."""
+        mark = "observer/" + os.urandom(8).hex()
+        self._client.publish(mark, b"")
+        wait_until(lambda: mark in self._marks, "the observer's mark")
+
+    def close(self) -> None:
+        self._client.socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join(DEADLINE_S)
+        self._client.close()
+
+    def _record(self) -> None:
+        while True:
+            try:
+                head, body = self._client.receive()
+            except (OSError, EOFError):
+                return
+            if head >> 4 != PUBLISH:
+                continue
+            end = 2 + int.from_bytes(body[:2], "big")
+            topic = body[2:end].decode()
+            if topic.startswith("observer/"):
+                self._marks.add(topic)
+            else:
+                self.seen.append(Seen(topic, body[end:], bool(head & 1)))
+
+
+def _word(yes: bool) -> str:
+    return "true" if yes else "false"
+
+
+def _pair(login: Login) -> tuple[str, str]:
+    return login.user, login.password
+
+
+def _text(text: str) -> bytes:
+    raw = text.encode()
+    return len(raw).to_bytes(2, "big") + raw
+
+
+def _length(length: int) -> bytes:
+    coded = b""
+    while True:
+        length, byte = length >> 7, length & 0x7F
+        coded += bytes([byte | (0x80 if length else 0)])
+        if not length:
+            return coded
