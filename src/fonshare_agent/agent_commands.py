@@ -1,0 +1,92 @@
+"""The commands that the agent does: ask it over the control socket, show its answer.
+
+What a person adds at a terminal is here too: a folder relative to where one stands, a
+code on stdin, waiting for the end with a progress bar, a look at who invites.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+from fonshare_agent.command_line import CommandLine
+from fonshare_agent.control import client
+from fonshare_agent.control.rows import JSON, Command
+from fonshare_agent.errors import UsageError
+from fonshare_agent.terminal import show_result
+
+CODE_CHARACTERS_MAX = 8192  # of a code read from stdin; the longest have a few hundred
+
+
+class Agent:
+    """The agent of one settings file, as the command line sees it."""
+
+    def __init__(self, config: str | None) -> None:
+        from fonshare_agent.config import load_settings
+
+        self._socket = load_settings(config).control_socket
+
+    def ask(self, command: str, arguments: dict[str, JSON]) -> JSON:
+        return client.request(self._socket, command, arguments)
+
+
+def run_at_agent(line: CommandLine, command: Command) -> int:
+    """Send the request, show the answer, return the exit status."""
+    local = {
+        row.name for row in (*command.arguments, *command.flags) if not row.is_sent
+    }
+    arguments = {k: v for k, v in line.arguments.items() if k not in local}
+    agent = Agent(line.config)
+    if command.name == "group join":
+        return _join(agent, line, command, arguments)
+    if command.name == "get":
+        return _get(agent, line, command, arguments)
+    show_result(agent.ask(command.name, arguments), line, command)
+    return 0
+
+
+def _get(
+    agent: Agent, line: CommandLine, command: Command, arguments: dict[str, JSON]
+) -> int:
+    folder = arguments.get("to")
+    if isinstance(folder, str):
+        arguments["to"] = str(Path.cwd() / folder)
+    jobs = agent.ask("get", arguments)
+    if not line.arguments["wait"]:
+        show_result(jobs, line, command)
+        return 0
+    from fonshare_agent.progress import Screen, is_done, wait_for_jobs
+
+    screen = None if line.wants_json else Screen.on_terminal(sys.stderr)
+    ended = wait_for_jobs(agent.ask, jobs, screen, time.sleep, time.monotonic)
+    show_result(ended, line, command)
+    return 0 if is_done(ended) else 1
+
+
+def _join(
+    agent: Agent, line: CommandLine, command: Command, arguments: dict[str, JSON]
+) -> int:
+    from fonshare_agent.joining import join
+
+    if arguments["code"] == "-":
+        arguments["code"] = _read_code()
+    # Nobody can be asked off a terminal, and a program that sends a code means it.
+    asks = not (arguments["yes"] or line.wants_json) and sys.stdin.isatty()
+    arguments["yes"] = not asks
+    answer = join(
+        agent.ask,
+        arguments,
+        asks=asks,
+        waits=line.arguments["wait"] is True,
+        sleep=time.sleep,
+    )
+    show_result(answer, line, command)
+    return 0
+
+
+def _read_code() -> str:
+    if sys.stdin.isatty():
+        print("Invite code: ", end="", file=sys.stderr, flush=True)
+    code = sys.stdin.readline(CODE_CHARACTERS_MAX).strip()
+    if not code:
+        raise UsageError("no code came on stdin", thing="group join")
+    return code

@@ -1,0 +1,102 @@
+"""The client's side of the control socket: one request, one answer.
+
+Imports little, because on the router every import of a command costs the user time.
+"""
+
+import json
+import socket
+from pathlib import Path
+
+from fonshare_agent.control.rows import JSON
+from fonshare_agent.errors import FonshareError, NoAgent, NotAllowed
+
+CONNECT_TIMEOUT_S = 10.0  # a living agent accepts in milliseconds
+ANSWER_TIMEOUT_S = 300.0  # the slowest answer is a listing from a sleeping disk
+CHUNK_BYTES = 65536
+
+
+class AgentError(FonshareError):
+    """An error that the agent answered with; carries the agent's own code."""
+
+    def __init__(self, error: dict[str, str]) -> None:
+        super().__init__(
+            error.get("message", "the agent reported an error"),
+            thing=error.get("thing", ""),
+            next=error.get("next", ""),
+        )
+        self.answered_code = error.get("code", "internal")
+
+    def as_dict(self) -> dict[str, str]:
+        return {**super().as_dict(), "code": self.answered_code}
+
+
+def is_usage(error: FonshareError) -> bool:
+    """Tell whether the agent refused the request for how it was written."""
+    return isinstance(error, AgentError) and error.answered_code == "usage"
+
+
+def connect(path: Path) -> socket.socket:
+    """Return a connection to the agent on *path*, or raise NoAgent."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(CONNECT_TIMEOUT_S)
+    try:
+        connection.connect(str(path))
+    except PermissionError:
+        connection.close()
+        raise NotAllowed(
+            "this user may not command the agent",
+            thing=str(path),
+            next="Run it as the user that the agent runs as.",
+        ) from None
+    except OSError:
+        connection.close()
+        raise NoAgent("no agent is running", thing=str(path)) from None
+    return connection
+
+
+def is_answered(path: Path) -> bool:
+    """Tell whether somebody listens on the socket *path*."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(CONNECT_TIMEOUT_S)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+        return True
+
+
+def request(path: Path, command: str, arguments: dict[str, JSON]) -> JSON:
+    """Return the agent's result, or raise its error or NoAgent."""
+    # ASCII with escapes: lone surrogates, which stand for the bytes of a path that is
+    # not UTF-8, make the trip unchanged.
+    line = json.dumps({"command": command, "arguments": arguments}).encode("ascii")
+    with connect(path) as connection:
+        connection.settimeout(ANSWER_TIMEOUT_S)
+        try:
+            connection.sendall(line + b"\n")
+            raw = _read_line(connection)
+        except TimeoutError:
+            raise _no_answer(path, "the agent did not answer in time") from None
+        except OSError:
+            raise _no_answer(path, "the agent went away before it answered") from None
+    try:
+        answer = json.loads(raw)
+    except ValueError:
+        raise _no_answer(path, "the agent went away before it answered") from None
+    if "error" in answer:
+        raise AgentError(answer["error"])
+    result: JSON = answer["result"]
+    return result
+
+
+def _no_answer(path: Path, message: str) -> NoAgent:
+    return NoAgent(message, thing=str(path), next="See `fonshare status`.")
+
+
+def _read_line(connection: socket.socket) -> bytes:
+    chunks = []
+    while chunk := connection.recv(CHUNK_BYTES):
+        chunks.append(chunk)
+        if chunk.endswith(b"\n"):
+            break
+    return b"".join(chunks)

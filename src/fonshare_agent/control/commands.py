@@ -1,0 +1,382 @@
+"""THE TABLE: every command of FonShare, once.
+
+The command line, its help and completion, docs/cli.md, the check at the control
+socket's door and the rights LuCI gets are all made from `COMMANDS`; whoever adds a
+command adds a row here and a method to `control/handlers.py`, nothing else. The module
+knows only words: no socket, no terminal, no agent.
+"""
+
+from fonshare_agent.control.rows import Access, Argument, Command, Kind, Place
+
+
+def _switch(name: str, help: str, *, is_sent: bool = True) -> Argument:
+    return Argument(name, help, Kind.SWITCH, optional=True, is_sent=is_sent)
+
+
+def _limit(name: str, help: str, shown: str) -> Argument:
+    return Argument(name, help, Kind.INTEGER, optional=True, shown=shown)
+
+
+def _member_command(verb: str, help: str, member: str) -> Command:
+    return Command(
+        f"group {verb}",
+        help,
+        f"group {verb} Famille {member}",
+        answer="{group, member}",
+        arguments=(GROUP, MEMBER),
+        access=Access.WRITE,
+    )
+
+
+GROUP = Argument("group", "the group's name on this node")
+MEMBER = Argument("member", "a member's name, or 6 or more characters of its id")
+JOB = Argument("id", "the job's id, as `fonshare jobs` shows it")
+FILE = Argument("file", "the backup file", is_file=True)
+WAIT = "wait until it has ended"
+PASSPHRASE = Argument(
+    "passphrase_file",
+    "read the passphrase from this file of mode 600, or from stdin with `-`",
+    optional=True,
+    is_file=True,
+    is_sent=False,
+    shown="FILE",
+)
+DISK_ANSWER = "{present, path, total_bytes, free_bytes}"
+JOB_ANSWER = (
+    "[{id, entry, name, size, done_bytes, state, sources, error, path}], state one of "
+    "queued, locating, running, verifying, done, paused, failed, cancelled"
+)
+ENTRY_ANSWER = (
+    "[{id, kind, name, path, size, modified, group, member, member_id, share, root, "
+    "online, own}], kind one of file, folder, group, member, share; `path_b64` is "
+    "added where a path is not UTF-8"
+)
+LIMITS_ANSWER = "{upload_kib_s, download_kib_s, transfers}"
+FIND_LIMIT = 1000  # rows: more than anybody reads, and less than 1 MiB of answer
+FIND_LIMIT_MAX = 100_000  # rows: a program may ask for all that a small group holds
+
+NODE_COMMANDS = (
+    Command(
+        "agent",
+        "run the node in the foreground",
+        "agent -c fonshare.yaml",
+        place=Place.HERE,
+        access=Access.WRITE,
+    ),
+    Command(
+        "setup",
+        "ask the first-use questions and write the settings file",
+        "setup -c fonshare.yaml",
+        answer="{settings}",
+        place=Place.HERE,
+        access=Access.WRITE,
+    ),
+    Command(
+        "status",
+        "show what is up",
+        "status",
+        answer="{node:{id, name}, disk:{present, total_bytes, free_bytes}, "
+        "broker:{connected}, index:{files, bytes, scanning}, "
+        "groups:[{name, members:[{id, name, online}]}], "
+        "jobs:{queued, running, done, failed}}",
+    ),
+    Command(
+        "doctor",
+        "say what is wrong and what to do about it",
+        "doctor",
+        answer="{findings:[{level, code, message, thing, next}], verdict}, level one "
+        "of ok, warning, error",
+    ),
+)
+
+SHARE_COMMANDS = (
+    Command(
+        "share add",
+        "publish a folder of the disk to groups",
+        "share add films --name Films --group Famille",
+        answer="{name, path, groups}",
+        arguments=(
+            Argument(
+                "path", "the folder, absolute or relative to the disk", is_file=True
+            ),
+        ),
+        flags=(
+            Argument("name", "what friends see it as"),
+            Argument("group", "publish it to this group", optional=True, repeated=True),
+        ),
+        access=Access.WRITE,
+    ),
+    Command(
+        "share ls",
+        "list the shares",
+        "share ls",
+        answer="[{name, path, groups, files, bytes}]",
+    ),
+    Command(
+        "share rm",
+        "stop publishing a share; its files stay on the disk",
+        "share rm Films",
+        answer="{name}",
+        arguments=(Argument("name", "the share's name"),),
+        access=Access.WRITE,
+    ),
+)
+
+GROUP_COMMANDS = (
+    Command(
+        "group create",
+        "found a group",
+        "group create Famille",
+        answer="{group}",
+        arguments=(GROUP,),
+        access=Access.WRITE,
+    ),
+    Command(
+        "group ls",
+        "list the groups and their members",
+        "group ls",
+        answer="[{name, role, members:[{id, name, online}]}], role one of creator, "
+        "admin, member",
+    ),
+    Command(
+        "group invite",
+        "make a code that lets one node ask to join",
+        "group invite Famille",
+        answer="{code}",
+        arguments=(GROUP,),
+        flags=(
+            _switch("accept_first", "admit the first joiner unasked, for 15 minutes"),
+        ),
+        access=Access.WRITE,
+    ),
+    Command(
+        "group join",
+        "join a group with an invite code",
+        "group join - --wait",
+        answer="{group, state}",
+        arguments=(Argument("code", "the code; `-` reads it from stdin"),),
+        flags=(
+            _switch("yes", "join whoever the inviter is"),
+            _switch("wait", "wait until this node is a member", is_sent=False),
+            Argument(
+                "as", "name the group so on this node", optional=True, shown="LABEL"
+            ),
+        ),
+        access=Access.WRITE,
+    ),
+    Command(
+        "group joining",
+        "tell how far a join is",
+        "group joining Famille",
+        answer="{group, state, inviter:{id, name} or null, words:[...]}",
+        arguments=(GROUP,),
+        is_shown=False,
+    ),
+    Command(
+        "group confirm",
+        "say whether the inviter shown is the right one",
+        "group confirm Famille yes",
+        answer="{group, state}",
+        arguments=(
+            GROUP,
+            Argument(
+                "decision", "go on or give up", Kind.CHOICE, choices=("yes", "no")
+            ),
+        ),
+        access=Access.WRITE,
+        is_shown=False,
+    ),
+    Command(
+        "group requests",
+        "list who asks to join",
+        "group requests",
+        answer="[{group, id, name, words}]",
+    ),
+    _member_command("accept", "admit a node that asks to join", "bob"),
+    _member_command("refuse", "turn a node away that asks to join", "mallory"),
+    Command(
+        "group leave",
+        "leave a group; forgets its keys, catalogues and jobs",
+        "group leave Famille",
+        answer="{group}",
+        arguments=(GROUP,),
+        access=Access.WRITE,
+    ),
+    _member_command("remove", "remove a member from a group", "bob"),
+    _member_command("admin", "let a member admit and remove others", "bob"),
+    _member_command("unadmin", "take an admin's rights back", "bob"),
+    Command(
+        "group broker",
+        "change the list of brokers that a group lives on",
+        "group broker Famille add mqtts://broker.example:8883",
+        answer="{group, brokers:[url]}",
+        arguments=(
+            GROUP,
+            Argument("action", "what to do", Kind.CHOICE, choices=("add", "remove")),
+            Argument("url", "the broker: mqtt://HOST:PORT or mqtts://HOST:PORT"),
+        ),
+        access=Access.WRITE,
+    ),
+)
+
+FILE_COMMANDS = (
+    Command(
+        "ls",
+        "browse the groups, also while friends are offline",
+        "ls Famille/bob/Films",
+        answer=ENTRY_ANSWER,
+        arguments=(
+            Argument(
+                "path",
+                "where to look: GROUP, GROUP/MEMBER, GROUP/MEMBER/SHARE/PATH",
+                optional=True,
+                default="",
+            ),
+        ),
+    ),
+    Command(
+        "find",
+        "search by name in everything that the groups offer",
+        "find brehat 2019 --group Famille",
+        answer=ENTRY_ANSWER,
+        arguments=(
+            Argument(
+                "words",
+                "what the name holds; words are data, never options after `--`",
+                repeated=True,
+            ),
+        ),
+        flags=(
+            Argument("group", "only in this group", optional=True),
+            Argument("member", "only from this member", optional=True),
+            Argument(
+                "limit",
+                "at most so many rows",
+                Kind.INTEGER,
+                optional=True,
+                minimum=1,
+                maximum=FIND_LIMIT_MAX,
+                default=FIND_LIMIT,
+                shown="N",
+            ),
+        ),
+    ),
+    Command(
+        "get",
+        "fetch entries onto this disk",
+        "get Famille/bob/Films/brehat.mkv --wait",
+        answer=JOB_ANSWER,
+        arguments=(
+            Argument(
+                "entries",
+                "an id, or GROUP/MEMBER/SHARE/PATH; a folder makes one job",
+                repeated=True,
+                shown="ENTRY",
+            ),
+        ),
+        flags=(
+            Argument(
+                "to",
+                "put it in this folder",
+                optional=True,
+                is_file=True,
+                shown="DIR",
+            ),
+            _switch("wait", "wait until every job has ended", is_sent=False),
+        ),
+        access=Access.WRITE,
+    ),
+)
+
+JOB_COMMANDS = (
+    Command("jobs", "list the jobs", "jobs", answer=JOB_ANSWER),
+    Command(
+        "jobs pause",
+        "let a job rest",
+        "jobs pause 3",
+        answer=JOB_ANSWER,
+        arguments=(JOB,),
+        access=Access.WRITE,
+    ),
+    Command(
+        "jobs resume",
+        "let a paused job go on",
+        "jobs resume 3",
+        answer=JOB_ANSWER,
+        arguments=(JOB,),
+        access=Access.WRITE,
+    ),
+    Command(
+        "jobs cancel",
+        "give a job up and delete what it has fetched of it",
+        "jobs cancel 3",
+        answer=JOB_ANSWER,
+        arguments=(JOB,),
+        access=Access.WRITE,
+    ),
+)
+
+BOX_COMMANDS = (
+    Command("disk", "show the disk", "disk", answer=DISK_ANSWER),
+    Command(
+        "disk adopt",
+        "take the disk that is plugged in now as this node's disk",
+        "disk adopt",
+        answer=DISK_ANSWER,
+        access=Access.WRITE,
+    ),
+    Command(
+        "limits",
+        "show or change the limits; 0 is no limit",
+        "limits --upload 100",
+        answer=LIMITS_ANSWER,
+        flags=(
+            _limit("upload", "KiB a second to friends", "KIB"),
+            _limit("download", "KiB a second from friends", "KIB"),
+            _limit("transfers", "files moved at once", "N"),
+        ),
+        access=Access.WRITE,
+    ),
+    Command(
+        "backup",
+        "write keys, memberships and settings to a file under a passphrase",
+        "backup alice.fonshare",
+        answer="{file, bytes}",
+        arguments=(FILE,),
+        flags=(PASSPHRASE,),
+        place=Place.HERE,
+        access=Access.WRITE,
+    ),
+    Command(
+        "restore",
+        "bring keys, memberships and settings back; the agent must be stopped",
+        "restore alice.fonshare",
+        answer="{file}",
+        arguments=(FILE,),
+        flags=(PASSPHRASE,),
+        place=Place.HERE,
+        access=Access.WRITE,
+    ),
+    Command(
+        "completion",
+        "print the completion script of a shell",
+        "completion bash > /etc/bash_completion.d/fonshare",
+        arguments=(
+            Argument(
+                "shell", "which shell", Kind.CHOICE, choices=("bash", "zsh", "fish")
+            ),
+        ),
+        place=Place.HERE,
+    ),
+)
+
+COMMANDS: tuple[Command, ...] = (
+    *NODE_COMMANDS,
+    *SHARE_COMMANDS,
+    *GROUP_COMMANDS,
+    *FILE_COMMANDS,
+    *JOB_COMMANDS,
+    *BOX_COMMANDS,
+)
+BY_NAME: dict[str, Command] = {command.name: command for command in COMMANDS}
+AGENT_COMMANDS = tuple(row for row in COMMANDS if row.place is Place.AGENT)

@@ -1,0 +1,78 @@
+"""What a row of the command table is made of. Pure words; the table is commands.py."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+JSON: TypeAlias = bool | int | float | str | list["JSON"] | dict[str, "JSON"] | None
+
+
+class Kind(Enum):
+    """What a value may be; the values are the words used in complaints."""
+
+    TEXT = "text"
+    INTEGER = "a whole number"
+    CHOICE = "a choice"
+    SWITCH = "true or false"
+
+
+class Place(Enum):
+    """Where a command does its work."""
+
+    AGENT = "agent"  # a request over the control socket
+    HERE = "here"  # in the process of the command line; needs no running agent
+
+
+class Access(Enum):
+    """What LuCI's rights need for it."""
+
+    READ = "read"
+    WRITE = "write"
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One positional argument or flag; `name` is its key in a request."""
+
+    name: str
+    help: str
+    kind: Kind = Kind.TEXT
+    optional: bool = False  # flags say `required` by not being optional
+    repeated: bool = False
+    choices: tuple[str, ...] = ()
+    minimum: int = 0
+    maximum: int = 2**31 - 1
+    default: int | str | None = None
+    is_sent: bool = True  # False: only the command line reads it
+    is_file: bool = False  # for completion: names something on this machine
+    shown: str = ""  # how help writes the value; else the name in capitals
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def word(self) -> str:
+        if self.choices and not self.shown:
+            return "|".join(self.choices)
+        return self.shown or self.name.upper().replace("_", "-")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One row of the table."""
+
+    name: str  # as typed: "group invite"
+    help: str
+    example: str  # what follows `fonshare `
+    answer: str = ""  # the JSON, in the words of the contract
+    arguments: tuple[Argument, ...] = ()
+    flags: tuple[Argument, ...] = ()
+    access: Access = Access.READ
+    place: Place = Place.AGENT
+    is_shown: bool = True  # False: a step of another command, not for people
+
+    @property
+    def handler(self) -> str:
+        """The name of its method in Handlers."""
+        return self.name.replace(" ", "_")

@@ -1,0 +1,146 @@
+"""`fonshare setup`: the first-use questions on a terminal, and the file they make.
+
+Off the router only: there LuCI asks them. An existing file is never overwritten, and
+the owner's password is neither echoed nor written; the file holds its hash.
+"""
+
+import getpass
+import os
+import secrets
+import socket
+import sys
+from pathlib import Path
+
+from fonshare_agent.config import load_settings
+from fonshare_agent.errors import AlreadyExists, SettingsError, StorageError, UsageError
+from fonshare_agent.model import is_label
+from fonshare_agent.passwords import hash_password
+
+ROUTER_FILE = Path("/etc/config/fonshare")
+DEFAULT_FILE = "fonshare.yaml"
+DEFAULT_BROKER = "mqtt://127.0.0.1:1883"
+SALT_BYTES = 16
+HEAD = "# FonShare's settings; docs/settings.md explains every option.\n"
+
+
+def set_up(config: str | None) -> Path:
+    """Ask, write the settings file and return its path."""
+    file = Path(config or DEFAULT_FILE).absolute()
+    if file.suffix.lower() not in (".yaml", ".yml"):
+        raise UsageError("the settings file must end in .yaml", thing=str(file))
+    if config is None and ROUTER_FILE.exists():
+        raise UsageError(
+            "a router is set up in LuCI or with `uci`",
+            thing=str(ROUTER_FILE),
+            next="Name a file with -c to set up another node here.",
+        )
+    _refuse_existing(file)
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "setup asks its questions on a terminal",
+            thing="stdin",
+            next="Run it in a terminal, or write the file after docs/settings.md.",
+        )
+    _write(file, _ask_all())
+    return file
+
+
+def _refuse_existing(file: Path) -> None:
+    if os.path.lexists(file):
+        raise AlreadyExists(
+            "the settings file exists already",
+            thing=str(file),
+            next="Edit it, or name another with -c.",
+        )
+
+
+def _ask_all() -> dict[str, object]:
+    name = _ask_name()
+    disk = _ask("Folder of the disk to share from", "disk")
+    broker = _ask("MQTT broker for your own groups", DEFAULT_BROKER)
+    password = _ask_password()
+    folders = _ask("Folders that guests at home may read, by comma", "").split(",")
+    return {
+        "node": {"name": name},
+        "disk": disk,
+        "state": "state",
+        "ftp": {
+            "guest_folders": [folder.strip() for folder in folders if folder.strip()],
+            "users": [
+                {
+                    "name": "owner",
+                    "password": hash_password(
+                        password, secrets.token_bytes(SALT_BYTES)
+                    ),
+                    "access": "write",
+                },
+                {"name": "guest", "password": "", "access": "read"},
+            ],
+        },
+        "mqtt": {"broker": broker},
+    }
+
+
+def _ask(question: str, default: str) -> str:
+    shown = f" [{default}]" if default else ""
+    print(f"{question}{shown}: ", end="", file=sys.stderr, flush=True)
+    line = sys.stdin.readline()
+    if not line:
+        raise UsageError(
+            "the answers ended", thing=question, next="Nothing was written."
+        )
+    return line.strip() or default
+
+
+def _ask_name() -> str:
+    while True:
+        name = _ask("Name of this node", socket.gethostname().split(".")[0])
+        if is_label(name):
+            return name
+        print("  A name is one line of up to 64 bytes, without `/`.", file=sys.stderr)
+
+
+def _ask_password() -> str:
+    while True:
+        password = getpass.getpass("Password of the FTP login `owner`: ")
+        if not password:
+            print("  The owner's login needs a password.", file=sys.stderr)
+        elif password == getpass.getpass("Again: "):
+            return password
+        else:
+            print("  The two differ.", file=sys.stderr)
+
+
+def _write(file: Path, values: dict[str, object]) -> None:
+    """Write the file whole or not at all, after the settings' own check of it."""
+    import yaml
+
+    text = HEAD + yaml.safe_dump(values, allow_unicode=True, sort_keys=False)
+    fresh = file.with_name(f".{file.name}.{os.getpid()}.yaml")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
+            opened.write(text)
+            opened.flush()
+            os.fsync(descriptor)
+        try:
+            load_settings(fresh)
+            os.link(fresh, file)  # unlike rename, it never replaces
+        finally:
+            fresh.unlink()
+    except SettingsError as error:
+        raise SettingsError(
+            str(error).replace(str(fresh), str(file)),
+            thing=str(file),
+            next="Nothing was written; run `fonshare setup` again.",
+        ) from None
+    except FileExistsError:
+        _refuse_existing(file)
+        raise
+    except OSError as error:
+        raise StorageError(
+            f"the settings file cannot be written: {error.strerror}",
+            thing=str(file),
+            next="Choose a place that you may write to.",
+        ) from None

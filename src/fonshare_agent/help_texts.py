@@ -1,0 +1,158 @@
+"""What `--help` says and what docs/cli.md holds, made from the command table.
+
+Written here and not by argparse, whose wording and line breaks differ between the
+versions of Python. `python -m fonshare_agent.help_texts > docs/cli.md` writes the page.
+"""
+
+from collections.abc import Iterator
+
+from fonshare_agent.control.commands import COMMANDS
+from fonshare_agent.control.rows import Argument, Command, Kind, Place
+
+PROGRAM = "fonshare"
+OPTIONS = (
+    ("-c FILE, --config FILE", "the settings; see below for the default"),
+    ("--json", "answer with one JSON value on stdout, errors too"),
+    ("-h, --help", "explain a command, with an example"),
+    ("--version", "show the version"),
+)
+EXIT_STATUSES = (
+    (0, "done"),
+    (1, "failed; with `--wait`: not every job is done"),
+    (2, "usage: the command or the settings are written wrongly"),
+    (3, "no agent is running"),
+)
+DEFAULT_CONFIG = (
+    "Without -c, the settings are /etc/config/fonshare on a router, else "
+    "fonshare.yaml in this folder, else ~/.config/fonshare/fonshare.yaml."
+)
+
+
+def shown_commands() -> tuple[Command, ...]:
+    return tuple(command for command in COMMANDS if command.is_shown)
+
+
+def usage(command: Command) -> str:
+    """Return how *command* is typed, after `fonshare `."""
+    parts = [command.name]
+    parts += [_positional(argument) for argument in command.arguments]
+    parts += [_flag(flag) for flag in command.flags]
+    return " ".join(parts)
+
+
+def _positional(argument: Argument) -> str:
+    shown = argument.word + ("..." if argument.repeated else "")
+    return f"[{shown}]" if argument.optional else shown
+
+
+def _flag(flag: Argument) -> str:
+    return f"[{_flag_value(flag)}]" if flag.optional else _flag_value(flag)
+
+
+def _flag_value(flag: Argument) -> str:
+    if flag.kind is Kind.SWITCH:
+        return flag.flag
+    return f"{flag.flag} {flag.word}" + (" ..." if flag.repeated else "")
+
+
+def _rows(command: Command) -> list[tuple[str, str]]:
+    rows = [(argument.word, argument.help) for argument in command.arguments]
+    for flag in command.flags:
+        limit = f" (default {flag.default})" if flag.default is not None else ""
+        rows.append((_flag_value(flag), flag.help + limit))
+    return rows
+
+
+def command_help(command: Command) -> str:
+    """Return what `fonshare COMMAND --help` prints."""
+    lines = [f"usage: {PROGRAM} {usage(command)}", "", _sentence(command.help)]
+    rows = _rows(command)
+    if rows:
+        lines += ["", *_columns(rows)]
+    lines += ["", f"example: {PROGRAM} {command.example}"]
+    return "\n".join(lines) + "\n"
+
+
+def overview(family: str = "") -> str:
+    """Return what `fonshare --help`, or `fonshare group --help`, prints."""
+    rows = [
+        (usage(command), command.help)
+        for command in shown_commands()
+        if not family or command.name.split()[0] == family
+    ]
+    lines = [f"usage: {PROGRAM} [-c FILE] [--json] COMMAND ...", ""]
+    for shown, help in rows:
+        lines += [f"  {shown}", f"      {help}"]
+    lines += ["", *_columns(list(OPTIONS)), "", DEFAULT_CONFIG]
+    lines += [f"`{PROGRAM} COMMAND --help` explains one command."]
+    return "\n".join(lines) + "\n"
+
+
+def _columns(rows: list[tuple[str, str]]) -> list[str]:
+    width = max(len(left) for left, _ in rows)
+    return [f"  {left:<{width}}  {right}" for left, right in rows]
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:] + "."
+
+
+def page() -> str:
+    """Return docs/cli.md."""
+    return "\n".join(_page_lines()) + "\n"
+
+
+def _page_lines() -> Iterator[str]:
+    yield "# The command line"
+    yield ""
+    yield "Made from the command table by `python -m fonshare_agent.help_texts`;"
+    yield "a test compares the two. `-c` and `--json` are accepted before or after the"
+    yield "command."
+    yield ""
+    yield DEFAULT_CONFIG
+    yield ""
+    yield "| option | does |"
+    yield "| --- | --- |"
+    for option, help in OPTIONS:
+        yield f"| `{option}` | {help} |"
+    yield ""
+    yield "| exit status | means |"
+    yield "| --- | --- |"
+    for status, meaning in EXIT_STATUSES:
+        yield f"| {status} | {meaning} |"
+    yield ""
+    yield "An error is one line on stderr: `fonshare: what: which thing; what happens"
+    yield "next`. With `--json` it is `{error:{code, message, thing, next}}` on stdout;"
+    yield "the codes are in [errors.md](errors.md)."
+    for command in shown_commands():
+        yield ""
+        yield from _command_lines(command)
+
+
+def _command_lines(command: Command) -> Iterator[str]:
+    yield f"## {command.name}"
+    yield ""
+    yield _sentence(command.help)
+    yield ""
+    yield "```"
+    yield f"{PROGRAM} {usage(command)}"
+    yield f"{PROGRAM} {command.example}"
+    yield "```"
+    rows = _rows(command)
+    if rows:
+        yield ""
+        yield "| argument | is |"
+        yield "| --- | --- |"
+        for left, right in rows:
+            escaped = left.replace("|", "\\|")
+            yield f"| `{escaped}` | {right} |"
+    if command.answer:
+        yield ""
+        yield f"Answer: `{command.answer}`"
+    if command.place is Place.HERE:
+        yield ""
+        yield "Needs no running agent."
+
+
+if __name__ == "__main__":
+    print(page(), end="")

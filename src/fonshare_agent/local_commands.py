@@ -1,0 +1,150 @@
+"""The commands that need no running agent, done in this process."""
+
+import getpass
+import os
+import stat
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from fonshare_agent.command_line import CommandLine
+from fonshare_agent.control.client import is_answered
+from fonshare_agent.control.rows import Command
+from fonshare_agent.errors import AgentRunning, AlreadyExists, StorageError, UsageError
+from fonshare_agent.terminal import show_result
+
+PASSPHRASE_CHARACTERS_MAX = 1024
+BACKUP_BYTES_MAX = 64 << 20  # 64 MiB: a thousand times what keys and rosters take
+
+
+def run_here(line: CommandLine, command: Command) -> int:
+    """Do *command* in this process; return the exit status."""
+    return PROGRAMS[command.name](line, command)
+
+
+def _agent(line: CommandLine, _command: Command) -> int:
+    from fonshare_agent.agent import run_agent
+    from fonshare_agent.config import load_settings
+
+    return run_agent(load_settings(line.config)) or 0
+
+
+def _setup(line: CommandLine, command: Command) -> int:
+    from fonshare_agent.first_use import set_up
+
+    show_result({"settings": str(set_up(line.config))}, line, command)
+    return 0
+
+
+def _completion(line: CommandLine, _command: Command) -> int:
+    from fonshare_agent.completion import script
+
+    print(script(str(line.arguments["shell"])), end="")
+    return 0
+
+
+def _backup(line: CommandLine, command: Command) -> int:
+    from fonshare_agent import backup
+    from fonshare_agent.config import load_settings
+
+    settings = load_settings(line.config)
+    file = Path(str(line.arguments["file"]))
+    if file.exists():
+        raise AlreadyExists("the backup file exists already", thing=str(file))
+    sealed = backup.backup(settings, _passphrase(line, twice=True))
+    _write_new(file, sealed)
+    show_result({"file": str(file), "bytes": len(sealed)}, line, command)
+    return 0
+
+
+def _restore(line: CommandLine, command: Command) -> int:
+    from fonshare_agent import backup
+    from fonshare_agent.config import load_settings
+
+    settings = load_settings(line.config)
+    if is_answered(settings.control_socket):
+        raise AgentRunning(
+            "an agent is running with these settings",
+            thing=str(settings.control_socket),
+            next="Stop it, restore, and start it again.",
+        )
+    file = Path(str(line.arguments["file"]))
+    sealed = _read_file(file)
+    backup.restore(settings, sealed, _passphrase(line, twice=False))
+    show_result({"file": str(file)}, line, command)
+    return 0
+
+
+def _read_file(file: Path) -> bytes:
+    try:
+        with file.open("rb") as opened:
+            return opened.read(BACKUP_BYTES_MAX)
+    except OSError as error:
+        raise StorageError(
+            f"the file cannot be read: {error.strerror}",
+            thing=str(file),
+            next="Nothing was changed.",
+        ) from None
+
+
+def _write_new(file: Path, content: bytes) -> None:
+    """Write *content* durably to a file of mode 600 that must not exist yet."""
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as opened:
+            opened.write(content)
+            opened.flush()
+            os.fsync(descriptor)
+    except OSError as error:
+        raise StorageError(
+            f"the file cannot be written: {error.strerror}",
+            thing=str(file),
+            next="Choose a place with room that you may write to.",
+        ) from None
+
+
+def _passphrase(line: CommandLine, *, twice: bool) -> str:
+    """Return the passphrase from a file, stdin or a prompt; never from argv."""
+    given = line.arguments.get("passphrase_file")
+    if given == "-":
+        text = sys.stdin.readline(PASSPHRASE_CHARACTERS_MAX).rstrip("\r\n")
+    elif given is not None:
+        text = _read_secret(Path(str(given)))
+    else:
+        text = _prompt(twice=twice)
+    if not text:
+        raise UsageError("the passphrase is empty", thing="passphrase")
+    return text
+
+
+def _read_secret(file: Path) -> str:
+    raw = _read_file(file)
+    if stat.S_IMODE(file.stat().st_mode) & 0o077:
+        raise UsageError(
+            "others may read the passphrase file",
+            thing=str(file),
+            next=f"Change that with `chmod 600 {file}`.",
+        )
+    return raw.decode("utf-8", "surrogateescape").split("\n")[0].rstrip("\r")
+
+
+def _prompt(*, twice: bool) -> str:
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "nobody can be asked for the passphrase here",
+            thing="passphrase",
+            next="Give it with `--passphrase-file FILE`, or `-` for stdin.",
+        )
+    text = getpass.getpass("Passphrase: ")
+    if twice and getpass.getpass("Again: ") != text:
+        raise UsageError("the two passphrases differ", thing="passphrase")
+    return text
+
+
+PROGRAMS: dict[str, Callable[[CommandLine, Command], int]] = {
+    "agent": _agent,
+    "setup": _setup,
+    "backup": _backup,
+    "restore": _restore,
+    "completion": _completion,
+}

@@ -1,0 +1,47 @@
+"""What the command line prints: results, errors."""
+
+import json
+import sys
+
+from fonshare_agent.command_line import CommandLine
+from fonshare_agent.control.rows import JSON, Command
+from fonshare_agent.errors import FonshareError
+
+
+def accept_any_name() -> None:
+    """A name that this terminal cannot show must not end the command."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def show_result(result: JSON, line: CommandLine, command: Command) -> None:
+    """Print one JSON value, or the table or text for people."""
+    if line.wants_json:
+        print_json(result)
+        return
+    from fonshare_agent.render import render
+
+    print(render(command.name, result), end="")
+
+
+def print_json(value: JSON) -> None:
+    json.dump(value, sys.stdout)
+    print()
+
+
+def show_error(error: FonshareError, *, as_json: bool) -> None:
+    """Say what, to which thing and what happens next, in one line."""
+    if as_json:
+        print_json({"error": dict(error.as_dict())})
+        return
+    from fonshare_agent.render import visible
+
+    parts = [str(error)]
+    if error.thing and error.thing not in parts[0]:
+        parts.append(error.thing)
+    # Settings complain in several lines, one for each option.
+    shown = "\n  ".join(visible(part) for part in ": ".join(parts).split("\n"))
+    next_step = f"; {visible(error.next)}" if error.next else ""
+    print(f"fonshare: {shown}{next_step}", file=sys.stderr)
