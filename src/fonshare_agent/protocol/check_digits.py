@@ -29,6 +29,8 @@ def check_character(data: str, group: int) -> str:
 
 def read_group(typed: str, group: int) -> str | None:
     """Return the data characters of a typed group, or None when it is mistyped."""
+    if not 2 <= len(typed) <= GROUP_MAX:
+        return None
     choices = [LOOKALIKES.get(character, character) for character in typed.lower()]
     if sum(len(choice) > 1 for choice in choices) > GUESSES_MAX:
         return None
@@ -36,7 +38,6 @@ def read_group(typed: str, group: int) -> str | None:
         "".join(guess[:-1])
         for guess in product(*choices)
         if all(character in ALPHABET for character in guess)
-        and guess
         and check_character("".join(guess[:-1]), group) == guess[-1]
     ]
     return fits[0] if len(fits) == 1 else None

@@ -36,7 +36,7 @@ NONCE_BYTES: Final = 24  # XChaCha20: long enough to be drawn at random
 TAG_BYTES: Final = 16  # Poly1305
 SIGNATURE_BYTES: Final = 64
 HASH_BYTES: Final = 32  # SHA-256
-VERSION_MAX: Final = 2**64 - 1
+NUMBER_MAX: Final = 2**63 - 1  # of any u64 on the wire: SQLite stores no more
 
 ID_GROUP: Final = 13  # data characters of a node id's four groups
 
@@ -63,6 +63,8 @@ class Context(StrEnum):
     TOPICS = "fonshare topics 1"
     KEY_TAGS = "fonshare key tags 1"
     GROUP_MESSAGE = "fonshare group message 1"
+    DIRECT_SALT = "fonshare direct salt 1"
+    # keys derived from an ephemeral X25519 secret
     DIRECT_MESSAGE = "fonshare direct message 1"
     # keys derived from an invite's secret
     INVITE_TOPIC_TO_INVITER = "fonshare invite topic to inviter 1"
@@ -274,7 +276,7 @@ class KeyStatement:
         sealing_public: bytes,
     ) -> Self:
         """Sign a statement; *name* must be a label (model.is_label)."""
-        if not is_label(name) or not 0 <= version <= VERSION_MAX:
+        if not is_label(name) or not 0 <= version <= NUMBER_MAX:
             raise ValueError("not a name or version for a key statement")
         _expect(tls_fingerprint, HASH_BYTES, "a fingerprint")
         _expect(sealing_public, KEY_BYTES, "a sealing key")
@@ -299,6 +301,8 @@ class KeyStatement:
         _, identity, sealing, tls, version, size = _STATEMENT.unpack_from(raw)
         if len(raw) != _STATEMENT.size + size + SIGNATURE_BYTES:
             raise MalformedMessage("a key statement has the wrong length")
+        if version > NUMBER_MAX:
+            raise MalformedMessage("a key statement's version is out of range")
         name = _decode_label(raw[_STATEMENT.size : _STATEMENT.size + size])
         signature = raw[-SIGNATURE_BYTES:]
         verify(identity, Context.KEY_STATEMENT, raw[:-SIGNATURE_BYTES], signature)
