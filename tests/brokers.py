@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -182,7 +182,6 @@ class PlainClient:
 
     def __init__(self, port: int, login: Login | None = None) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), DEADLINE_S)
-        self._stream = self.socket.makefile("rb")
         flags = 0x02 | (0xC0 if login else 0)
         body = _text("MQTT") + bytes([4, flags, 0, 0])
         body += _text("t" + os.urandom(8).hex())
@@ -193,17 +192,11 @@ class PlainClient:
         assert (kind >> 4, answer[1:]) == (CONNACK, b"\0"), f"not let in: {answer!r}"
 
     def send(self, head: int, body: bytes) -> None:
-        self.socket.sendall(bytes([head]) + _length(len(body)) + body)
+        write_packet(self.socket, head, body)
 
     def receive(self) -> tuple[int, bytes]:
         """Return the next packet's first byte and body; EOFError when there is none."""
-        head, length = self._read(1)[0], 0
-        for place in range(4):
-            byte = self._read(1)[0]
-            length |= (byte & 0x7F) << (7 * place)
-            if not byte & 0x80:
-                break
-        return head, self._read(length)
+        return read_packet(self.socket)
 
     def subscribe(self, topic: str) -> None:
         self.send(SUBSCRIBE << 4 | 2, b"\0\1" + _text(topic) + b"\0")
@@ -226,13 +219,6 @@ class PlainClient:
 
     def close(self) -> None:
         self.socket.close()
-        self._stream.close()
-
-    def _read(self, count: int) -> bytes:
-        data = self._stream.read(count)
-        if len(data) < count:
-            raise EOFError("the broker closed the connection")
-        return data
 
 
 class Observer:
@@ -296,3 +282,101 @@ def _length(length: int) -> bytes:
         coded += bytes([byte | (0x80 if length else 0)])
         if not length:
             return coded
+
+
+class Listener:
+    """A scripted broker: runs *script* for each connection until `close`."""
+
+    def __init__(self, script: Callable[[socket.socket], None]) -> None:
+        self._script = script
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._server.getsockname()[1]
+        self._open: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> "Listener":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+        self.cut()
+
+    @property
+    def url(self) -> str:
+        return f"mqtt://127.0.0.1:{self.port}"
+
+    def cut(self) -> None:
+        """Break all connections at once, as a dead line does."""
+        connections, self._open = self._open, []
+        for connection in connections:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._server.accept()
+            except OSError:
+                return
+            self._open.append(connection)
+            threading.Thread(target=self._play, args=[connection], daemon=True).start()
+
+    def _play(self, connection: socket.socket) -> None:
+        with connection, suppress(OSError, EOFError):
+            self._script(connection)
+
+
+def relay_to(port: int) -> Callable[[socket.socket], None]:
+    """Return a Listener's script that joins each connection to 127.0.0.1:*port*."""
+
+    def relay(near: socket.socket) -> None:
+        with socket.create_connection(("127.0.0.1", port)) as far:
+            back = threading.Thread(target=_pump, args=(far, near), daemon=True)
+            back.start()
+            _pump(near, far)
+            back.join(DEADLINE_S)
+
+    return relay
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+    for end in (source, target):
+        with suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
+
+
+def read_packet(sock: socket.socket) -> tuple[int, bytes]:
+    """Return the first byte and the body of the next packet on *sock*."""
+    head, length = _exactly(sock, 1)[0], 0
+    for place in range(4):
+        byte = _exactly(sock, 1)[0]
+        length |= (byte & 0x7F) << (7 * place)
+        if not byte & 0x80:
+            break
+    return head, _exactly(sock, length)
+
+
+def write_packet(sock: socket.socket, head: int, body: bytes) -> None:
+    sock.sendall(bytes([head]) + _length(len(body)) + body)
+
+
+def accept_login(sock: socket.socket) -> bytes:
+    """Take CONNECT, say yes, and return CONNECT's body."""
+    head, body = read_packet(sock)
+    assert head >> 4 == CONNECT
+    write_packet(sock, CONNACK << 4, b"\0\0")
+    return body
+
+
+def _exactly(sock: socket.socket, count: int) -> bytes:
+    data = bytearray()
+    while len(data) < count:
+        piece = sock.recv(min(count - len(data), 1 << 20))
+        if not piece:
+            raise EOFError("the connection is closed")
+        data += piece
+    return bytes(data)
