@@ -1,0 +1,148 @@
+"""Changes to settings on the router, by the `uci` command. Decides nothing.
+
+Rules: argument lists, never a shell. A password's hash goes through the standard input
+of `uci batch`, since /proc shows arguments to every process. Changes are staged in a
+folder of their own, so that half of one is never committed, and what the owner staged
+by hand (`uci set` without commit) is neither committed nor lost. `uci batch` reports no
+failure, so after each commit the file is read again and must say what was asked.
+"""
+
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fonshare_agent.config import Settings, Source, check_source, read_source, share_row
+from fonshare_agent.config_uci import quote_uci
+from fonshare_agent.errors import NotFound, SettingsUnwritten
+from fonshare_agent.settings import ShareSettings
+
+TIMEOUT_S = 30  # a commit to JFFS2 during garbage collection takes seconds
+
+Run = Callable[[Sequence[str], str], str]  # (arguments, standard input) -> output
+
+
+def run_command(arguments: Sequence[str], stdin: str) -> str:
+    """Run one program to its end; raise SettingsUnwritten unless it succeeds."""
+    try:
+        done = subprocess.run(
+            arguments,
+            input=stdin,
+            capture_output=True,
+            encoding="utf-8",
+            errors="surrogateescape",
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        why = getattr(error, "strerror", None) or f"no end after {TIMEOUT_S} s"
+        raise SettingsUnwritten(f"cannot run {arguments[0]}: {why}") from error
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise SettingsUnwritten(f"{arguments[0]} failed: {last}")
+    return done.stdout
+
+
+class UciWriter:
+    """The SettingsWriter of a node whose settings are the UCI file at *path*."""
+
+    def __init__(self, path: Path, *, run: Run = run_command, program: str = "uci"):
+        self._path = path
+        self._package = path.name
+        self._run = run
+        self._program = program
+
+    def add_share(self, share: ShareSettings) -> Settings:
+        """Add *share* as an anonymous section."""
+        row = share_row(share, check_source(read_source(self._path)).disk)
+
+        def edit(raw: dict[str, Any]) -> None:
+            raw["shares"].append(row)
+
+        def store(uci: Callable[..., str]) -> None:
+            section = f"{self._package}.{uci('add', self._package, 'share').strip()}"
+            uci("set", f"{section}.name={row['name']}")
+            uci("set", f"{section}.path={row['path']}")
+            for group in row["groups"]:
+                uci("add_list", f"{section}.groups={group}")
+
+        return self._change(edit, store)
+
+    def remove_share(self, name: str) -> Settings:
+        """Remove the share called *name*."""
+        number = self._number("share", name, self._raw()["shares"])
+
+        def edit(raw: dict[str, Any]) -> None:
+            del raw["shares"][number]
+
+        def store(uci: Callable[..., str]) -> None:
+            uci("delete", f"{self._package}.@share[{number}]")
+
+        return self._change(edit, store)
+
+    def set_limits(self, limits: Mapping[str, int]) -> Settings:
+        """Set the named options of the section `limits`."""
+
+        def edit(raw: dict[str, Any]) -> None:
+            raw["limits"] = {**raw.get("limits", {}), **limits}
+
+        def store(uci: Callable[..., str]) -> None:
+            uci("set", f"{self._package}.limits=limits")
+            for option, value in limits.items():
+                uci("set", f"{self._package}.limits.{option}={value}")
+
+        return self._change(edit, store)
+
+    def replace_password(self, user: str, password_hash: str) -> Settings:
+        """Put *password_hash* in the place of the user's password."""
+        number = self._number("user", user, self._raw()["ftp"]["users"])
+
+        def edit(raw: dict[str, Any]) -> None:
+            raw["ftp"]["users"][number]["password"] = password_hash
+
+        def store(uci: Callable[..., str]) -> None:
+            option = f"{self._package}.@user[{number}].password"
+            uci("batch", stdin=f"set {option}={quote_uci(password_hash)}\n")
+
+        return self._change(edit, store)
+
+    def _raw(self) -> dict[str, Any]:
+        raw: dict[str, Any] = read_source(self._path).raw
+        return raw
+
+    def _number(self, kind: str, name: str, rows: list[dict[str, Any]]) -> int:
+        for number, row in enumerate(rows):
+            if row.get("name") == name:
+                return number
+        raise NotFound(f"there is no {kind} {name!r} in {self._path}", thing=name)
+
+    def _change(
+        self,
+        edit: Callable[[dict[str, Any]], None],
+        store: Callable[[Callable[..., str]], None],
+    ) -> Settings:
+        """Check the settings as *edit* makes them, then let *store* write them."""
+        wanted = read_source(self._path)
+        edit(wanted.raw)
+        check_source(wanted)
+        with tempfile.TemporaryDirectory(prefix="fonshare-uci-") as staged:
+            options = ("-c", str(self._path.parent), "-t", staged)
+
+            def uci(*arguments: str, stdin: str = "") -> str:
+                return self._run([self._program, *options, *arguments], stdin)
+
+            store(uci)
+            uci("commit", self._package)
+        return self._see(wanted)
+
+    def _see(self, wanted: Source) -> Settings:
+        written = read_source(self._path)
+        settings = check_source(written)
+        if written.raw != wanted.raw:
+            raise SettingsUnwritten(
+                f"{self._path} does not say what `{self._program}` was told to write",
+                thing=str(self._path),
+                next="Look at the file; restart the agent when it is right.",
+            )
+        return settings
