@@ -15,7 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fonshare_agent.config_check import Complaints, Draw, read_options, read_users
+from fonshare_agent.config_check import (
+    Complaints,
+    Draw,
+    absolute,
+    is_within,
+    read_options,
+    read_users,
+)
 from fonshare_agent.config_rules import build
 from fonshare_agent.config_table import OPTIONS, Option
 from fonshare_agent.errors import SettingsError
@@ -44,9 +51,11 @@ __all__ = [
     "SourceKind",
     "UserSettings",
     "WebSettings",
+    "check_source",
     "find_settings_file",
     "load_settings",
     "read_source",
+    "share_row",
     "validate",
 ]
 
@@ -128,10 +137,19 @@ def find_settings_file() -> Path:
     )
 
 
-def read_source(path: Path) -> Source:
-    """Read the file at *path*, and what commands added to it, without checking values.
+def share_row(share: ShareSettings, disk: Path) -> dict[str, Any]:
+    """Return *share* as a file has it: relative to the disk, wherever it is mounted."""
+    path = absolute(disk, str(share.path))
+    if is_within(path, disk):
+        path = path.relative_to(disk)
+    return {"name": share.name, "path": str(path), "groups": list(share.groups)}
 
-    Raises SettingsError if there is no reading it at all.
+
+def read_source(path: Path, *, merge: bool = True) -> Source:
+    """Read the file at *path*, without checking its values.
+
+    With *merge*, what commands changed off the router is merged in. Raises
+    SettingsError if there is no reading it at all.
     """
     raw = _read_bytes(path)
     if path.suffix.lower() in (".yaml", ".yml"):
@@ -139,7 +157,8 @@ def read_source(path: Path) -> Source:
 
         values, complaints = read_yaml(raw)
         source = Source(SourceKind.YAML, path, values, complaints)
-        add_changes(source.raw, path, complaints)
+        if merge:
+            add_changes(source.raw, path, complaints)
         return source
     from fonshare_agent.config_uci import read_uci
 

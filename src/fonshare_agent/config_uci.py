@@ -17,7 +17,7 @@ from typing import Any
 
 from fonshare_agent.config_table import LISTS, OPTIONS, Option
 from fonshare_agent.config_values import decimal, shown
-from fonshare_agent.errors import SettingsError
+from fonshare_agent.errors import SettingsSyntax
 
 PACKAGE = "fonshare"
 _NAME = re.compile(r"[A-Za-z0-9_]+\Z")
@@ -41,17 +41,11 @@ class _Command:
     words: tuple[str, ...]
 
 
-class UciSyntaxError(SettingsError):
-    """The text is not UCI; every line that is not is named."""
-
-    code = "settings.syntax"
-
-
 def parse_uci(text: str) -> list[Section]:
-    """Return the sections of *text*, or raise UciSyntaxError naming the lines."""
+    """Return the sections of *text*, or raise SettingsSyntax naming the lines."""
     sections, complaints = _parse(text)
     if complaints:
-        raise UciSyntaxError("\n".join(complaints))
+        raise SettingsSyntax("\n".join(complaints))
     return sections
 
 
@@ -166,10 +160,10 @@ def _apply(command: _Command, sections: list[Section]) -> str | None:
             return None  # `uci export` writes it; there is one package in a file
         case "config", [_] | [_, _]:
             return _begin(command.line, arguments, sections)
-        case (("option" | "list"), [name, value]):
+        case "option" | "list", [name, *values] if len(values) < 2:
             if not sections:
                 return f"`{verb}` before any `config`"
-            return _set(verb, name, value, sections[-1])
+            return _set(verb, name, "".join(values), sections[-1])
         case (("config" | "option" | "list" | "package"), _):
             return f"`{verb}` with {len(arguments)} words after it"
         case _:
@@ -196,7 +190,10 @@ def _set(verb: str, name: str, value: str, section: Section) -> str | None:
     if not _NAME.match(name):
         return f"{shown(name)} is no option's name; allowed: letters, digits and _"
     if verb == "option":
-        section.options[name] = value
+        # libuci takes an empty value for no value at all.
+        section.options.pop(name, None)
+        if value:
+            section.options[name] = value
         return None
     known = section.options.get(name)
     if isinstance(known, list):

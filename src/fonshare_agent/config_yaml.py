@@ -66,7 +66,7 @@ class _Walker:
             def compose_node(self, parent: Any, index: Any) -> Any:
                 self.depth += 1
                 if self.depth > DEPTH_MAX:
-                    mark = self.get_mark()  # type: ignore[no-untyped-call]
+                    mark = self.get_mark()
                     raise _TooDeep(mark.line + 1)
                 node = super().compose_node(parent, index)
                 self.depth -= 1
@@ -160,7 +160,7 @@ def read_changes(place: Path) -> dict[str, Any]:
     return dict(values)
 
 
-def write_changes(place: Path, changes: dict[str, Any]) -> str:
+def render_changes(changes: dict[str, Any]) -> str:
     """Return the text of the file of changes."""
     import yaml
 

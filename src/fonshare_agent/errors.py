@@ -48,6 +48,13 @@ class SettingsError(FonshareError):
     advice = "Mend the options named and start again; nothing was changed."
 
 
+class SettingsSyntax(SettingsError):
+    """A settings file is not in its format; every line that is not is named."""
+
+    code = "settings.syntax"
+    advice = "Mend the lines named; nothing was changed."
+
+
 class NotFound(FonshareError):
     """Something the user named does not exist here."""
 
@@ -289,6 +296,13 @@ class StorageError(FonshareError):
 
     code = "storage"
     advice = "Transfers wait and go on by themselves when the disk is back."
+
+
+class SettingsUnwritten(StorageError):
+    """A change of settings could not be stored."""
+
+    code = "settings.unwritten"
+    advice = "The settings are as they were; try again when this is mended."
 
 
 class ContentChanged(StorageError):
