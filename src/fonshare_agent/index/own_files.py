@@ -1,0 +1,442 @@
+"""The files of the own shares, as the scanner last saw them, and their hashes.
+
+Owns the tables `share`, `own_folder`, `own_file` and `block_page`. Rules kept:
+
+- An unchanged file or folder is not written again.
+- What a scan misses is marked first and dropped when the scan is complete, so that a
+  moved file hands its root on, and an interrupted scan deletes nothing.
+- Each change reaches the own catalogues (`Offers`) in the same transaction.
+
+Runs on the store thread, in batches the caller chooses; nothing here holds a list that
+grows with the number of files. It must not touch the disk the files are on.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fonshare_agent.index.database import transaction
+from fonshare_agent.index.offers import FolderPaths, Offering, Offers, metadata
+from fonshare_agent.index.records import FileStamp, Listing, OwnFile, SeenFile
+from fonshare_agent.index.tree import Parts
+from fonshare_agent.model import GroupId, Root, SharePath
+
+PAGE_HASHES = 256  # block hashes in a row: 8 KiB
+_COLUMNS = "id, folder, name, size, mtime_ns, inode, root"
+
+
+@dataclass(slots=True)
+class _Work:
+    """One share's changes within one transaction."""
+
+    share: int
+    name: bytes
+    offerings: list[Offering]
+    folders: dict[Parts, int]
+    files: int = 0
+    bytes: int = 0
+
+
+class OwnFiles:
+    """What is on the own shares. *offers* is told of every change."""
+
+    def __init__(self, connection: sqlite3.Connection, offers: Offers) -> None:
+        self._connection = connection
+        self._offers = offers
+
+    # --- for the scanner ------------------------------------------------------------
+
+    def take_listings(self, share: str, listings: Sequence[Listing]) -> set[GroupId]:
+        """Note what the scanner saw; return the groups whose catalogue moved."""
+        with transaction(self._connection):
+            work = self._begin(share)
+            if work is None:
+                return set()
+            for listing in listings:
+                folder = self._make_folder(work, listing.folder)
+                for name in listing.folders:
+                    self._make_folder(work, (*listing.folder, name))
+                for file in listing.files:
+                    self._take_file(work, folder, listing.folder, file)
+            return self._end(work)
+
+    def count_in(self, share: str, folder: Parts) -> tuple[int, int]:
+        """Return how many files and folders are known in *folder* itself."""
+        found = self._locate(share, folder)
+        if found is None:
+            return 0, 0
+        files, folders = (
+            self._connection.execute(
+                f"SELECT count(*) FROM {table} WHERE share = ? AND {column} = ?"
+                " AND gone IS NULL",
+                found,
+            ).fetchone()[0]
+            for table, column in (("own_file", "folder"), ("own_folder", "parent"))
+        )
+        return files, folders
+
+    def known_files(
+        self, share: str, folder: Parts, after: bytes, limit: int
+    ) -> list[bytes]:
+        """Return the next names of files known in *folder*, in order."""
+        return self._known("own_file", "folder", share, folder, after, limit)
+
+    def known_folders(
+        self, share: str, folder: Parts, after: bytes, limit: int
+    ) -> list[bytes]:
+        """Return the next names of folders known in *folder*, in order."""
+        return self._known("own_folder", "parent", share, folder, after, limit)
+
+    def mark_gone(
+        self,
+        share: str,
+        folder: Parts,
+        files: Sequence[bytes],
+        folders: Sequence[bytes],
+    ) -> None:
+        """Mark what is no longer in *folder*; `drop_gone` then acts on it."""
+        found = self._locate(share, folder)
+        if found is None:
+            return
+        with transaction(self._connection):
+            for table, column, names in (
+                ("own_file", "folder", files),
+                ("own_folder", "parent", folders),
+            ):
+                self._connection.executemany(
+                    f"UPDATE {table} SET gone = 1"
+                    f" WHERE share = ? AND {column} = ? AND name = ?",
+                    [(*found, name) for name in names],
+                )
+
+    def drop_gone(self, share: str, limit: int) -> tuple[set[GroupId], bool]:
+        """Drop up to *limit* rows of what is marked; the second value: is more left?"""
+        with transaction(self._connection):
+            work = self._begin(share)
+            if work is None:
+                return set(), False
+            rows = self._connection.execute(
+                f"SELECT {_COLUMNS} FROM own_file"
+                " WHERE share = ? AND gone IS NOT NULL ORDER BY id LIMIT ?",
+                (work.share, limit),
+            ).fetchall()
+            self._drop_files(work, rows)
+            is_more = bool(rows) or self._drop_folder(work, limit)
+            return self._end(work), is_more
+
+    def drop_unlisted(self, limit: int) -> bool:
+        """Forget up to *limit* files of shares that are no longer in the settings.
+
+        Not before their entries are withdrawn. False if nothing is left to do.
+        """
+        row = self._connection.execute(
+            "SELECT id, name FROM share WHERE NOT listed AND id NOT IN"
+            " (SELECT share FROM publication) LIMIT 1"
+        ).fetchone()
+        if row is None:
+            return False
+        with transaction(self._connection):
+            work = _Work(row[0], row[1].encode(), [], {(): 0})
+            rows = self._connection.execute(
+                f"SELECT {_COLUMNS} FROM own_file WHERE share = ? LIMIT ?",
+                (work.share, limit),
+            ).fetchall()
+            self._drop_files(work, rows)
+            if not rows:
+                for query in (
+                    "DELETE FROM own_folder WHERE share = ?",
+                    "DELETE FROM share WHERE id = ?",
+                ):
+                    self._connection.execute(query, (work.share,))
+            self._end(work)
+        return True
+
+    # --- hashes ---------------------------------------------------------------------
+
+    def next_unhashed(
+        self, after: tuple[int, int] = (-1, 0)
+    ) -> tuple[OwnFile, tuple[int, int]] | None:
+        """Return the next published file without a root, in disk order.
+
+        The second value is what to give as *after* next time.
+        """
+        row = self._connection.execute(
+            f"SELECT {_COLUMNS}, share FROM own_file WHERE root IS NULL"
+            " AND gone IS NULL AND (inode, id) > (?, ?) AND share IN"
+            " (SELECT share FROM publication WHERE state != 'removing')"
+            " ORDER BY inode, id LIMIT 1",
+            after,
+        ).fetchone()
+        if row is None:
+            return None
+        return self._own_file(row[:-1], row[-1]), (row[5], row[0])
+
+    def set_root(
+        self, file: OwnFile, root: Root, hashes: Sequence[bytes]
+    ) -> set[GroupId] | None:
+        """Note the content of *file*, unless it changed meanwhile: then None.
+
+        Returns the groups whose catalogue moved.
+        """
+        with transaction(self._connection):
+            row = self._find(file.share, file.path)
+            if row is None or FileStamp(row[5], row[3], row[4]) != file.stamp:
+                return None
+            work = self._begin(file.share)
+            assert work is not None
+            self._connection.execute(
+                "UPDATE own_file SET root = ? WHERE id = ?", (root, row[0])
+            )
+            if row[6] != root:
+                self._forget_hashes(row[6])
+            self._connection.executemany(
+                "INSERT OR IGNORE INTO block_page (root, page, hashes)"
+                " VALUES (?, ?, ?)",
+                (
+                    (root, at // PAGE_HASHES, b"".join(hashes[at : at + PAGE_HASHES]))
+                    for at in range(0, len(hashes), PAGE_HASHES)
+                ),
+            )
+            place = (work.name, *file.path.parts)
+            for offering in work.offerings:
+                offering.put(
+                    place, metadata(file.stamp.size, file.stamp.mtime_ns, root)
+                )
+            return self._end(work)
+
+    def blocks(self, root: Root, first: int, count: int) -> list[bytes]:
+        """Return up to *count* block hashes behind *root*, from number *first* on."""
+        last = first + count - 1
+        pages = self._connection.execute(
+            "SELECT hashes FROM block_page WHERE root = ? AND page BETWEEN ? AND ?"
+            " ORDER BY page",
+            (root, first // PAGE_HASHES, last // PAGE_HASHES),
+        )
+        raw = b"".join(page for (page,) in pages)
+        start = (first % PAGE_HASHES) * 32
+        wanted = raw[start : start + count * 32]
+        return [wanted[at : at + 32] for at in range(0, len(wanted), 32)]
+
+    # --- questions ------------------------------------------------------------------
+
+    def find_file(self, share: str, path: SharePath) -> OwnFile | None:
+        row = self._find(share, path)
+        if row is None:
+            return None
+        stamp = FileStamp(row[5], row[3], row[4])
+        return OwnFile(share, path, stamp, None if row[6] is None else Root(row[6]))
+
+    def find_by_root(self, group: GroupId, root: Root) -> OwnFile | None:
+        """Return a file of that content that is published to *group*."""
+        row = self._connection.execute(
+            "SELECT f.id, f.folder, f.name, f.size, f.mtime_ns, f.inode, f.root,"
+            " f.share FROM own_file f JOIN publication p ON p.share = f.share"
+            " JOIN catalogue c ON c.id = p.catalogue"
+            " WHERE substr(f.root, 1, 8) = substr(?1, 1, 8) AND f.root = ?1"
+            " AND f.gone IS NULL AND c.grp = ?2 AND c.state = 'shown'"
+            " AND p.state != 'removing' LIMIT 1",
+            (root, group),
+        ).fetchone()
+        return None if row is None else self._own_file(row[:-1], row[-1])
+
+    def counts(self) -> tuple[int, int]:
+        """Return the number and the bytes of the files on the shares."""
+        files, size = self._connection.execute(
+            "SELECT coalesce(sum(files), 0), coalesce(sum(bytes), 0) FROM share"
+            " WHERE listed"
+        ).fetchone()
+        return files, size
+
+    # --- inside ---------------------------------------------------------------------
+
+    def _begin(self, share: str) -> _Work | None:
+        row = self._connection.execute(
+            "SELECT id FROM share WHERE name = ? AND listed", (share,)
+        ).fetchone()
+        if row is None:
+            return None
+        return _Work(row[0], share.encode(), self._offers.offerings(row[0]), {(): 0})
+
+    def _end(self, work: _Work) -> set[GroupId]:
+        if work.files or work.bytes:
+            self._connection.execute(
+                "UPDATE share SET files = files + ?, bytes = bytes + ? WHERE id = ?",
+                (work.files, work.bytes, work.share),
+            )
+        return self._offers.close(work.offerings)
+
+    def _take_file(
+        self, work: _Work, folder: int, parts: Parts, file: SeenFile
+    ) -> None:
+        stamp = file.stamp
+        row = self._connection.execute(
+            f"SELECT {_COLUMNS}, gone FROM own_file"
+            " WHERE share = ? AND folder = ? AND name = ?",
+            (work.share, folder, file.name),
+        ).fetchone()
+        if row is not None and FileStamp(row[5], row[3], row[4]) == stamp:
+            if row[7] is not None:
+                self._connection.execute(
+                    "UPDATE own_file SET gone = NULL WHERE id = ?", (row[0],)
+                )
+            return
+        root = self._root_of(stamp)
+        values = (stamp.size, stamp.mtime_ns, stamp.inode, root)
+        if row is None:
+            self._connection.execute(
+                "INSERT INTO own_file"
+                " (size, mtime_ns, inode, root, share, folder, name)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (*values, work.share, folder, file.name),
+            )
+            work.files += 1
+        else:
+            self._connection.execute(
+                "UPDATE own_file SET size = ?, mtime_ns = ?, inode = ?, root = ?,"
+                " gone = NULL WHERE id = ?",
+                (*values, row[0]),
+            )
+            work.bytes -= row[3]
+            self._forget_hashes(row[6])
+        work.bytes += stamp.size
+        place = (work.name, *parts, file.name)
+        for offering in work.offerings:
+            offering.put(place, metadata(stamp.size, stamp.mtime_ns, root))
+
+    def _root_of(self, stamp: FileStamp) -> Root | None:
+        """Return the root of a file that was moved or linked: no need to read it."""
+        if not stamp.inode:
+            return None
+        row = self._connection.execute(
+            "SELECT root FROM own_file WHERE inode = ? AND size = ? AND mtime_ns = ?"
+            " AND root IS NOT NULL LIMIT 1",
+            (stamp.inode, stamp.size, stamp.mtime_ns),
+        ).fetchone()
+        return None if row is None else Root(row[0])
+
+    def _drop_files(self, work: _Work, rows: Sequence[Any]) -> None:
+        paths = FolderPaths(self._connection)
+        for number, folder, name, size, _, _, root in rows:
+            place = (work.name, *paths.parts(folder), name)
+            for offering in work.offerings:
+                offering.remove(place)
+            self._connection.execute("DELETE FROM own_file WHERE id = ?", (number,))
+            self._forget_hashes(root)
+            work.files -= 1
+            work.bytes -= size
+
+    def _drop_folder(self, work: _Work, limit: int) -> bool:
+        """Drop what is in a missing folder, deepest first; False if none is missing."""
+        row = self._connection.execute(
+            "SELECT id FROM own_folder WHERE share = ? AND gone IS NOT NULL"
+            " ORDER BY id DESC LIMIT 1",
+            (work.share,),
+        ).fetchone()
+        if row is None:
+            return False
+        deeper = self._connection.execute(
+            "UPDATE own_folder SET gone = 1 WHERE share = ? AND parent = ?"
+            " AND gone IS NULL",
+            (work.share, row[0]),
+        )
+        if deeper.rowcount:
+            return True
+        rows = self._connection.execute(
+            f"SELECT {_COLUMNS} FROM own_file WHERE share = ? AND folder = ? LIMIT ?",
+            (work.share, row[0], limit),
+        ).fetchall()
+        self._drop_files(work, rows)
+        if not rows:
+            self._connection.execute("DELETE FROM own_folder WHERE id = ?", row)
+        return True
+
+    def _forget_hashes(self, root: bytes | None) -> None:
+        """Drop the block hashes of *root* unless another file has this content."""
+        if root is None:
+            return
+        self._connection.execute(
+            "DELETE FROM block_page WHERE root = ?1 AND NOT EXISTS (SELECT 1"
+            " FROM own_file WHERE substr(root, 1, 8) = substr(?1, 1, 8)"
+            " AND root = ?1)",
+            (root,),
+        )
+
+    def _make_folder(self, work: _Work, parts: Parts) -> int:
+        known = work.folders.get(parts)
+        if known is not None:
+            return known
+        key = (work.share, self._make_folder(work, parts[:-1]), parts[-1])
+        row = self._connection.execute(
+            "SELECT id, gone FROM own_folder"
+            " WHERE share = ? AND parent = ? AND name = ?",
+            key,
+        ).fetchone()
+        if row is None:
+            cursor = self._connection.execute(
+                "INSERT INTO own_folder (share, parent, name) VALUES (?, ?, ?)", key
+            )
+            row = (cursor.lastrowid, None)
+        elif row[1] is not None:
+            self._connection.execute(
+                "UPDATE own_folder SET gone = NULL WHERE id = ?", (row[0],)
+            )
+        work.folders[parts] = row[0]
+        return int(row[0])
+
+    def _locate(self, share: str, folder: Parts) -> tuple[int, int] | None:
+        """Return the ids of *share* and of its *folder*."""
+        row = self._connection.execute(
+            "SELECT id FROM share WHERE name = ?", (share,)
+        ).fetchone()
+        if row is None:
+            return None
+        number = 0
+        for name in folder:
+            found = self._connection.execute(
+                "SELECT id FROM own_folder WHERE share = ? AND parent = ? AND name = ?",
+                (row[0], number, name),
+            ).fetchone()
+            if found is None:
+                return None
+            number = found[0]
+        return row[0], number
+
+    def _known(
+        self,
+        table: str,
+        column: str,
+        share: str,
+        folder: Parts,
+        after: bytes,
+        limit: int,
+    ) -> list[bytes]:
+        found = self._locate(share, folder)
+        if found is None:
+            return []
+        rows = self._connection.execute(
+            f"SELECT name FROM {table} WHERE share = ? AND {column} = ? AND name > ?"
+            " AND gone IS NULL ORDER BY name LIMIT ?",
+            (*found, after, limit),
+        )
+        return [name for (name,) in rows]
+
+    def _find(self, share: str, path: SharePath) -> Any:
+        found = self._locate(share, path.parts[:-1])
+        return (
+            found
+            and self._connection.execute(
+                f"SELECT {_COLUMNS} FROM own_file WHERE share = ? AND folder = ?"
+                " AND name = ? AND gone IS NULL",
+                (*found, path.name),
+            ).fetchone()
+        )
+
+    def _own_file(self, row: Any, share: int) -> OwnFile:
+        (name,) = self._connection.execute(
+            "SELECT name FROM share WHERE id = ?", (share,)
+        ).fetchone()
+        parts = FolderPaths(self._connection).parts(row[1])
+        stamp = FileStamp(row[5], row[3], row[4])
+        root = None if row[6] is None else Root(row[6])
+        return OwnFile(name, SharePath((*parts, row[2])), stamp, root)

@@ -1,0 +1,286 @@
+"""The index: one database, its parts, and the door through which all others use it.
+
+Owns index.db (a cache: rebuilt when damaged, the reason told). All methods run on the
+store thread, one after another; each ends soon, since long work is cut into batches
+that the callers ask for one by one. Searches run here too, between two batches: an
+exclusively locked database has one connection (docs/decisions/0010).
+"""
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from fonshare_agent.index.database import close_database, open_database, translated
+from fonshare_agent.index.offers import Offers
+from fonshare_agent.index.own_files import OwnFiles
+from fonshare_agent.index.records import (
+    Applied,
+    Delta,
+    Found,
+    Gap,
+    Listing,
+    OwnFile,
+    SearchResult,
+)
+from fonshare_agent.index.replicas import Replicas
+from fonshare_agent.index.search import PAGE, Finder
+from fonshare_agent.model import EntryId, GroupId, IndexId, NodeId, Root, SharePath
+
+BATCH = 500  # files in one transaction: some 50 ms natively
+log = logging.getLogger(__name__)
+
+
+class IndexStore:
+    """Everything the node knows about files, its own and its friends'.
+
+    *me* is this node; *draw* gives random bytes; *on_rebuilt* hears why the database
+    was made anew. Raises StorageError when the disk fails: close it then, and open a
+    new one when the disk is back.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        me: NodeId,
+        draw: Callable[[int], bytes],
+        *,
+        on_rebuilt: Callable[[str], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._path = path
+        self._connection = open_database(
+            path,
+            "index",
+            synchronous="NORMAL",
+            journal="WAL",
+            on_damage=on_rebuilt or _log_rebuilt,
+        )
+        self._offers = Offers(self._connection, me, draw)
+        self._own = OwnFiles(self._connection, self._offers)
+        self._replicas = Replicas(self._connection)
+        self._finder = Finder(self._connection, clock)
+
+    def close(self) -> None:
+        close_database(self._connection, self._path)
+
+    @contextlib.contextmanager
+    def _guard(self) -> Iterator[None]:
+        with translated(self._path):
+            yield
+
+    # --- what is published ----------------------------------------------------------
+
+    def publish(self, shares: Mapping[str, frozenset[GroupId]]) -> None:
+        """Say which shares exist and which groups see each; the scanner carries on.
+
+        Acts at once on `own_file` and `is_published`; entries come and go in batches.
+        """
+        with self._guard():
+            self._offers.publish(shares)
+
+    def tidy_some(self, limit: int = BATCH) -> tuple[bool, GroupId | None]:
+        """Do one batch of what is pending: publishing, withdrawing, dropping.
+
+        Returns whether there was anything, and the group whose own catalogue moved.
+        """
+        with self._guard():
+            group = self._offers.publish_some(limit)
+            if group is not None:
+                return True, group
+            is_busy = self._replicas.purge_some(limit) or self._own.drop_unlisted(limit)
+            return is_busy, None
+
+    def is_published(self, group: GroupId, share: str) -> bool:
+        with self._guard():
+            return self._offers.is_published(group, share)
+
+    def own_head(self, group: GroupId) -> tuple[IndexId, int]:
+        """Return the own index for *group* and its last number; both are durable."""
+        with self._guard():
+            return self._offers.own_head(group)
+
+    def delta(
+        self,
+        group: GroupId,
+        index_id: IndexId | None,
+        after: int,
+        *,
+        max_entries: int = 1000,
+        max_bytes: int = 100_000,
+    ) -> Delta:
+        """Return the own changes after *after*; from the start for another index."""
+        with self._guard():
+            return self._offers.delta(group, index_id, after, max_entries, max_bytes)
+
+    def reset_index_id(self, group: GroupId) -> IndexId:
+        """Begin a new index for *group*, when a member knows more than we do."""
+        with self._guard():
+            return self._offers.reset_index_id(group)
+
+    # --- what others offer ----------------------------------------------------------
+
+    def apply_delta(
+        self, group: GroupId, member: NodeId, delta: Delta, *, complete_at: int
+    ) -> Applied | Gap:
+        """Take in a member's changes; a new index is shown from *complete_at* on."""
+        with self._guard():
+            return self._replicas.apply(group, member, delta, complete_at)
+
+    def replica_head(
+        self, group: GroupId, member: NodeId
+    ) -> tuple[IndexId | None, int]:
+        """Return the index being copied from *member*, and how far it has come."""
+        with self._guard():
+            return self._replicas.head(group, member)
+
+    def drop_member(self, group: GroupId, member: NodeId) -> None:
+        with self._guard():
+            self._replicas.drop(group, member)
+
+    def drop_group(self, group: GroupId) -> None:
+        """Forget the group's catalogues, the own one included."""
+        with self._guard():
+            self._replicas.drop(group, None)
+
+    # --- searching and browsing -----------------------------------------------------
+
+    def search(
+        self,
+        words: str,
+        *,
+        group: GroupId | None = None,
+        member: NodeId | None = None,
+        limit: int = 100,
+        deadline: float | None = None,
+    ) -> SearchResult:
+        """See Finder.search."""
+        with self._guard():
+            return self._finder.search(
+                words, group=group, member=member, limit=limit, deadline=deadline
+            )
+
+    def browse(
+        self,
+        *,
+        group: GroupId | None = None,
+        member: NodeId | None = None,
+        share: str | None = None,
+        folder: SharePath | None = None,
+        limit: int = PAGE,
+        after: Found | None = None,
+    ) -> list[Found]:
+        """See Finder.browse."""
+        with self._guard():
+            return self._finder.browse(
+                group=group,
+                member=member,
+                share=share,
+                folder=folder,
+                limit=limit,
+                after=after,
+            )
+
+    def get(self, entry: EntryId) -> Found | None:
+        with self._guard():
+            return self._finder.get(entry)
+
+    def resolve(
+        self, group: GroupId, member: NodeId, share: str, path: SharePath | None
+    ) -> Found | None:
+        with self._guard():
+            return self._finder.resolve(group, member, share, path)
+
+    def walk_folder(
+        self, top: Found, after: SharePath | None = None, limit: int = PAGE
+    ) -> list[Found]:
+        """See Finder.walk."""
+        with self._guard():
+            return self._finder.walk(top, after, limit)
+
+    def sources(
+        self, group: GroupId, root: Root, exclude: frozenset[NodeId] = frozenset()
+    ) -> list[NodeId]:
+        with self._guard():
+            return self._finder.sources(group, root, exclude)
+
+    # --- the own files --------------------------------------------------------------
+
+    def own_file(self, group: GroupId, share: str, path: SharePath) -> OwnFile | None:
+        """Return an own file, only if its share is published to *group*."""
+        with self._guard():
+            if not self._offers.is_published(group, share):
+                return None
+            return self._own.find_file(share, path)
+
+    def own_file_by_root(self, group: GroupId, root: Root) -> OwnFile | None:
+        """Return an own file of that content that is published to *group*."""
+        with self._guard():
+            return self._own.find_by_root(group, root)
+
+    def blocks(self, root: Root, first: int, count: int) -> list[bytes]:
+        """Return up to *count* block hashes of own content; rights are not checked."""
+        with self._guard():
+            return self._own.blocks(root, first, count)
+
+    def counts(self) -> tuple[int, int]:
+        """Return how many files the own shares hold, and their bytes."""
+        with self._guard():
+            return self._own.counts()
+
+    # --- for the scanner ------------------------------------------------------------
+
+    def find_own(self, share: str, path: SharePath) -> OwnFile | None:
+        with self._guard():
+            return self._own.find_file(share, path)
+
+    def take_listings(self, share: str, listings: Sequence[Listing]) -> set[GroupId]:
+        with self._guard():
+            return self._own.take_listings(share, listings)
+
+    def count_in(self, share: str, folder: tuple[bytes, ...]) -> tuple[int, int]:
+        with self._guard():
+            return self._own.count_in(share, folder)
+
+    def known_files(
+        self, share: str, folder: tuple[bytes, ...], after: bytes, limit: int = BATCH
+    ) -> list[bytes]:
+        with self._guard():
+            return self._own.known_files(share, folder, after, limit)
+
+    def known_folders(
+        self, share: str, folder: tuple[bytes, ...], after: bytes, limit: int = BATCH
+    ) -> list[bytes]:
+        with self._guard():
+            return self._own.known_folders(share, folder, after, limit)
+
+    def mark_gone(
+        self,
+        share: str,
+        folder: tuple[bytes, ...],
+        files: Sequence[bytes],
+        folders: Sequence[bytes],
+    ) -> None:
+        with self._guard():
+            self._own.mark_gone(share, folder, files, folders)
+
+    def drop_gone(self, share: str, limit: int = BATCH) -> tuple[set[GroupId], bool]:
+        with self._guard():
+            return self._own.drop_gone(share, limit)
+
+    def next_unhashed(
+        self, after: tuple[int, int] = (-1, 0)
+    ) -> tuple[OwnFile, tuple[int, int]] | None:
+        with self._guard():
+            return self._own.next_unhashed(after)
+
+    def set_root(
+        self, file: OwnFile, root: Root, hashes: Sequence[bytes]
+    ) -> set[GroupId] | None:
+        with self._guard():
+            return self._own.set_root(file, root, hashes)
+
+
+def _log_rebuilt(reason: str) -> None:
+    log.warning("the index is made anew: %s", reason)

@@ -1,0 +1,198 @@
+"""Folders and entries of the catalogues, own ones and copies alike.
+
+Owns the tables `folder`, `entry` and `search` and keeps them in step: every entry has
+its folders, its tag and its trigrams; a folder without content goes. A `Tree` lives
+for one transaction, because it remembers folders. It must not know who numbers or
+sends the changes, nor what may be offered to whom.
+"""
+
+import sqlite3
+from dataclasses import dataclass
+
+from fonshare_agent.index.records import Kind, id_digest, id_tag
+from fonshare_agent.index.text import fold_name, index_text
+from fonshare_agent.model import GroupId, NodeId, Root
+
+Parts = tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What an entry says about its file."""
+
+    size: int
+    modified: int
+    root: Root | None
+
+
+@dataclass(slots=True)
+class _Folder:
+    id: int
+    text: str  # what its names, from the share down, give to the search index
+
+
+class Tree:
+    """One catalogue's tree within one transaction. *place* begins with the share."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        catalogue: int,
+        group: GroupId,
+        member: NodeId,
+    ) -> None:
+        self._connection = connection
+        self._catalogue = catalogue
+        self._group, self._member = group, member
+        self._folders: dict[Parts, _Folder] = {}
+        self.added = 0  # entries more (or less) than at the beginning
+
+    def put(self, place: Parts, data: Metadata, seq: int | None) -> None:
+        """Add the file at *place*, or change what is known of it."""
+        folder = self._make_folder(place[:-1])
+        name = place[-1]
+        values = (data.size, data.modified, data.root, seq)
+        tag = id_tag(self._digest("file", place))
+        # Most are new, so the insert is tried first.
+        cursor = self._connection.execute(
+            "INSERT INTO entry"
+            " (catalogue, folder, name, tag, size, modified, root, seq)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (self._catalogue, folder.id, name, tag, *values),
+        )
+        if cursor.rowcount == 1:
+            self._connection.execute(
+                "INSERT INTO search (rowid, text) VALUES (?, ?)",
+                (cursor.lastrowid, folder.text + index_text(fold_name(name))),
+            )
+            self.added += 1
+            return
+        self._connection.execute(
+            "UPDATE entry SET size = ?, modified = ?, root = ?, seq = ?"
+            " WHERE folder = ? AND name = ?",
+            (*values, folder.id, name),
+        )
+
+    def find(self, place: Parts) -> Metadata | None:
+        """Return what the catalogue says about the file at *place*."""
+        folder = self._find_folder(place[:-1])
+        row = (
+            folder
+            and self._connection.execute(
+                "SELECT size, modified, root FROM entry WHERE folder = ? AND name = ?",
+                (folder.id, place[-1]),
+            ).fetchone()
+        )
+        return Metadata(*row) if row else None
+
+    def remove(self, place: Parts) -> bool:
+        """Remove the file at *place* and the folders it leaves empty."""
+        folder, name = self._find_folder(place[:-1]), place[-1]
+        row = (
+            folder
+            and self._connection.execute(
+                "SELECT id FROM entry WHERE folder = ? AND name = ?", (folder.id, name)
+            ).fetchone()
+        )
+        if not folder or not row:
+            return False
+        self._connection.execute(
+            "INSERT INTO search (search, rowid, text) VALUES ('delete', ?, ?)",
+            (row[0], folder.text + index_text(fold_name(name))),
+        )
+        self._connection.execute("DELETE FROM entry WHERE id = ?", (row[0],))
+        self.added -= 1
+        self._drop_empty(place[:-1])
+        return True
+
+    def remove_some(self, place: Parts, limit: int) -> list[Parts]:
+        """Remove up to *limit* files below the folder *place* and return where.
+
+        An empty answer means that nothing is left there; `()` is the whole catalogue.
+        """
+        removed: list[Parts] = []
+        while len(removed) < limit and (leaf := self._find_leaf(place)):
+            names = self._connection.execute(
+                "SELECT name FROM entry WHERE folder = ? LIMIT ?",
+                (self._folders[leaf].id, limit - len(removed)),
+            ).fetchall()
+            places = [(*leaf, name) for (name,) in names]
+            for gone in places:
+                self.remove(gone)
+            removed += places
+            self._drop_empty(leaf)
+        return removed
+
+    def close(self) -> None:
+        """Note in the catalogue how many entries came or went."""
+        if self.added:
+            self._connection.execute(
+                "UPDATE catalogue SET entries = entries + ? WHERE id = ?",
+                (self.added, self._catalogue),
+            )
+
+    def _digest(self, kind: Kind, place: Parts) -> bytes:
+        path = b"/".join(place[1:])
+        return id_digest(kind, self._group, self._member, place[0], path)
+
+    def _find_folder(self, place: Parts) -> _Folder | None:
+        known = self._folders.get(place)
+        if known is not None:
+            return known
+        parent = self._find_folder(place[:-1]) if len(place) > 1 else None
+        if len(place) > 1 and parent is None:
+            return None
+        row = self._connection.execute(
+            "SELECT id FROM folder WHERE catalogue = ? AND parent = ? AND name = ?",
+            (self._catalogue, parent.id if parent else 0, place[-1]),
+        ).fetchone()
+        if row is None:
+            return None
+        return self._remember(place, parent, row[0])
+
+    def _make_folder(self, place: Parts) -> _Folder:
+        found = self._find_folder(place)
+        if found is not None:
+            return found
+        parent = self._make_folder(place[:-1]) if len(place) > 1 else None
+        tag = id_tag(self._digest("folder", place))
+        cursor = self._connection.execute(
+            "INSERT INTO folder (catalogue, parent, name, tag) VALUES (?, ?, ?, ?)",
+            (self._catalogue, parent.id if parent else 0, place[-1], tag),
+        )
+        return self._remember(place, parent, cursor.lastrowid or 0)
+
+    def _remember(self, place: Parts, parent: _Folder | None, number: int) -> _Folder:
+        # The `/` keeps words of two names apart, so texts of names can be joined.
+        own = index_text(fold_name(place[-1]) + "/")
+        folder = _Folder(number, (parent.text if parent else "") + own)
+        self._folders[place] = folder
+        return folder
+
+    def _find_leaf(self, place: Parts) -> Parts | None:
+        """Return a folder at or below *place* that has no folders in it."""
+        folder = self._find_folder(place) if place else None
+        if place and folder is None:
+            return None
+        row = self._connection.execute(
+            "SELECT name FROM folder WHERE catalogue = ? AND parent = ? LIMIT 1",
+            (self._catalogue, folder.id if folder else 0),
+        ).fetchone()
+        return self._find_leaf((*place, row[0])) if row else place or None
+
+    def _drop_empty(self, place: Parts) -> None:
+        while place:
+            folder = self._find_folder(place)
+            if folder is None or self._has_content(folder.id):
+                return
+            self._connection.execute("DELETE FROM folder WHERE id = ?", (folder.id,))
+            del self._folders[place]
+            place = place[:-1]
+
+    def _has_content(self, folder: int) -> bool:
+        (has_content,) = self._connection.execute(
+            "SELECT EXISTS (SELECT 1 FROM entry WHERE folder = ?1) OR EXISTS"
+            " (SELECT 1 FROM folder WHERE catalogue = ?2 AND parent = ?1)",
+            (folder, self._catalogue),
+        ).fetchone()
+        return bool(has_content)
