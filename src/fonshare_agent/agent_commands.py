@@ -4,9 +4,9 @@ What a person adds at a terminal is here too: a folder relative to where one sta
 code on stdin, waiting for the end with a progress bar, a look at who invites.
 """
 
+import os
 import sys
 import time
-from pathlib import Path
 
 from fonshare_agent.command_line import CommandLine
 from fonshare_agent.control import client
@@ -31,10 +31,8 @@ class Agent:
 
 def run_at_agent(line: CommandLine, command: Command) -> int:
     """Send the request, show the answer, return the exit status."""
-    local = {
-        row.name for row in (*command.arguments, *command.flags) if not row.is_sent
-    }
-    arguments = {k: v for k, v in line.arguments.items() if k not in local}
+    sent = {row.name for row in (*command.arguments, *command.flags) if row.is_sent}
+    arguments = {name: line.arguments[name] for name in sent}
     agent = Agent(line.config)
     if command.name == "group join":
         return _join(agent, line, command, arguments)
@@ -49,7 +47,7 @@ def _get(
 ) -> int:
     folder = arguments.get("to")
     if isinstance(folder, str):
-        arguments["to"] = str(Path.cwd() / folder)
+        arguments["to"] = os.path.abspath(folder)
     jobs = agent.ask("get", arguments)
     if not line.arguments["wait"]:
         show_result(jobs, line, command)

@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
+from fonshare_agent.control.arguments import check_arguments
 from fonshare_agent.control.commands import BY_NAME
 from fonshare_agent.control.rows import JSON, Argument, Command, Kind
 from fonshare_agent.errors import UsageError
 
 GLOBAL_SWITCHES = {"--json", "--version", "--help", "-h"}
 CONFIG_FLAGS = ("-c", "--config")
+DIGITS_MAX = 18  # fits 64 bits; the table's own ranges are narrower
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +56,9 @@ def parse(argv: Sequence[str]) -> CommandLine:
         return line
     if command is None:
         raise _no_command(words)
-    return CommandLine(
-        command,
-        _arguments(command, parsed, [*parsed.words, *data]),
-        line.config,
-        line.wants_json,
-    )
+    given = _arguments(command, parsed, [*parsed.words, *data])
+    arguments = check_arguments(command, given, is_request=False)
+    return CommandLine(command, arguments, line.config, line.wants_json)
 
 
 def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -164,21 +163,13 @@ def _global_part(
 def _arguments(
     command: Command, parsed: argparse.Namespace, words: list[str]
 ) -> dict[str, JSON]:
-    arguments: dict[str, JSON] = {}
+    """Hand the words out to the positionals; what is missing is left out."""
+    found: dict[str, JSON] = {}
     for argument in command.arguments:
         if argument.repeated:
-            arguments[argument.name] = list(words)
-            taken, words = words, []
-        else:
-            taken, words = words[:1], words[1:]
-            if taken:
-                arguments[argument.name] = _value(command, argument, taken[0])
-        if not taken and not argument.optional:
-            raise UsageError(
-                f"{argument.word} is missing",
-                thing=command.name,
-                next=_advice(command.name),
-            )
+            found[argument.name], words = [*words], []
+        elif words:
+            found[argument.name], words = words[0], words[1:]
     if words:
         raise UsageError(
             f"`{command.name}` takes fewer words",
@@ -187,21 +178,13 @@ def _arguments(
         )
     for flag in command.flags:
         value = vars(parsed)[flag.name]
-        if value is not None:
-            arguments[flag.name] = (
-                value if flag.repeated else _value(command, flag, value)
-            )
-    return arguments
+        found[flag.name] = _number(value) if flag.kind is Kind.INTEGER else value
+    return found
 
 
-def _value(command: Command, argument: Argument, text: str | bool) -> JSON:
-    if argument.kind is not Kind.INTEGER or isinstance(text, bool):
-        return text
+def _number(text: str | None) -> JSON:
+    """Return the number that *text* is, else *text*, for the check to complain of."""
     # Not int() alone: it takes "1_000", " 5" and digits of other scripts.
-    if text.isascii() and text.isdigit() and len(text) <= 10:
+    if text and text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX:
         return int(text)
-    raise UsageError(
-        f"{argument.flag} must be a whole number",
-        thing=text,
-        next=_advice(command.name),
-    )
+    return text

@@ -216,6 +216,20 @@ class BadGrant(PeerError):
     code = "peer.grant"
 
 
+class TicketRefused(PeerError):
+    """A ticket that is unknown, used, expired, revoked or another peer's."""
+
+    code = "peer.ticket"
+    advice = "Ask the other node for a new ticket; nothing was read or written."
+
+
+class TooLong(PeerError):
+    """A peer sent more bytes than the ticket's file has."""
+
+    code = "peer.too_long"
+    advice = "The bytes beyond the end were dropped."
+
+
 class BadContent(PeerError):
     """Blocks or block hashes do not belong to the content root."""
 
@@ -238,6 +252,13 @@ class AgentRunning(FonshareError):
 
     code = "agent.running"
     advice = "Stop the other one first; two must never share a state folder."
+
+
+class AgentBusy(FonshareError):
+    """The control socket serves as many commands as it can."""
+
+    code = "agent.busy"
+    advice = "Try again when one of them has ended."
 
 
 class BrokerError(FonshareError):
@@ -338,6 +359,13 @@ class KeysDamaged(StorageError):
 
     code = "keys.damaged"
     advice = "Bring them back with `fonshare restore FILE`; nothing was overwritten."
+
+
+class FileBusy(StorageError):
+    """Another session is writing the same file."""
+
+    code = "file.busy"
+    advice = "Wait until the other upload ends, then try again."
 
 
 class DiskMissing(StorageError):

@@ -136,7 +136,8 @@ def _command_lines(command: Command) -> Iterator[str]:
     yield ""
     yield "```"
     yield f"{PROGRAM} {usage(command)}"
-    yield f"{PROGRAM} {command.example}"
+    if command.example != usage(command):
+        yield f"{PROGRAM} {command.example}"
     yield "```"
     rows = _rows(command)
     if rows:
@@ -148,7 +149,7 @@ def _command_lines(command: Command) -> Iterator[str]:
             yield f"| `{escaped}` | {right} |"
     if command.answer:
         yield ""
-        yield f"Answer: `{command.answer}`"
+        yield f"Answer: {command.answer}."
     if command.place is Place.HERE:
         yield ""
         yield "Needs no running agent."

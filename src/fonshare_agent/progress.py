@@ -108,7 +108,7 @@ class Screen:
             return 79
 
     def _total_line(self, jobs: list[Job], now: float) -> str:
-        done = sum(job["done_bytes"] for job in jobs)
+        done = sum(job["done_bytes"] or 0 for job in jobs)
         total = sum(job["size"] or 0 for job in jobs)
         if self._seen is not None and now > self._seen[0]:
             speed = max(0, done - self._seen[1]) / (now - self._seen[0])
@@ -123,7 +123,7 @@ class Screen:
 
 def job_line(job: Job, width: int) -> str:
     """Return one line of at most *width* cells: name, bar, share done, state."""
-    size, done = job["size"] or 0, job["done_bytes"]
+    size, done = job["size"] or 0, job["done_bytes"] or 0
     share = min(1.0, done / size) if size else 0.0
     filled = int(share * BAR_CELLS)
     bar = "#" * filled + "-" * (BAR_CELLS - filled)

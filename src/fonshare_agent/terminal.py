@@ -43,5 +43,11 @@ def show_error(error: FonshareError, *, as_json: bool) -> None:
         parts.append(error.thing)
     # Settings complain in several lines, one for each option.
     shown = "\n  ".join(visible(part) for part in ": ".join(parts).split("\n"))
-    next_step = f"; {visible(error.next)}" if error.next else ""
+    next_step = f"; {visible(_inside(error.next))}" if error.next else ""
     print(f"fonshare: {shown}{next_step}", file=sys.stderr)
+
+
+def _inside(sentence: str) -> str:
+    """Return *sentence* as it stands inside a line: `Try:` becomes `try:`."""
+    is_word = sentence[1:2].islower() or sentence[1:2] == " "
+    return sentence[0].lower() + sentence[1:] if is_word else sentence

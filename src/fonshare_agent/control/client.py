@@ -8,11 +8,12 @@ import socket
 from pathlib import Path
 
 from fonshare_agent.control.rows import JSON
-from fonshare_agent.errors import FonshareError, NoAgent, NotAllowed
+from fonshare_agent.errors import FonshareError, NoAgent, NotAllowed, UsageError
 
 CONNECT_TIMEOUT_S = 10.0  # a living agent accepts in milliseconds
 ANSWER_TIMEOUT_S = 300.0  # the slowest answer is a listing from a sleeping disk
 CHUNK_BYTES = 65536
+REQUEST_BYTES_MAX = 1 << 20  # 1 MiB: 10,000 entries of `get` fit
 
 
 class AgentError(FonshareError):
@@ -70,6 +71,8 @@ def request(path: Path, command: str, arguments: dict[str, JSON]) -> JSON:
     # ASCII with escapes: lone surrogates, which stand for the bytes of a path that is
     # not UTF-8, make the trip unchanged.
     line = json.dumps({"command": command, "arguments": arguments}).encode("ascii")
+    if len(line) >= REQUEST_BYTES_MAX:
+        raise UsageError("the command is too long; give it in parts", thing=command)
     with connect(path) as connection:
         connection.settimeout(ANSWER_TIMEOUT_S)
         try:
@@ -79,14 +82,21 @@ def request(path: Path, command: str, arguments: dict[str, JSON]) -> JSON:
             raise _no_answer(path, "the agent did not answer in time") from None
         except OSError:
             raise _no_answer(path, "the agent went away before it answered") from None
+    return _read_answer(path, raw)
+
+
+def _read_answer(path: Path, raw: bytes) -> JSON:
     try:
         answer = json.loads(raw)
     except ValueError:
         raise _no_answer(path, "the agent went away before it answered") from None
-    if "error" in answer:
-        raise AgentError(answer["error"])
-    result: JSON = answer["result"]
-    return result
+    match answer:
+        case {"error": dict(error)}:
+            raise AgentError(error)
+        case {"result": result}:
+            found: JSON = result
+            return found
+    raise _no_answer(path, "another program answers on the socket")
 
 
 def _no_answer(path: Path, message: str) -> NoAgent:

@@ -22,7 +22,7 @@ def _member_command(verb: str, help: str, member: str) -> Command:
         f"group {verb}",
         help,
         f"group {verb} Famille {member}",
-        answer="{group, member}",
+        answer="`{group, member}`",
         arguments=(GROUP, MEMBER),
         access=Access.WRITE,
     )
@@ -41,17 +41,17 @@ PASSPHRASE = Argument(
     is_sent=False,
     shown="FILE",
 )
-DISK_ANSWER = "{present, path, total_bytes, free_bytes}"
+DISK_ANSWER = "`{present, path, total_bytes, free_bytes}`"
 JOB_ANSWER = (
-    "[{id, entry, name, size, done_bytes, state, sources, error, path}], state one of "
-    "queued, locating, running, verifying, done, paused, failed, cancelled"
+    "`[{id, entry, name, size, done_bytes, state, sources, error, path}]`, state one "
+    "of queued, locating, running, verifying, done, paused, failed, cancelled"
 )
 ENTRY_ANSWER = (
-    "[{id, kind, name, path, size, modified, group, member, member_id, share, root, "
-    "online, own}], kind one of file, folder, group, member, share; `path_b64` is "
+    "`[{id, kind, name, path, size, modified, group, member, member_id, share, root, "
+    "online, own}]`, kind one of file, folder, group, member, share; `path_b64` is "
     "added where a path is not UTF-8"
 )
-LIMITS_ANSWER = "{upload_kib_s, download_kib_s, transfers}"
+LIMITS_ANSWER = "`{upload_kib_s, download_kib_s, transfers}`"
 FIND_LIMIT = 1000  # rows: more than anybody reads, and less than 1 MiB of answer
 FIND_LIMIT_MAX = 100_000  # rows: a program may ask for all that a small group holds
 
@@ -67,7 +67,7 @@ NODE_COMMANDS = (
         "setup",
         "ask the first-use questions and write the settings file",
         "setup -c fonshare.yaml",
-        answer="{settings}",
+        answer="`{settings}`",
         place=Place.HERE,
         access=Access.WRITE,
     ),
@@ -75,16 +75,16 @@ NODE_COMMANDS = (
         "status",
         "show what is up",
         "status",
-        answer="{node:{id, name}, disk:{present, total_bytes, free_bytes}, "
+        answer="`{node:{id, name}, disk:{present, total_bytes, free_bytes}, "
         "broker:{connected}, index:{files, bytes, scanning}, "
         "groups:[{name, members:[{id, name, online}]}], "
-        "jobs:{queued, running, done, failed}}",
+        "jobs:{queued, running, done, failed}}`",
     ),
     Command(
         "doctor",
         "say what is wrong and what to do about it",
         "doctor",
-        answer="{findings:[{level, code, message, thing, next}], verdict}, level one "
+        answer="`{findings:[{level, code, message, thing, next}], verdict}`, level one "
         "of ok, warning, error",
     ),
 )
@@ -94,7 +94,7 @@ SHARE_COMMANDS = (
         "share add",
         "publish a folder of the disk to groups",
         "share add films --name Films --group Famille",
-        answer="{name, path, groups}",
+        answer="`{name, path, groups}`",
         arguments=(
             Argument(
                 "path", "the folder, absolute or relative to the disk", is_file=True
@@ -110,13 +110,13 @@ SHARE_COMMANDS = (
         "share ls",
         "list the shares",
         "share ls",
-        answer="[{name, path, groups, files, bytes}]",
+        answer="`[{name, path, groups, files, bytes}]`",
     ),
     Command(
         "share rm",
         "stop publishing a share; its files stay on the disk",
         "share rm Films",
-        answer="{name}",
+        answer="`{name}`",
         arguments=(Argument("name", "the share's name"),),
         access=Access.WRITE,
     ),
@@ -127,7 +127,7 @@ GROUP_COMMANDS = (
         "group create",
         "found a group",
         "group create Famille",
-        answer="{group}",
+        answer="`{group}`",
         arguments=(GROUP,),
         access=Access.WRITE,
     ),
@@ -135,14 +135,14 @@ GROUP_COMMANDS = (
         "group ls",
         "list the groups and their members",
         "group ls",
-        answer="[{name, role, members:[{id, name, online}]}], role one of creator, "
+        answer="`[{name, role, members:[{id, name, online}]}]`, role one of creator, "
         "admin, member",
     ),
     Command(
         "group invite",
         "make a code that lets one node ask to join",
         "group invite Famille",
-        answer="{code}",
+        answer="`{code}`",
         arguments=(GROUP,),
         flags=(
             _switch("accept_first", "admit the first joiner unasked, for 15 minutes"),
@@ -153,10 +153,12 @@ GROUP_COMMANDS = (
         "group join",
         "join a group with an invite code",
         "group join - --wait",
-        answer="{group, state}",
+        answer="`{group, state}`",
         arguments=(Argument("code", "the code; `-` reads it from stdin"),),
         flags=(
-            _switch("yes", "join whoever the inviter is"),
+            _switch(
+                "yes", "do not ask whether the inviter is right; nor off a terminal"
+            ),
             _switch("wait", "wait until this node is a member", is_sent=False),
             Argument(
                 "as", "name the group so on this node", optional=True, shown="LABEL"
@@ -168,7 +170,7 @@ GROUP_COMMANDS = (
         "group joining",
         "tell how far a join is",
         "group joining Famille",
-        answer="{group, state, inviter:{id, name} or null, words:[...]}",
+        answer="`{group, state, inviter:{id, name} or null, words:[...]}`",
         arguments=(GROUP,),
         is_shown=False,
     ),
@@ -176,7 +178,7 @@ GROUP_COMMANDS = (
         "group confirm",
         "say whether the inviter shown is the right one",
         "group confirm Famille yes",
-        answer="{group, state}",
+        answer="`{group, state}`",
         arguments=(
             GROUP,
             Argument(
@@ -190,7 +192,7 @@ GROUP_COMMANDS = (
         "group requests",
         "list who asks to join",
         "group requests",
-        answer="[{group, id, name, words}]",
+        answer="`[{group, id, name, words}]`",
     ),
     _member_command("accept", "admit a node that asks to join", "bob"),
     _member_command("refuse", "turn a node away that asks to join", "mallory"),
@@ -198,7 +200,7 @@ GROUP_COMMANDS = (
         "group leave",
         "leave a group; forgets its keys, catalogues and jobs",
         "group leave Famille",
-        answer="{group}",
+        answer="`{group}`",
         arguments=(GROUP,),
         access=Access.WRITE,
     ),
@@ -209,7 +211,7 @@ GROUP_COMMANDS = (
         "group broker",
         "change the list of brokers that a group lives on",
         "group broker Famille add mqtts://broker.example:8883",
-        answer="{group, brokers:[url]}",
+        answer="`{group, brokers:[url]}`",
         arguments=(
             GROUP,
             Argument("action", "what to do", Kind.CHOICE, choices=("add", "remove")),
@@ -341,7 +343,7 @@ BOX_COMMANDS = (
         "backup",
         "write keys, memberships and settings to a file under a passphrase",
         "backup alice.fonshare",
-        answer="{file, bytes}",
+        answer="`{file, bytes}`",
         arguments=(FILE,),
         flags=(PASSPHRASE,),
         place=Place.HERE,
@@ -351,7 +353,7 @@ BOX_COMMANDS = (
         "restore",
         "bring keys, memberships and settings back; the agent must be stopped",
         "restore alice.fonshare",
-        answer="{file}",
+        answer="`{file}`",
         arguments=(FILE,),
         flags=(PASSPHRASE,),
         place=Place.HERE,

@@ -23,11 +23,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-from fonshare_agent.control.client import is_answered
+from fonshare_agent.control.client import REQUEST_BYTES_MAX, is_answered
 from fonshare_agent.control.door import Dispatch, Request, read_request
 from fonshare_agent.control.rows import JSON
 from fonshare_agent.core import Core
 from fonshare_agent.errors import (
+    AgentBusy,
     AgentRunning,
     FonshareError,
     StorageError,
@@ -36,7 +37,6 @@ from fonshare_agent.errors import (
 
 log = logging.getLogger(__name__)
 
-REQUEST_BYTES_MAX = 1 << 20  # 1 MiB: 10,000 entries of `get` fit
 CLIENTS_MAX = 16  # a person, LuCI's pages and a few `--wait` at once
 BACKLOG = 16
 STALL_S = 60.0  # a client that neither sends nor reads for so long is dropped
@@ -56,45 +56,56 @@ class ControlServer:
         dispatch: Dispatch,
         clock: Callable[[], float],
     ) -> None:
-        self._path, self._core, self._dispatch, self._clock = (
-            path,
-            core,
-            dispatch,
-            clock,
-        )
-        self._lock: IO[bytes] | None = None
-        self._listener: socket.socket | None = None
-        self._selector = selectors.DefaultSelector()
-        self._clients: set[_Client] = set()
+        self._path, self._core = path, core
+        self._dispatch, self._clock = dispatch, clock
         self._posted: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._wake_read, self._wake_write = socket.socketpair()
+        self._clients: set[_Client] = set()
+        self._opened: _Opened | None = None
         self._stopping = False
         self._thread: threading.Thread | None = None
 
     def open(self) -> None:
         """Take the socket, or raise AgentRunning if another agent has it."""
-        self._path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-        self._lock = _take_lock(self._path)
-        self._listener = _listen(self._path)
-        self._wake_read.setblocking(False)
-        self._wake_write.setblocking(False)
-        self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
-        self._selector.register(self._wake_read, selectors.EVENT_READ, self._run_posted)
+        try:
+            self._path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+            lock = _take_lock(self._path)
+            try:
+                listener = _listen(self._path)
+            except (OSError, AgentRunning):
+                lock.close()
+                raise
+        except OSError as error:
+            raise StorageError(
+                f"the control socket cannot be made: {error.strerror or error}",
+                thing=str(self._path),
+                next="Set `run` to a folder that the agent may write to.",
+            ) from error
+        self._opened = _Opened(lock, listener)
+        self._selector.register(self._opened.woken, selectors.EVENT_READ, self._woken)
+        self._selector.register(listener, selectors.EVENT_READ, self._accept)
+
+    @property
+    def _selector(self) -> selectors.BaseSelector:
+        assert self._opened is not None
+        return self._opened.selector
 
     def start(self) -> None:
-        """`open`, then `serve` on a thread of its own."""
+        """`open`, then `serve` on a thread of its own; what fails is raised here."""
         self.open()
         self._thread = threading.Thread(target=self.serve, name="control", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """End `serve`; the socket is gone afterwards. From any thread, once."""
-        self._post(self._stop)
+        """End `serve`; the socket is gone afterwards. From any other thread."""
+        self._stopping = True
+        self._post(_nothing)
         if self._thread is not None:
             self._thread.join()
 
     def serve(self) -> None:
-        """Serve until `stop`; the socket is removed on the way out."""
+        """Serve until `stop`; opens what is not open, removes it on the way out."""
+        if self._opened is None:
+            self.open()
         checked_at = self._clock()
         try:
             while not self._stopping:
@@ -102,58 +113,52 @@ class ControlServer:
                     key.data(events)
                 if self._clock() - checked_at >= TICK_S:
                     checked_at = self._clock()
-                    self._drop_stalled(checked_at)
+                    self._tick(checked_at)
         finally:
             self._close()
-
-    def _stop(self) -> None:
-        self._stopping = True
 
     def _close(self) -> None:
         for client in list(self._clients):
             self._drop(client)
+        opened, self._opened = self._opened, None
         self._path.unlink(missing_ok=True)
-        for thing in (self._listener, self._wake_read, self._wake_write, self._lock):
-            if thing is not None:
-                thing.close()
-        self._selector.close()
+        if opened is not None:
+            opened.close()
 
     # --- handing over from the core ------------------------------------------
 
     def _post(self, call: Callable[[], None]) -> None:
         self._posted.put(call)
-        # A full pipe already wakes the thread; a closed one has nobody to wake.
-        with contextlib.suppress(BlockingIOError, OSError):
-            self._wake_write.send(b"!")
+        opened = self._opened
+        if opened is not None:
+            opened.wake()
 
-    def _run_posted(self, _events: int) -> None:
-        with contextlib.suppress(BlockingIOError):
-            self._wake_read.recv(4096)
+    def _woken(self, _events: int) -> None:
+        assert self._opened is not None
+        self._opened.woken.recv(4096)
         while not self._posted.empty():
             self._posted.get()()
 
     # --- clients -------------------------------------------------------------
 
     def _accept(self, _events: int) -> None:
-        assert self._listener is not None
+        assert self._opened is not None
         try:
-            connection, _ = self._listener.accept()
+            connection, _ = self._opened.listener.accept()
         except OSError as error:  # out of descriptors, or gone before it was accepted
             log.warning("control: a client could not be accepted: %s", error)
+            # It would be ready again at once: the next tick tries.
+            self._selector.unregister(self._opened.listener)
             return
         connection.setblocking(False)
         client = _Client(connection, self._clock())
         self._clients.add(client)
         self._watch(client, selectors.EVENT_READ)
         if len(self._clients) > CLIENTS_MAX:
-            busy = UsageError(
-                f"{CLIENTS_MAX} commands are running already",
-                next="Try again when one of them has ended.",
-            )
+            busy = AgentBusy(f"{CLIENTS_MAX} commands are running already")
             self._answer(client, iter([_error_line(busy)]), is_last=True)
 
     def _serve(self, client: "_Client", events: int) -> None:
-        client.active_at = self._clock()
         try:
             if events & selectors.EVENT_WRITE:
                 self._write(client)
@@ -168,16 +173,18 @@ class ControlServer:
             self._drop(client)
             return
         client.received += received
-        self._take_next(client)
+        if b"\n" in received:
+            self._take_next(client)
+        elif len(client.received) > REQUEST_BYTES_MAX:
+            client.received.clear()
+            error = UsageError(f"a request is longer than {REQUEST_BYTES_MAX} bytes")
+            self._answer(client, iter([_error_line(error)]), is_last=True)
 
     def _take_next(self, client: "_Client") -> None:
         line, newline, rest = client.received.partition(b"\n")
         if newline:
             client.received = rest
             self._take(client, bytes(line))
-        elif len(client.received) > REQUEST_BYTES_MAX:
-            error = UsageError(f"a request is longer than {REQUEST_BYTES_MAX} bytes")
-            self._answer(client, iter([_error_line(error)]), is_last=True)
 
     def _take(self, client: "_Client", line: bytes) -> None:
         try:
@@ -224,6 +231,7 @@ class ControlServer:
             client.unsent = self._next_chunk(client)
         if client.unsent:
             sent = client.connection.send(client.unsent)
+            client.active_at = self._clock()
             client.unsent = client.unsent[sent:]
         elif client.is_last:
             self._drop(client)
@@ -250,10 +258,15 @@ class ControlServer:
                 client.connection, events, lambda seen: self._serve(client, seen)
             )
 
-    def _drop_stalled(self, now: float) -> None:
+    def _tick(self, now: float) -> None:
+        """Drop clients that stalled; listen again after a failed accept."""
         for client in list(self._clients):
             if not client.is_waiting and now - client.active_at > STALL_S:
                 self._drop(client)
+        assert self._opened is not None
+        listener = self._opened.listener
+        if listener not in self._selector.get_map():
+            self._selector.register(listener, selectors.EVENT_READ, self._accept)
 
     def _drop(self, client: "_Client") -> None:
         self._watch(client, 0)
@@ -270,6 +283,32 @@ class _Client:
         self.chunks: Iterator[bytes] = iter(())
         self.unsent = b""
         self.is_waiting = self.is_last = self.is_registered = False
+
+
+class _Opened:
+    """What the server holds while it is open."""
+
+    def __init__(self, lock: IO[bytes], listener: socket.socket) -> None:
+        self._lock, self.listener = lock, listener
+        self.selector = selectors.DefaultSelector()
+        self.woken, self._wake = socket.socketpair()
+        self.woken.setblocking(False)
+        self._wake.setblocking(False)
+
+    def wake(self) -> None:
+        """Make `select` return. From any thread."""
+        # A full pipe wakes it already; a closed one has nobody to wake.
+        with contextlib.suppress(OSError):
+            self._wake.send(b"!")
+
+    def close(self) -> None:
+        # The lock goes last: until then nobody else makes a socket of that name.
+        for thing in (self.selector, self.listener, self.woken, self._wake, self._lock):
+            thing.close()
+
+
+def _nothing() -> None:
+    return None
 
 
 def _take_lock(path: Path) -> IO[bytes]:
@@ -302,13 +341,9 @@ def _listen(path: Path) -> socket.socket:
         listener.listen(BACKLOG)
         listener.setblocking(False)
         os.rename(fresh, path)
-    except OSError as error:
+    except OSError:
         listener.close()
-        raise StorageError(
-            f"the control socket cannot be made: {error.strerror or error}",
-            thing=str(path),
-            next="Set `run` to a folder that the agent may write to.",
-        ) from error
+        raise
     return listener
 
 

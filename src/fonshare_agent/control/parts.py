@@ -1,0 +1,36 @@
+"""What the handlers of the control socket work with; agent.py fills it in."""
+
+from dataclasses import dataclass
+
+from fonshare_agent.channel import ControlChannel
+from fonshare_agent.core import Core, Worker
+from fonshare_agent.disk import Disk
+from fonshare_agent.downloads import Downloads
+from fonshare_agent.groups import Groups
+from fonshare_agent.index.scanner import Scanner
+from fonshare_agent.index.state import StateStore
+from fonshare_agent.index.store import IndexStore
+from fonshare_agent.invites import Invites
+from fonshare_agent.links.links import Links
+from fonshare_agent.nodekeys import NodeKeys
+from fonshare_agent.published import Published
+
+
+@dataclass(slots=True)
+class Parts:
+    """The running node. The handlers use it on the core thread only."""
+
+    core: Core
+    store: Worker
+    files: Worker
+    keys: NodeKeys
+    disk: Disk
+    index: IndexStore
+    state: StateStore
+    scanner: Scanner
+    links: Links
+    channel: ControlChannel
+    groups: Groups
+    invites: Invites
+    published: Published
+    downloads: Downloads

@@ -1,0 +1,116 @@
+"""What the API answers with: values of the node as the JSON of DESIGN section 5. Pure.
+
+Raw bytes and epoch seconds only; wording and formatting belong to who shows it.
+"""
+
+import base64
+
+from fonshare_agent.control.rows import JSON
+from fonshare_agent.index.records import Found
+from fonshare_agent.index.state_records import Job
+from fonshare_agent.model import GroupId, JobState, NodeId, base32, printable
+from fonshare_agent.protocol.keys import node_id_text
+from fonshare_agent.protocol.roster import Roster
+
+ID_BYTES = 10  # of a group's row: as long as an entry's
+
+QUEUED = (JobState.QUEUED, JobState.LOCATING, JobState.PAUSED)
+RUNNING = (JobState.RUNNING, JobState.VERIFYING)
+FAILED = (JobState.FAILED, JobState.CANCELLED)
+
+
+def members(roster: Roster, me: NodeId, online: frozenset[NodeId]) -> list[JSON]:
+    """The members of a group, oneself included."""
+    return [
+        {
+            "id": node_id_text(node),
+            "name": member.statement.name,
+            "online": node == me or node in online,
+        }
+        for node, member in roster.members.items()
+    ]
+
+
+def entry(found: Found, group: str, member: str, online: bool) -> dict[str, JSON]:
+    """One line of `find` or `ls`; `path` is relative to the share."""
+    path = found.path.raw if found.path is not None else b""
+    row: dict[str, JSON] = {
+        "id": found.id,
+        "kind": found.kind,
+        "name": printable(found.name),
+        "path": printable(path),
+        "size": found.size,
+        "modified": found.modified,
+        "group": group,
+        "member": member,
+        "member_id": node_id_text(found.member),
+        "share": found.share,
+        "root": None if found.root is None else found.root.hex(),
+        "online": online,
+        "own": found.own,
+    }
+    if printable(path).encode() != path:
+        row["path_b64"] = base64.b64encode(path).decode("ascii")
+    return row
+
+
+def place(
+    kind: str,
+    row_id: str,
+    name: str,
+    group: str,
+    member: str | None = None,
+    member_id: NodeId | None = None,
+    *,
+    online: bool,
+    own: bool,
+) -> dict[str, JSON]:
+    """A group or a member as a line of `ls`."""
+    return {
+        "id": row_id,
+        "kind": kind,
+        "name": name,
+        "path": "",
+        "size": 0,
+        "modified": 0,
+        "group": group,
+        "member": member,
+        "member_id": None if member_id is None else node_id_text(member_id),
+        "share": None,
+        "root": None,
+        "online": online,
+        "own": own,
+    }
+
+
+def group_row_id(group: GroupId) -> str:
+    return base32(group[:ID_BYTES])
+
+
+def job_totals(totals: dict[JobState, int]) -> dict[str, JSON]:
+    """Jobs by the four heaps that `status` shows."""
+    return {
+        "queued": sum(totals[state] for state in QUEUED),
+        "running": sum(totals[state] for state in RUNNING),
+        "done": totals[JobState.DONE],
+        "failed": sum(totals[state] for state in FAILED),
+    }
+
+
+def job(job: Job, entry_id: str, done_bytes: int, sources: int, path: bytes) -> JSON:
+    """One job. *path* is absolute: the file, or the folder that holds its files."""
+    return {
+        "id": job.id,
+        "entry": entry_id,
+        "name": job.name,
+        "size": job.size,
+        "done_bytes": done_bytes,
+        "state": job.state.value,
+        "sources": sources,
+        "error": {"code": job.error_code, "message": job.error_text}
+        if job.error_code
+        else None,
+        "path": printable(path),
+    }
+
+
