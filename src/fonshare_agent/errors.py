@@ -223,11 +223,25 @@ class TicketRefused(PeerError):
     advice = "Ask the other node for a new ticket; nothing was read or written."
 
 
+class WrongCertificate(PeerError):
+    """The machine at a peer's address is not that peer."""
+
+    code = "peer.certificate"
+    advice = "Nothing was sent to it; other addresses of the peer are tried."
+
+
 class TooLong(PeerError):
     """A peer sent more bytes than the ticket's file has."""
 
     code = "peer.too_long"
     advice = "The bytes beyond the end were dropped."
+
+
+class ForgedInvite(PeerError):
+    """A message of an invite is not by the one whom it must be by."""
+
+    code = "peer.invite"
+    advice = "It was ignored; somebody else may know the code. Compare the words."
 
 
 class BadContent(PeerError):
@@ -312,6 +326,45 @@ class UnsupportedPaho(BrokerError):
     )
 
 
+class TransferError(FonshareError):
+    """A transfer cannot go on over this connection."""
+
+    code = "transfer"
+    advice = "It is tried again by itself; what has arrived is kept."
+
+
+class PeerUnreachable(TransferError):
+    """None of a peer's addresses answers."""
+
+    code = "transfer.unreachable"
+
+
+class ConnectionLost(TransferError):
+    """A connection to a peer ended, or stood still too long."""
+
+    code = "transfer.lost"
+
+
+class SourceRefused(TransferError):
+    """The peer's server does not do what the ticket allows."""
+
+    code = "transfer.refused"
+
+
+class SourceChanged(TransferError):
+    """The file at the peer is not what the ticket was granted for."""
+
+    code = "transfer.changed"
+    advice = "The job asks which content is there now."
+
+
+class TransferCancelled(TransferError):
+    """This node ended the transfer."""
+
+    code = "transfer.cancelled"
+    advice = "What has arrived is kept until the job is cancelled."
+
+
 class StorageError(FonshareError):
     """The disk cannot be used now."""
 
@@ -387,6 +440,20 @@ class DiskReadOnly(StorageError):
 
     code = "disk.readonly"
     advice = "Check the disk's file system; transfers wait until it can be written."
+
+
+class FileTooLarge(StorageError):
+    """The disk's file system cannot hold a file of this size."""
+
+    code = "disk.file_too_large"
+    advice = "FAT holds files below 4 GiB; use a disk with ext4 or exFAT."
+
+
+class TargetElsewhere(StorageError):
+    """The folder where a file shall go lies on another file system than the disk."""
+
+    code = "target.elsewhere"
+    advice = "Choose a folder on the node's disk, then `fonshare get` again."
 
 
 class DiskFull(StorageError):
