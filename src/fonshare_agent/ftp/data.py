@@ -1,0 +1,363 @@
+"""One data connection: sends a source or receives into a sink, plain or by TLS.
+
+A channel is *confirmed* when it may carry data: at once if plain, after the handshake
+(and whatever the session demands of the certificate) if by TLS. Then `send_from` or
+`receive_into` starts the one transfer it is for, and `on_over` is called exactly once,
+with the socket closed and no worker busy with it any more.
+
+The disk is only touched on workers, except for bytes that are in the page cache
+already. An upload fills one buffer while a worker writes the other, so an upload costs
+two buffers and a slow disk makes the sender wait, not the loop. Plain downloads use
+sendfile.
+
+An end is COMPLETE only if the peer said so: end of file on an upload (with close_notify
+where TLS is used), everything handed to the kernel on a download.
+"""
+
+import errno
+import logging
+import os
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from fonshare_agent.errors import FonshareError, TooLong
+from fonshare_agent.ftp.loop import READ, WRITE
+from fonshare_agent.ftp.streams import FileSource, Sink, Source
+from fonshare_agent.ftp.tls import TlsChannel, TlsState
+from fonshare_agent.ftp.workers import Outcome, WorkerFailed, WorkerPool
+
+STALL_TIMEOUT_S = 60.0  # a transfer that moves nothing for so long is cut
+BURST_BYTES = 1 << 20  # what one channel sends before the others get their turn
+# Bytes not yet sent which the kernel keeps for a socket: enough to keep a link busy,
+# and all that is wasted when a friend closes a range early (besides what is on the
+# way).
+NOTSENT_LOWAT_BYTES = 128 << 10
+
+Throttle = Callable[[int], float]  # bytes just moved -> seconds to pause
+
+log = logging.getLogger(__name__)
+
+
+class How(Enum):
+    COMPLETE = "complete"
+    CUT = "cut"  # by the peer, ABOR, a stall or a lost right
+    FAILED = "failed"  # by the disk
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a transfer ended; `reason` is for the reply when it was cut."""
+
+    how: How
+    moved: int = 0
+    reason: str = ""
+    error: OSError | FonshareError | None = None
+
+
+class DataChannel(TlsChannel):
+    """See the module's text. Loop thread only."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        io: Any,
+        *,
+        files: WorkerPool,
+        buffer_size: int,
+        context: ssl.SSLContext | None,
+        on_confirmed: Callable[["DataChannel"], None],
+        on_gone: Callable[["DataChannel"], None],
+        throttle: Throttle | None = None,
+    ) -> None:
+        super().__init__(sock, ioloop=io)
+        self._files, self._buffer_size = files, buffer_size
+        self._on_confirmed, self._on_gone = on_confirmed, on_gone
+        self._throttle = throttle
+        self._source: Source | None = None
+        self._sink: Sink | None = None
+        self._on_over: Callable[[End], None] | None = None
+        self._end: End | None = None
+        self._is_reported = False
+        self._has_job = False  # a worker is busy for this channel
+        self._is_pausing = False
+        self._view = memoryview(b"")  # read but not sent yet
+        self._buffer = self._spare = bytearray()
+        self._filled = 0
+        self._use_sendfile = True
+        self.moved = self._moved_at_check = 0
+        self.modify_ioloop_events(0)
+        self.call_later(STALL_TIMEOUT_S, self._check_progress)
+        if context is not None:
+            self.start_tls(context)
+        else:
+            self._on_confirmed(self)
+
+    # --- the session's verbs
+
+    def send_from(self, source: Source, on_over: Callable[[End], None]) -> None:
+        """Send all of *source*, close, then call *on_over*."""
+        self._source, self._on_over, self._moved_at_check = source, on_over, -1
+        self._use_sendfile = isinstance(source, FileSource) and not self.is_secured
+        self._pump()
+
+    def receive_into(self, sink: Sink, on_over: Callable[[End], None]) -> None:
+        """Receive into *sink* until the peer closes, then call *on_over*."""
+        self._sink, self._on_over, self._moved_at_check = sink, on_over, -1
+        self._buffer = bytearray(self._buffer_size)
+        self._spare = bytearray(self._buffer_size)
+        self.update_events()
+        # A record may wait inside the TLS layer, where the poller cannot see it.
+        self._receive()
+
+    def cut(self, reason: str) -> None:
+        """End the transfer at once."""
+        self._finish(End(How.CUT, reason=reason))
+
+    def keep_unsent_low(self) -> None:
+        """Queue little in the kernel; see NOTSENT_LOWAT_BYTES."""
+        self.socket.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOTSENT_LOWAT_BYTES
+        )
+
+    # --- sending
+
+    def _pump(self) -> None:
+        budget = BURST_BYTES
+        while self._source and not (self._end or self._has_job or self._is_pausing):
+            sent = self._send_file() if self._use_sendfile else self._send_view()
+            if sent is None:
+                break
+            self.moved += sent
+            budget -= sent
+            self._pause_for(sent)
+            if budget <= 0:
+                break
+        self.update_events()
+
+    def _send_view(self) -> int | None:
+        """Send some; None if there is nothing to do before the next event."""
+        assert self._source is not None
+        if not self._view:
+            chunk = self._source.read_now()
+            if chunk is None:
+                self._run(self._source.read, then=self._on_chunk)
+                return None
+            if not chunk:
+                self._finish(End(How.COMPLETE))
+                return None
+            self._view = chunk
+        try:
+            sent = int(self.socket.send(self._view))
+        except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+            return None
+        except OSError:
+            self._finish(End(How.CUT, reason="the client closed the data connection"))
+            return None
+        self._view = self._view[sent:]
+        return sent
+
+    def _send_file(self) -> int | None:
+        assert isinstance(self._source, FileSource)
+        source = self._source
+        count = min(source.left, max(self._buffer_size, 1 << 16))
+        if count == 0:
+            self._finish(End(How.COMPLETE))
+            return None
+        if not source.is_warm(count):
+            self._run(source.warm, then=self._on_warm)
+            return None
+        try:
+            sent = os.sendfile(self._fileno, source.fd, source.offset, count)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            if error.errno in (errno.EINVAL, errno.ENOSYS, errno.EOVERFLOW):
+                self._use_sendfile = False  # this file system has none
+                return 0
+            if error.errno == errno.EIO:
+                self._finish(End(How.FAILED, error=error))
+            else:
+                self._finish(
+                    End(How.CUT, reason="the client closed the data connection")
+                )
+            return None
+        if sent == 0:  # shorter than it was: the reading path says so
+            self._use_sendfile = False
+        source.offset += sent
+        return sent
+
+    def _on_chunk(self, outcome: Outcome[memoryview]) -> None:
+        self._view = outcome.get()
+        if not self._view:
+            self._finish(End(How.COMPLETE))
+        else:
+            self._pump()
+
+    def _on_warm(self, outcome: Outcome[None]) -> None:
+        outcome.get()
+        self._pump()
+
+    def _pause_for(self, count: int) -> None:
+        pause_s = self._throttle(count) if self._throttle and count else 0.0
+        if pause_s > 0:
+            self._is_pausing = True
+            self.call_later(pause_s, self._go_on)
+
+    def _go_on(self) -> None:
+        self._is_pausing = False
+        if self._source is not None:
+            self._pump()
+        else:
+            self._receive()
+
+    # --- receiving
+
+    def _receive(self) -> None:
+        while self._sink and not (self._end or self._is_pausing):
+            if self._filled == len(self._buffer):
+                if self._has_job:
+                    break
+                self._flush()
+            try:
+                view = memoryview(self._buffer)[self._filled :]
+                count = int(self.socket.recv_into(view))
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                break
+            except ssl.SSLZeroReturnError:
+                count = 0
+            except OSError:
+                self._finish(End(How.CUT, reason="the data connection broke"))
+                break
+            if count == 0:
+                self._finish(End(How.COMPLETE))
+                break
+            self._take(count)
+        self.update_events()
+
+    def _take(self, count: int) -> None:
+        self._filled += count
+        self.moved += count
+        self._pause_for(count)
+        assert self._sink is not None
+        room = self._sink.room()
+        if room is not None and not self._has_job and self._filled > room:
+            self._filled = room
+            error = TooLong("more bytes than the ticket's file has")
+            self._finish(End(How.FAILED, error=error))
+
+    def _flush(self) -> None:
+        """Let a worker write what has come; go on into the other buffer."""
+        assert self._sink is not None
+        full, count = self._buffer, self._filled
+        self._buffer, self._spare, self._filled = self._spare, full, 0
+        self._run(self._sink.write, memoryview(full)[:count], then=self._on_written)
+
+    def _on_written(self, outcome: Outcome[None]) -> None:
+        outcome.get()
+        self._receive()
+
+    # --- workers
+
+    def _run(
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        then: Callable[[Outcome[Any]], None],
+    ) -> None:
+        self._has_job = True
+
+        def done(outcome: Outcome[Any]) -> None:
+            self._has_job = False
+            if outcome.error is not None:
+                self._fail(outcome.error)
+            elif self._end is None:
+                then(outcome)
+            self._settle()
+
+        self._files.run(function, *args, then=done)
+        self.update_events()
+
+    # --- the end
+
+    def _fail(self, error: OSError | FonshareError) -> None:
+        # Also after the end: bytes that could not be written undo a COMPLETE.
+        self._end = End(How.FAILED, error=error)
+        self.close()
+
+    def _finish(self, end: End) -> None:
+        if self._end is None:
+            self._end = end
+            if end.how is How.COMPLETE:
+                self.end_tls()
+            else:
+                self.close()
+
+    def _settle(self) -> None:
+        """Write what is left of an upload, then report; once."""
+        if not self._closed or self._has_job or self._is_reported:
+            return
+        assert self._end is not None
+        if self._sink and self._filled and self._end.error is None:
+            self._flush()
+            return
+        if self._sink and self._filled and isinstance(self._end.error, TooLong):
+            self._flush()  # up to the limit all is well
+            return
+        self._is_reported = True
+        if self._on_over is None:
+            self._on_gone(self)
+        else:
+            end = self._end
+            self._on_over(End(end.how, self.moved, end.reason, end.error))
+
+    def _check_progress(self) -> None:
+        if self._on_over and self.moved == self._moved_at_check and not self._has_job:
+            self.cut("nothing moved for too long")
+            return
+        self._moved_at_check = self.moved
+        self.call_later(STALL_TIMEOUT_S, self._check_progress)
+
+    # --- what tls.py, the poller and asynchat ask
+
+    def wanted_events(self) -> int:
+        if self._end or self._is_pausing:
+            return 0
+        if self._source is not None:
+            return 0 if self._has_job else WRITE
+        if self._sink is not None:
+            is_full = self._filled == len(self._buffer) and self._has_job
+            return 0 if is_full else READ
+        return 0
+
+    def on_secured(self) -> None:
+        self._on_confirmed(self)
+
+    def readable(self) -> bool:
+        return self.tls_state is TlsState.SHAKING or self._sink is not None
+
+    def writable(self) -> bool:
+        return self._sink is None
+
+    def handle_read(self) -> None:
+        self._receive()
+
+    def handle_write(self) -> None:
+        self._pump()
+
+    def handle_close(self) -> None:
+        self._finish(End(How.CUT, reason="the data connection broke"))
+
+    def handle_error(self) -> None:
+        log.exception("a data connection failed")
+        self._fail(WorkerFailed("internal error"))
+
+    def close(self) -> None:
+        if not self._closed:
+            super().close()
+            if self._end is None:
+                self._end = End(How.CUT, reason="the data connection was closed")
+            self._settle()

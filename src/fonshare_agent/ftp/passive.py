@@ -1,0 +1,128 @@
+"""Passive data ports: their range, and the listener that waits for the right peer.
+
+A listener stays open until the *right* peer is there: the control connection's address
+and, by TLS, a finished handshake that the session approves. A stranger who takes the
+port first is dropped, and the rightful client still gets through.
+"""
+
+import errno
+import logging
+import random
+import socket
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any
+
+from fonshare_agent.ftp.data import DataChannel
+from fonshare_agent.ftp.loop import READ, Acceptor
+
+CONNECT_TIMEOUT_S = 30.0
+# Handshakes that may go on at once on one passive port; the oldest makes room.
+CANDIDATES_MAX = 8
+
+Address = IPv4Address | IPv6Address
+log = logging.getLogger(__name__)
+
+
+def plain_address(text: str) -> Address:
+    """Return a socket's address without scope, and IPv4 written in IPv6 as IPv4."""
+    address = ip_address(text.partition("%")[0])
+    mapped = getattr(address, "ipv4_mapped", None)
+    return address if mapped is None else mapped
+
+
+class PassivePorts:
+    """A range of ports; the last *reserved* free ones are for the owner."""
+
+    def __init__(self, ports: range | None, reserved: int) -> None:
+        self._ports = ports
+        self._reserved = min(reserved, max(len(ports) - 1, 0)) if ports else 0
+        self._used: set[int] = set()
+
+    def bind(self, sock: socket.socket, local: tuple[Any, ...], is_owner: bool) -> bool:
+        """Bind *sock* at the address of *local*; False if no port is left."""
+        if not self._ports:
+            sock.bind((local[0], 0, *local[2:]))
+            return True
+        free = [port for port in self._ports if port not in self._used]
+        if len(free) <= (0 if is_owner else self._reserved):
+            return False
+        random.shuffle(free)  # so that strangers cannot guess it
+        for port in free:
+            try:
+                sock.bind((local[0], port, *local[2:]))
+            except OSError as error:
+                if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                    raise
+            else:
+                self._used.add(port)
+                return True
+        return False
+
+    def free(self, port: int) -> None:
+        self._used.discard(port)
+
+
+class PassiveListener(Acceptor):  # type: ignore[misc]
+    """Waits for one session's data connection."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        io: Any,
+        *,
+        peer: Address,
+        make_channel: Callable[
+            [socket.socket, Callable[[DataChannel], None]], DataChannel
+        ],
+        is_right: Callable[[DataChannel], bool],
+        on_connected: Callable[[DataChannel], None],
+        on_late: Callable[[], None],
+        on_closed: Callable[[int], None],
+    ) -> None:
+        self._peer, self._make_channel, self._is_right = peer, make_channel, is_right
+        self._on_connected, self._on_closed = on_connected, on_closed
+        self._candidates: list[DataChannel] = []
+        sock.setblocking(False)
+        super().__init__(sock=sock, ioloop=io)
+        self.listen(CANDIDATES_MAX)
+        self.modify_ioloop_events(READ)
+        self.port = int(sock.getsockname()[1])
+        self.call_later(CONNECT_TIMEOUT_S, on_late)
+
+    def handle_accepted(self, sock: socket.socket, addr: tuple[Any, ...]) -> None:
+        if plain_address(addr[0]) != self._peer:
+            sock.close()
+            return
+        while len(self._candidates) >= CANDIDATES_MAX:
+            self._candidates[0].close()  # `drop` takes it off the list
+        channel = self._make_channel(sock, self._confirm)
+        if not (self._closed or channel._closed):
+            self._candidates.append(channel)
+
+    def drop(self, channel: DataChannel) -> None:
+        """A candidate has gone."""
+        if channel in self._candidates:
+            self._candidates.remove(channel)
+
+    def _confirm(self, channel: DataChannel) -> None:
+        if self._closed or not self._is_right(channel):
+            channel.close()
+            return
+        self.drop(channel)
+        self.close()
+        self._on_connected(channel)
+
+    def readable(self) -> bool:
+        return bool(self.accepting)
+
+    def handle_error(self) -> None:
+        log.exception("a passive port failed")
+        self.close()
+
+    def close(self) -> None:
+        if not self._closed:
+            super().close()
+            self._on_closed(self.port)
+            for candidate in list(self._candidates):
+                candidate.close()

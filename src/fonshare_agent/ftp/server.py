@@ -1,0 +1,217 @@
+"""The FTP service: one thread, one loop, two doors. This is what the agent wires.
+
+`start` binds (so that a taken port is told at once) and starts the thread; `stop` is
+graceful and bounded. Everything else on `FtpService` may be called from any thread.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fonshare_agent.ftp.accounts import Account, Accounts, Verify
+from fonshare_agent.ftp.data import Throttle
+from fonshare_agent.ftp.doors import FriendsDoor, HouseDoor, listening_socket
+from fonshare_agent.ftp.filesystem import DiskFiles, OnChange, Parts
+from fonshare_agent.ftp.loop import FtpLoop
+from fonshare_agent.ftp.tickets import TicketDesk
+from fonshare_agent.ftp.tls import FriendsContext, house_context
+from fonshare_agent.ftp.uploads import UploadStore
+from fonshare_agent.ftp.workers import WorkerPool
+
+BUFFER_BYTES = 256 << 10
+SMALL_BUFFER_BYTES = 64 << 10  # for the router: two of these a transfer
+STOP_GRACE_S = 2.0  # running transfers may end by themselves for so long
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class FtpOptions:
+    """What the settings say. Port 0: any; passive range None: any ports.
+
+    Without a certificate a door has no TLS; the friends' door is then not opened.
+    """
+
+    disk: Path
+    address: str = ""
+    port: int = 0
+    passive_ports: range | None = None
+    friends_port: int = 0
+    friends_passive_ports: range | None = None
+    users: tuple[Account, ...] = ()
+    guest_folders: tuple[Parts, ...] = ()
+    house_networks: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    owner_from_wan: bool = False
+    house_certificate: tuple[Path, Path] | None = field(default=None, repr=False)
+    friends_certificate: tuple[Path, Path] | None = field(default=None, repr=False)
+    buffer_size: int = BUFFER_BYTES
+    file_workers: int = 3
+    login_timeout_s: float = 10.0
+    failed_login_delay_s: float = 3.0
+
+
+class FtpService:
+    """See the module's text."""
+
+    def __init__(
+        self,
+        options: FtpOptions,
+        *,
+        verify: Verify,
+        disk_check: Callable[[], None],
+        desk: TicketDesk,
+        on_change: OnChange,
+        throttle: Throttle | None = None,
+    ) -> None:
+        self._options, self._desk, self._throttle = options, desk, throttle
+        self._on_change = on_change
+        self._loop = FtpLoop()
+        self._files = WorkerPool("ftp-file", options.file_workers, self._loop.post)
+        # One slot: scrypt takes its megabytes once, and guessing gets no faster.
+        self._passwords = WorkerPool("ftp-password", 1, self._loop.post)
+        self._accounts = Accounts(options.users, verify)
+        self._disk = DiskFiles(options.disk, disk_check)
+        self._uploads = UploadStore(self._disk, on_change)
+        self._thread = threading.Thread(target=self._loop.run, name="ftp", daemon=True)
+        self._house: HouseDoor | None = None
+        self._friends: FriendsDoor | None = None
+        self._friends_context: FriendsContext | None = None
+        if options.friends_certificate is not None:
+            self._friends_context = FriendsContext(*options.friends_certificate)
+        desk.on_revoked(self._on_revoked)
+
+    # --- life
+
+    def start(self) -> None:
+        """Bind both doors and serve. Raises OSError if a port is taken."""
+        self._open_house()
+        try:
+            self._open_friends()
+        except OSError:
+            self._loop.close()
+            raise
+        self._thread.start()
+
+    def _open_house(self) -> None:
+        options = self._options
+        pair = options.house_certificate
+        self._house = HouseDoor(
+            listening_socket(options.address, options.port),
+            self._loop.io,
+            options,
+            self._files,
+            passwords=self._passwords,
+            accounts=self._accounts,
+            disk=self._disk,
+            uploads=self._uploads,
+            context=house_context(*pair) if pair else None,
+            on_change=self._on_change,
+        )
+
+    def _open_friends(self) -> None:
+        if self._friends_context is None:
+            return
+        self._friends = FriendsDoor(
+            listening_socket(self._options.address, self._options.friends_port),
+            self._loop.io,
+            self._options,
+            self._files,
+            desk=self._desk,
+            context=self._friends_context,
+            throttle=self._throttle,
+        )
+
+    def stop(self) -> None:
+        """Close the doors, let transfers end for a moment, then close everything.
+
+        Returns within about STOP_GRACE_S + 3 s even if the disk never answers.
+        """
+        if not self._thread.is_alive():
+            return
+        self._loop.post(self._close_doors)
+        deadline = time.monotonic() + STOP_GRACE_S
+        while self.open_connections() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        self._loop.post(self._end)
+        self._thread.join(1.0)
+        if not (self._passwords.stop(1.0) and self._files.stop(1.0)):
+            log.warning("the disk does not answer; its FTP workers are left behind")
+
+    def _close_doors(self) -> None:
+        for door in self._doors():
+            door.close()
+            door.close_sessions(only_idle=True)
+
+    def _end(self) -> None:
+        for door in self._doors():
+            door.close_sessions(only_idle=False)
+        self._loop.stop()
+
+    def _doors(self) -> list[HouseDoor | FriendsDoor]:
+        return [door for door in (self._house, self._friends) if door is not None]
+
+    # --- what is where
+
+    @property
+    def house_port(self) -> int:
+        """The bound port; 0 before `start`."""
+        return self._house.port if self._house else 0
+
+    @property
+    def friends_port(self) -> int:
+        """The bound port; 0 if that door is not open."""
+        return self._friends.port if self._friends else 0
+
+    def addresses(self) -> dict[str, tuple[str, int]]:
+        """Return the doors that are open, and where."""
+        ports = {"house": self.house_port, "friends": self.friends_port}
+        return {
+            name: (self._options.address, port) for name, port in ports.items() if port
+        }
+
+    def open_connections(self) -> int:
+        """Return how many sessions are open at both doors."""
+        return sum(len(door.sessions) for door in self._doors())
+
+    def refused_ports(self) -> int:
+        """Return how often a client was told 425 for want of a passive port."""
+        return sum(door.refused_ports for door in self._doors())
+
+    # --- changes at run time
+
+    def trust_peer(self, certificate_der: bytes) -> None:
+        """Let a member's certificate through the friends' handshake. Idempotent.
+
+        Must be called before that member is told of a ticket.
+        """
+        if self._friends_context is not None:
+            self._friends_context.trust(certificate_der)
+
+    def trust_only(self, certificates_der: Iterable[bytes]) -> None:
+        """Trust exactly these; open sessions go on until their tickets are revoked."""
+        if self._friends_context is not None:
+            self._friends_context.distrust_all_but(certificates_der)
+
+    def set_house_networks(self, networks: Iterable[str]) -> None:
+        """The lan's addresses changed."""
+        wanted = tuple(networks)
+
+        def change() -> None:
+            if self._house is not None:
+                self._house.set_house_networks(wanted)
+
+        self._loop.post(change)
+
+    def purge_uploads(self, older_than_s: float) -> int:
+        """Drop interrupted uploads nobody continued. Blocks: not on the core thread."""
+        return self._uploads.purge(older_than_s)
+
+    def _on_revoked(self, dead: frozenset[bytes]) -> None:
+        def end() -> None:
+            if self._friends is not None:
+                self._friends.on_revoked(dead)
+
+        self._loop.post(end)

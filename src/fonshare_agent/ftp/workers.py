@@ -1,0 +1,103 @@
+"""Threads that do for the FTP loop what may block: the disk, and password hashing.
+
+A job's function runs on a worker; its outcome comes back on the loop's thread. A
+session has one job at a time and keeps its further commands until then, so two threads
+never work for one session and the order of its commands holds.
+
+Threads are daemons: a disk that never answers must not keep the agent from ending.
+"""
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, ClassVar, Generic, TypeVar
+
+from fonshare_agent.errors import FonshareError
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+Post = Callable[[Callable[[], None]], None]
+
+
+class WorkerFailed(FonshareError):
+    """A job ended by an error that nobody foresaw; the thread's traceback names it."""
+
+    code: ClassVar[str] = "ftp.worker"
+
+
+class Outcome(Generic[T]):
+    """A job's result, or its error."""
+
+    __slots__ = ("_error", "_value")
+
+    def __init__(self, value: Any, error: OSError | FonshareError | None) -> None:
+        self._value, self._error = value, error
+
+    @property
+    def error(self) -> OSError | FonshareError | None:
+        return self._error
+
+    def get(self) -> T:
+        """Return the value or raise the error."""
+        if self._error is not None:
+            raise self._error
+        return self._value  # type: ignore[no-any-return]
+
+
+class WorkerPool:
+    """At most *threads* jobs at once, started when first needed."""
+
+    def __init__(self, name: str, threads: int, post: Post) -> None:
+        self._name, self._limit, self._post = name, threads, post
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._waiting = 0  # jobs not yet ended
+
+    def run(
+        self, function: Callable[..., T], *args: Any, then: Callable[[Outcome[T]], None]
+    ) -> None:
+        """Do ``function(*args)`` on a worker, then ``then(outcome)`` on the loop."""
+
+        def job() -> None:
+            # What is neither the world's nor a deliberate error is our bug: it ends
+            # this thread with a traceback (the pool starts another), and the session
+            # still gets its answer.
+            outcome: Outcome[T] = Outcome(None, WorkerFailed("internal error"))
+            try:
+                outcome = Outcome(function(*args), None)
+            except (OSError, FonshareError) as error:
+                outcome = Outcome(None, error)
+            finally:
+                with self._lock:
+                    self._waiting -= 1
+                self._post(lambda: then(outcome))
+
+        with self._lock:
+            self._waiting += 1
+            self._threads = [each for each in self._threads if each.is_alive()]
+            if len(self._threads) < min(self._limit, self._waiting):
+                thread = threading.Thread(
+                    target=self._serve,
+                    name=f"{self._name}-{len(self._threads)}",
+                    daemon=True,
+                )
+                self._threads.append(thread)
+                thread.start()
+        self._jobs.put(job)
+
+    def stop(self, timeout_s: float) -> bool:
+        """End the threads after the queued jobs; False if some still hang."""
+        with self._lock:
+            threads, self._threads = self._threads, []
+        for _ in threads:
+            self._jobs.put(None)
+        for thread in threads:
+            thread.join(timeout_s / len(threads))
+        return not any(thread.is_alive() for thread in threads)
+
+    def _serve(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
