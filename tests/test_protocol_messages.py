@@ -53,14 +53,16 @@ def test_one_hostile_entry_does_not_hide_the_good_one_beside_it():
 
 
 def test_a_path_that_leaves_its_share_is_refused_in_a_ticket_ask():
-    ask = TicketAsk(NONCE, "job", "Films", SharePath.parse("a"), None, ())
+    ask = TicketAsk(NONCE, "job", "Films", SharePath.parse("a"), None, b"cert", ())
     body = json.loads(encode(ask)) | {"path": "a/../../b"}
     with pytest.raises(PeerError, match=r"ticket_ask\.path"):
         decode("ticket_ask", json.dumps(body).encode())
 
 
 def test_an_unknown_kind_is_none_and_unknown_fields_are_ignored():
-    ask = TicketAsk(NONCE, "job", "Films", SharePath.parse("a"), HASH, (("::1", 21),))
+    ask = TicketAsk(
+        NONCE, "job", "Films", SharePath.parse("a"), HASH, b"cert", (("::1", 21),)
+    )
     body = json.loads(encode(ask)) | {"later": [1]}
     assert decode("from_the_future", b"{}") is None
     assert decode("ticket_ask", json.dumps(body).encode()) == ask

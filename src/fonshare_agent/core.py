@@ -12,9 +12,12 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Coroutine, Generator
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
+
+from fonshare_agent.errors import FonshareError
 
 T = TypeVar("T")
+P = ParamSpec("P")
 log = logging.getLogger(__name__)
 
 QUEUE_MAX = 4096  # calls waiting; each is small, and a full queue slows its producer
@@ -127,6 +130,14 @@ class Core:
         _step(work, promise)
         return promise
 
+    def spawn_service(self, what: str, work: Coroutine[Any, Any, Any]) -> None:
+        """Run *work* for nobody in particular: its errors are logged, not lost.
+
+        A deliberate error is a warning; anything else is a bug and is logged whole.
+        """
+        promise = self.spawn(work)
+        promise.when_settled(lambda: _report(what, promise))
+
     def run_once(self) -> None:
         """Wait for the next call or due timer and run it."""
         now = self.clock()
@@ -153,6 +164,15 @@ class Core:
 
     def _stop(self) -> None:
         self._stopping = True
+
+
+def _report(what: str, promise: Promise[Any]) -> None:
+    try:
+        promise.result()
+    except FonshareError as error:
+        log.warning("%s: %s", what, error)
+    except Exception:
+        log.exception("%s failed: this is a bug", what)
 
 
 class _Released:
@@ -192,12 +212,15 @@ class Worker:
     def start(self) -> None:
         self._thread.start()
 
-    def run(self, function: Callable[..., T], *args: Any) -> Promise[T]:
+    def run(
+        self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> Promise[T]:
+        """Queue the call; await its outcome on the core thread."""
         promise: Promise[T] = Promise()
 
         def call() -> None:
             try:
-                value = function(*args)
+                value = function(*args, **kwargs)
             except Exception as error:
                 failure = error
                 self._core.post(lambda: promise.reject(failure))

@@ -139,6 +139,7 @@ class TicketAsk(Message):
     share: str = share_name()
     path: SharePath = file_path()
     root: bytes | None = blob(HASH_BYTES, optional=True)
+    certificate: bytes = blob()  # the asker's, whose hash its key statement names
     addresses: tuple[tuple[str, int], ...] = addresses()
 
 
@@ -150,6 +151,7 @@ class TicketGrant(Message):
     request: bytes = blob(NONCE_BYTES)
     ticket: bytes = blob(NONCE_BYTES)
     secret: bytes = blob(NONCE_BYTES)
+    certificate: bytes = blob()  # the granter's: it may have to push (PushAsk)
     addresses: tuple[tuple[str, int], ...] = addresses()
     root: bytes = blob(HASH_BYTES)
     size: int = number()

@@ -1,0 +1,76 @@
+"""Questions to other members and their answers, by request number. Core thread.
+
+A question that gets no answer in time ends in `NoAnswer`; one that could not be sent at
+all ends at once. An answer counts only from the member who was asked.
+"""
+
+from collections.abc import Callable
+
+from fonshare_agent.core import Core, Promise, Timer
+from fonshare_agent.errors import PeerError
+from fonshare_agent.model import GroupId, NodeId
+from fonshare_agent.protocol.messages import NONCE_BYTES, Message
+
+ANSWER_TIMEOUT_S = 15.0
+
+
+class NoAnswer(PeerError):
+    """A member did not answer a question in time."""
+
+    code = "peer.silent"
+    advice = "The job asks again by itself."
+
+
+class Asking:
+    """Questions that wait for their answers."""
+
+    def __init__(
+        self,
+        core: Core,
+        send: Callable[[GroupId, NodeId | None, Message], bool],
+        draw: Callable[[int], bytes],
+    ) -> None:
+        self._core, self._send, self._draw = core, send, draw
+        self._open: dict[bytes, tuple[NodeId, Promise[Message], Timer]] = {}
+
+    def ask(
+        self,
+        group: GroupId,
+        member: NodeId,
+        make: Callable[[bytes], Message],
+        timeout_s: float = ANSWER_TIMEOUT_S,
+        is_alive: Callable[[], bool] = lambda: False,
+    ) -> Promise[Message]:
+        """Send what *make* makes of a fresh request number; await the answer.
+
+        While *is_alive* says so whenever the time is over, it begins anew.
+        """
+        request = self._draw(NONCE_BYTES)
+        promise: Promise[Message] = Promise()
+
+        def wait_or_give_up() -> None:
+            if request in self._open and is_alive():
+                timer = self._core.call_later(timeout_s, wait_or_give_up)
+                self._open[request] = (member, promise, timer)
+            else:
+                self._give_up(request)
+
+        timer = self._core.call_later(timeout_s, wait_or_give_up)
+        self._open[request] = (member, promise, timer)
+        if not self._send(group, member, make(request)):
+            self._give_up(request)
+        return promise
+
+    def answer(self, member: NodeId, request: bytes, message: Message) -> None:
+        """Take *member*'s answer; one that nobody waits for is dropped."""
+        waiting = self._open.get(request)
+        if waiting is not None and waiting[0] == member:
+            del self._open[request]
+            waiting[2].cancel()
+            waiting[1].resolve(message)
+
+    def _give_up(self, request: bytes) -> None:
+        waiting = self._open.pop(request, None)
+        if waiting is not None:
+            waiting[2].cancel()
+            waiting[1].reject(NoAnswer("a member did not answer"))

@@ -1,0 +1,257 @@
+"""The groups of this node by their local labels, and what is kept of each.
+
+Labels are this node's own: two nodes may call one group differently, and no message
+carries a label except an invite. Memberships are files in KEYS/groups/, written on the
+file worker and complete before anything that depends on them is sent. Core thread.
+"""
+
+import base64
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from fonshare_agent.channel import ControlChannel, sealing_keys
+from fonshare_agent.core import Core, Worker
+from fonshare_agent.errors import (
+    AlreadyExists,
+    Ambiguous,
+    FonshareError,
+    NotFound,
+    UsageError,
+)
+from fonshare_agent.memberships import Membership, Memberships
+from fonshare_agent.model import LABEL_BYTES_MAX, GroupId, NodeId, is_label
+from fonshare_agent.nodekeys import NodeKeys
+from fonshare_agent.protocol.epochs import EpochGrant
+from fonshare_agent.protocol.group import GroupMachine
+from fonshare_agent.protocol.keys import KeyStatement, node_id_text
+from fonshare_agent.protocol.roster import OperationLog, Roster
+
+log = logging.getLogger(__name__)
+
+ID_PREFIX_MIN = 6  # shorter ones would be guesses
+
+
+@dataclass(frozen=True, slots=True)
+class Followers:
+    """Who must hear that a group came or went."""
+
+    joined: Callable[[GroupId], Awaitable[None]]
+    dropped: Callable[[GroupId], Awaitable[None]]
+
+
+class Groups:
+    """Labels, memberships and the owner's verbs. *now* is epoch seconds, for show."""
+
+    def __init__(
+        self,
+        core: Core,
+        files: Worker,
+        memberships: Memberships,
+        channel: ControlChannel,
+        keys: NodeKeys,
+        node_name: str,
+        draw: Callable[[int], bytes],
+        now: Callable[[], float],
+    ) -> None:
+        self._core, self._files = core, files
+        self._memberships, self._channel = memberships, channel
+        self._keys, self._node_name = keys, node_name
+        self._draw, self._now = draw, now
+        self._kept: dict[GroupId, Membership] = {}
+        self._followers: Followers | None = None
+        self.complaints: list[FonshareError] = []
+
+    def wire(self, followers: Followers) -> None:
+        self._followers = followers
+
+    async def load(self) -> None:
+        """Take up every membership that can be read; complaints go to `doctor`."""
+        found, self.complaints = await self._files.run(self._memberships.load)
+        for membership in found:
+            self._kept[membership.group] = membership
+            await self._take_part(self._machine(membership))
+
+    def _machine(self, kept: Membership) -> GroupMachine:
+        statements = [
+            KeyStatement.decode(base64.b64decode(one))
+            for one in kept.extra.get("statements", ())
+        ]
+        return GroupMachine(
+            self._keys.signer,
+            lambda: sealing_keys(self._keys),
+            OperationLog.from_raw(kept.operations),
+            [EpochGrant.decode(one) for one in kept.grants],
+            statements,
+            kept.epoch_keys,
+            self._draw,
+            self._core.clock(),
+        )
+
+    async def _take_part(self, machine: GroupMachine) -> None:
+        assert self._followers is not None
+        await self._followers.joined(machine.group)
+        self._channel.add_group(machine)
+
+    async def save(self, machine: GroupMachine) -> None:
+        """Store what *machine* knows; nothing is sent before this returns."""
+        kept = self._kept.get(machine.group)
+        if kept is None:
+            return  # dropped meanwhile: must not come back
+        kept = self._kept[machine.group] = self._snapshot(machine, kept.label)
+        await self._files.run(self._memberships.save, kept)
+
+    def _snapshot(self, machine: GroupMachine, label: str) -> Membership:
+        before = self._kept.get(machine.group)
+        statements = [
+            base64.b64encode(one.encode()).decode("ascii")
+            for one in machine.statements.values()
+        ]
+        return Membership(
+            machine.group,
+            label,
+            before.created if before else int(self._now()),
+            tuple(machine.log.raw_operations()),
+            tuple(grant.raw for grant in machine.grants),
+            {epoch.commitment: key for epoch, key in machine.epoch_keys.items()},
+            {"statements": statements},
+            before.unknown if before else {},
+        )
+
+    # --- names ---
+
+    def labels(self) -> dict[str, GroupId]:
+        return {kept.label: group for group, kept in sorted(self._kept.items())}
+
+    def label(self, group: GroupId) -> str:
+        return self._kept[group].label
+
+    def find(self, label: str) -> GroupId | None:
+        return self.labels().get(label)
+
+    def get(self, label: str) -> GroupId:
+        """Return the group that this node calls *label*, or raise NotFound."""
+        group = self.find(label)
+        if group is None:
+            raise NotFound(f"there is no group {label!r} on this node", thing=label)
+        return group
+
+    def roster(self, group: GroupId) -> Roster:
+        return self._channel.machine(group).roster
+
+    def member_name(self, group: GroupId, member: NodeId) -> str:
+        """The name that *member* gives itself; told apart by id if two share it."""
+        members = self.roster(group).members
+        if member not in members:
+            return node_id_text(member)[:7]
+        name = members[member].statement.name
+        twins = [m for m, one in members.items() if one.statement.name == name]
+        return name if len(twins) == 1 else f"{name} ({node_id_text(member)[:7]})"
+
+    def get_member(self, group: GroupId, text: str) -> NodeId:
+        """Return the member whose name or id prefix is *text*."""
+        members = self.roster(group).members
+        named = [
+            m
+            for m in members
+            if text in (self.member_name(group, m), members[m].statement.name)
+        ]
+        return pick_node(named, list(members), text)
+
+    # --- the owner's verbs ---
+
+    async def create(self, label: str, brokers: tuple[str, ...]) -> GroupId:
+        """Found a group that lives on *brokers*; stored when this returns."""
+        self.require_free(label)
+        machine = GroupMachine.create(
+            self._keys.signer,
+            lambda: sealing_keys(self._keys),
+            self._keys.statement(self._node_name),
+            brokers,
+            self._draw,
+            self._core.clock(),
+        )
+        await self._keep(machine, label)
+        return machine.group
+
+    async def join(
+        self, label: str, operations: list[bytes], grants: list[bytes]
+    ) -> GroupId:
+        """Take part in a group that admitted this node; stored when this returns."""
+        log_ = OperationLog.from_raw(operations)
+        if log_.group in self._kept:
+            return log_.group
+        machine = GroupMachine(
+            self._keys.signer,
+            lambda: sealing_keys(self._keys),
+            log_,
+            [EpochGrant.decode(one) for one in grants],
+            (),
+            {},
+            self._draw,
+            self._core.clock(),
+        )
+        await self._keep(machine, self.free_label(label))
+        return machine.group
+
+    async def _keep(self, machine: GroupMachine, label: str) -> None:
+        kept = self._snapshot(machine, label)
+        await self._files.run(self._memberships.save, kept)
+        self._kept[machine.group] = kept
+        await self._take_part(machine)
+
+    def require_free(self, label: str) -> None:
+        if not is_label(label):
+            raise UsageError(
+                f"{label!r} cannot name a group: 1 to {LABEL_BYTES_MAX} bytes of"
+                " printable text without '/'",
+                thing=label,
+            )
+        if self.find(label) is not None:
+            raise AlreadyExists(f"there is a group {label!r} already", thing=label)
+
+    def free_label(self, label: str) -> str:
+        """Return *label*, or `label (2)` and so on if it is taken here."""
+        number, free = 1, label
+        while self.find(free) is not None:
+            number += 1
+            free = f"{label[: LABEL_BYTES_MAX // 4]} ({number})"
+        return free
+
+    async def change(
+        self, group: GroupId, act: Callable[[GroupMachine, float], None]
+    ) -> None:
+        """Do *act* to the group's machine and carry out what follows."""
+        act(self._channel.machine(group), self._core.clock())
+        self._channel.pump(group)
+
+    async def leave(self, group: GroupId) -> None:
+        """Tell the members, then forget the group's keys, catalogues and jobs."""
+        machine = self._channel.machine(group)
+        machine.leave(self._core.clock())
+        await self._channel.flush(group)
+        await self.drop(group)
+
+    async def drop(self, group: GroupId) -> None:
+        """Forget everything of a group."""
+        assert self._followers is not None
+        self._channel.drop_group(group)
+        if self._kept.pop(group, None) is not None:
+            await self._files.run(self._memberships.delete, group)
+            await self._followers.dropped(group)
+
+
+def pick_node(named: list[NodeId], others: list[NodeId], text: str) -> NodeId:
+    """Return the one node that *text* means: a name's bearer, else an id's prefix."""
+    prefix = text.replace("-", "").lower()
+    fits = named
+    if not fits and len(prefix) >= ID_PREFIX_MIN:
+        fits = [
+            n for n in others if node_id_text(n).replace("-", "").startswith(prefix)
+        ]
+    if not fits:
+        raise NotFound(f"nobody here is called {text!r}", thing=text)
+    if len(fits) > 1:
+        ids = " and ".join(node_id_text(one)[:13] for one in fits)
+        raise Ambiguous(f"{text!r} fits {ids}", thing=text)
+    return fits[0]

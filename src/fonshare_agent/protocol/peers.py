@@ -1,0 +1,308 @@
+"""Who of a group is there now, and whose commands may be believed. Pure.
+
+Theory of operation (docs/protocol/presence.md). Windows against replay live in memory
+only: after a start nobody has one, and a member's commands are dropped until it has
+answered a fresh challenge of ours (`Hello` -> `Welcome`, by nonce). The answer's own
+counter becomes the floor of the window, so nothing older can ever pass. Three messages
+open both directions: A: Hello(a), B: Welcome(a) and Hello(b), A: Welcome(b).
+
+Presence is a hint and is ordered by the sender's (incarnation, counter). A member is
+online at a broker while its presence there is known and its liveness topic does not
+show the announced farewell. Nothing here is stored: what a power cut loses, the next
+connection repairs.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from fonshare_agent.model import IndexId, NodeId
+from fonshare_agent.protocol.envelope import Channel, Header
+from fonshare_agent.protocol.messages import (
+    NONCE_BYTES,
+    Hello,
+    Message,
+    Presence,
+    Welcome,
+)
+from fonshare_agent.protocol.window import Window
+
+CHALLENGE_RETRY_S = (2.0, 4.0, 8.0, 15.0, 30.0)  # then every 60 s while it is online
+CHALLENGE_PERIOD_S = 60.0
+OPEN_NONCES_MAX = 4  # an answer slower than four challenges is asked for again
+MESSAGES_PER_SECOND = 5.0  # DESIGN section 4, Limits
+MESSAGES_BURST = 50.0
+
+
+@dataclass(frozen=True, slots=True)
+class MemberReady:
+    """Both know that the other lives now: commands pass from here on."""
+
+    member: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class MemberSeen:
+    """A member came online or went offline."""
+
+    member: NodeId
+    online: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HeadSeen:
+    """A member's presence names this head of its catalogue."""
+
+    member: NodeId
+    index_id: IndexId
+    sequence: int
+
+
+PeerEvent = MemberReady | MemberSeen | HeadSeen
+
+
+class _Allowance:
+    """A token bucket: MESSAGES_BURST at once, MESSAGES_PER_SECOND for ever."""
+
+    __slots__ = ("_level", "_since")
+
+    def __init__(self, now: float) -> None:
+        self._level, self._since = MESSAGES_BURST, now
+
+    def take(self, now: float) -> bool:
+        refill = max(0.0, now - self._since) * MESSAGES_PER_SECOND
+        self._level = min(MESSAGES_BURST, self._level + refill)
+        self._since = now
+        if self._level < 1.0:
+            return False
+        self._level -= 1.0
+        return True
+
+
+class _Peer:
+    """What this run of the agent knows of one member."""
+
+    def __init__(self, now: float) -> None:
+        self.incarnation: int | None = None
+        self.window: Window | None = None
+        self.presence_version = (-1, -1)
+        self.presence: dict[str, Presence] = {}  # by broker
+        self.last_words: dict[str, bytes] = {}  # by liveness topic
+        # Three, so that replaying what anybody can replay costs no proven message.
+        self.for_state = _Allowance(now)
+        self.for_greetings = _Allowance(now)
+        self.for_commands = _Allowance(now)
+        self.open_nonces: list[bytes] = []  # challenges that wait for an answer
+        self.tries = 0
+        self.next_challenge: float | None = None
+
+    def expect(self, nonce: bytes) -> None:
+        self.open_nonces = [*self.open_nonces, nonce][-OPEN_NONCES_MAX:]
+
+    def is_online(self) -> bool:
+        return any(
+            not _is_farewell(one, self.last_words.get(one.liveness_topic))
+            for one in self.presence.values()
+        )
+
+
+def _is_farewell(presence: Presence, last_words: bytes | None) -> bool:
+    return last_words is not None and hmac.compare_digest(
+        hashlib.sha256(last_words).digest(), presence.farewell_hash
+    )
+
+
+class Peers:
+    """The members of one group as seen from one of them. Core thread."""
+
+    def __init__(
+        self,
+        me: NodeId,
+        draw: Callable[[int], bytes],
+        heads: Callable[[], tuple[bytes, ...]],
+    ) -> None:
+        self._me = me
+        self._draw = draw
+        self._heads = heads
+        self._peers: dict[NodeId, _Peer] = {}
+        self._events: list[PeerEvent] = []
+        self._messages: list[tuple[NodeId | None, Message]] = []
+
+    # --- who belongs ---
+
+    def set_members(self, members: Collection[NodeId], now: float) -> None:
+        """Follow the roster: forget who left, expect who came."""
+        for gone in self._peers.keys() - set(members):
+            if self._peers.pop(gone).is_online():
+                self._events.append(MemberSeen(gone, False))
+        for member in members:
+            if member != self._me and member not in self._peers:
+                self._peers[member] = _Peer(now)
+
+    def online(self) -> frozenset[NodeId]:
+        return frozenset(m for m, peer in self._peers.items() if peer.is_online())
+
+    def is_ready(self, member: NodeId) -> bool:
+        """Tell whether commands of *member* are believed now."""
+        peer = self._peers.get(member)
+        return peer is not None and peer.window is not None
+
+    # --- the door: before and after the signature is checked ---
+
+    def may_pass(self, header: Header, now: float) -> bool:
+        """Tell whether a message with this header may be looked at further.
+
+        Spends the sender's allowance. Moves no window: a forged counter must not.
+        """
+        peer = self._peers.get(header.sender)
+        if peer is None:
+            return False
+        if header.channel is Channel.STATE:
+            version = (header.incarnation, header.counter)
+            is_old = header.kind == Presence.KIND and version < peer.presence_version
+            # Other state messages carry their own signatures and versions.
+            return not is_old and peer.for_state.take(now)
+        if peer.window is not None and header.incarnation == peer.incarnation:
+            is_fresh = not peer.window.has_seen(header.counter)
+            return is_fresh and peer.for_commands.take(now)
+        is_greeting = header.kind in (Hello.KIND, Welcome.KIND)
+        return is_greeting and peer.for_greetings.take(now)
+
+    def accept(
+        self, header: Header, message: Message, broker: str, now: float
+    ) -> Message | None:
+        """Take a message whose signature held; return it if it is someone else's
+        business and may be believed."""
+        peer = self._peers.get(header.sender)
+        if peer is None:
+            return None
+        if isinstance(message, Presence):
+            self._on_presence(peer, header, message, broker, now)
+            return message
+        if header.channel is Channel.STATE:
+            return message
+        known = peer.window is not None and header.incarnation == peer.incarnation
+        if known and peer.window is not None:
+            if peer.window.has_seen(header.counter):
+                return None
+            peer.window.mark(header.counter)
+        if isinstance(message, Hello):
+            self._on_hello(peer, header, message, now)
+            return message
+        if isinstance(message, Welcome):
+            return message if self._on_welcome(peer, header, message) else None
+        return message if known else None
+
+    def _on_hello(self, peer: _Peer, header: Header, hello: Hello, now: float) -> None:
+        self._messages.append((header.sender, Welcome(hello.nonce, self._heads())))
+        if peer.window is None or header.incarnation != peer.incarnation:
+            self._challenge(header.sender, peer, now)
+
+    def _on_welcome(self, peer: _Peer, header: Header, welcome: Welcome) -> bool:
+        """Open the window if this answers a challenge that is still open."""
+        if welcome.nonce not in peer.open_nonces:
+            return False
+        if peer.window is not None and header.incarnation == peer.incarnation:
+            return True
+        if peer.incarnation is not None and header.incarnation < peer.incarnation:
+            return False  # incarnations only rise: an answer from an earlier life
+        peer.incarnation = header.incarnation
+        peer.window = Window.after(header.counter)
+        peer.next_challenge, peer.tries = None, 0
+        peer.open_nonces.clear()
+        self._events.append(MemberReady(header.sender))
+        return True
+
+    # --- presence ---
+
+    def _on_presence(
+        self, peer: _Peer, header: Header, presence: Presence, broker: str, now: float
+    ) -> None:
+        before = peer.is_online()
+        version = (header.incarnation, header.counter)
+        if version > peer.presence_version:
+            peer.presence_version = version
+            self._events.append(
+                HeadSeen(header.sender, IndexId(presence.index_id), presence.sequence)
+            )
+        peer.presence[broker] = presence
+        self._tell_if_changed(header.sender, peer, before)
+        if header.incarnation != peer.incarnation or peer.window is None:
+            peer.window = None  # a new life: its counters start anew
+            if peer.next_challenge is None:
+                self._challenge(header.sender, peer, now)
+
+    def liveness_topics(self, broker: str) -> frozenset[str]:
+        """The topics at *broker* that show whether members are still connected."""
+        found = (peer.presence.get(broker) for peer in self._peers.values())
+        return frozenset(one.liveness_topic for one in found if one is not None)
+
+    def receive_liveness(self, broker: str, topic: str, payload: bytes) -> None:
+        """Take what a liveness topic shows: the announced farewell, or not."""
+        for member, peer in self._peers.items():
+            presence = peer.presence.get(broker)
+            if presence is not None and presence.liveness_topic == topic:
+                before = peer.is_online()
+                peer.last_words[topic] = payload
+                self._tell_if_changed(member, peer, before)
+
+    def lose_broker(self, broker: str) -> None:
+        """Forget what *broker* showed: while it is away it shows nothing true."""
+        for member, peer in self._peers.items():
+            before = peer.is_online()
+            gone = peer.presence.pop(broker, None)
+            if gone is not None:
+                peer.last_words.pop(gone.liveness_topic, None)
+            self._tell_if_changed(member, peer, before)
+
+    def _tell_if_changed(self, member: NodeId, peer: _Peer, before: bool) -> None:
+        online = peer.is_online()
+        if online != before:
+            self._events.append(MemberSeen(member, online))
+            if not online:
+                peer.next_challenge = None
+
+    # --- challenges ---
+
+    def greet(self) -> None:
+        """Challenge the whole group at once: after every connect."""
+        nonce = self._draw(NONCE_BYTES)
+        for peer in self._peers.values():
+            peer.expect(nonce)
+        self._messages.append((None, Hello(nonce, self._heads())))
+
+    def _challenge(self, member: NodeId, peer: _Peer, now: float) -> None:
+        nonce = self._draw(NONCE_BYTES)
+        peer.expect(nonce)
+        self._messages.append((member, Hello(nonce, self._heads())))
+        wait_s = (
+            CHALLENGE_RETRY_S[peer.tries]
+            if peer.tries < len(CHALLENGE_RETRY_S)
+            else CHALLENGE_PERIOD_S
+        )
+        peer.tries += 1
+        peer.next_challenge = now + wait_s
+
+    def next_deadline(self) -> float | None:
+        due = [p.next_challenge for p in self._peers.values() if p.next_challenge]
+        return min(due, default=None)
+
+    def handle_timer(self, now: float) -> None:
+        for member, peer in self._peers.items():
+            if peer.next_challenge is not None and peer.next_challenge <= now:
+                if peer.window is not None or not peer.is_online():
+                    peer.next_challenge = None
+                else:
+                    self._challenge(member, peer, now)
+
+    # --- out ---
+
+    def take_events(self) -> list[PeerEvent]:
+        events, self._events = self._events, []
+        return events
+
+    def take_messages(self) -> list[tuple[NodeId | None, Message]]:
+        """Return what is to be sent: (member, or None for the whole group; message)."""
+        messages, self._messages = self._messages, []
+        return messages
