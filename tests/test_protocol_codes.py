@@ -10,7 +10,11 @@ from hypothesis import strategies as st
 
 from fonshare_agent.errors import BadCode
 from fonshare_agent.model import is_label
-from fonshare_agent.protocol.check_digits import ALPHABET, encode_groups
+from fonshare_agent.protocol.check_digits import (
+    ALPHABET,
+    check_character,
+    encode_groups,
+)
 from fonshare_agent.protocol.codes import (
     InviteCode,
     identity_fingerprint,
@@ -151,6 +155,25 @@ def test_groups_in_the_wrong_order_are_noticed():
 
     with pytest.raises(BadCode, match="group 3 "):
         InviteCode.parse("-".join(groups))
+
+
+def test_groups_of_another_size_are_refused_though_each_is_right():
+    smaller = encode_groups(raw_code(), 6)
+
+    with pytest.raises(BadCode, match="group 1 "):
+        InviteCode.parse("-".join(smaller))
+
+
+def test_nothing_can_follow_the_last_group():
+    lone = check_character("", TEXT.count("-") + 2)
+
+    with pytest.raises(BadCode, match="is mistyped"):
+        InviteCode.parse(f"{TEXT}-{lone}")
+
+
+def test_a_very_long_text_is_not_even_read():
+    with pytest.raises(BadCode, match="too long"):
+        InviteCode.parse(TEXT + " " * 5000)
 
 
 def test_a_code_without_its_end_is_never_read_as_another_code():
