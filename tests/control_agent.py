@@ -33,7 +33,7 @@ class RecordingHandlers:
     def _method(self, name: str) -> Callable[[dict[str, Any]], Any]:
         async def method(arguments: dict[str, Any]) -> Any:
             self.calls.append((name, arguments))
-            answer = self.answers.get(name)
+            answer: Any = self.answers.get(name)
             if callable(answer):
                 answer = answer(arguments)
             if hasattr(answer, "__await__"):
@@ -78,7 +78,6 @@ class RunningAgent:
 
 
 def settings() -> dict[str, Any]:
-    # The hash spares every run of the command line a scrypt of its own.
     return {
         "node": {"name": "alice"},
         "disk": "disk",

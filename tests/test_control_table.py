@@ -51,7 +51,7 @@ def test_each_row_can_be_parsed_and_explained(command):
 @pytest.mark.parametrize("command", shown_commands(), ids=lambda row: row.name)
 def test_each_example_is_a_valid_command_line(command):
     words = command.example.split(" > ")[0].split()
-    assert parse(words).command is command
+    assert parse(words).command == command
     assert command.example in command_help(command)
 
 

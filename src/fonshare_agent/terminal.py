@@ -27,8 +27,7 @@ def show_result(result: JSON, line: CommandLine, command: Command) -> None:
 
 
 def print_json(value: JSON) -> None:
-    json.dump(value, sys.stdout)
-    print()
+    print(json.dumps(value))  # not dump: it would write token by token
 
 
 def show_error(error: FonshareError, *, as_json: bool) -> None:
