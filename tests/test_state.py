@@ -1,7 +1,9 @@
 """state.db against a plain model, killed at every step, damaged, and brought back."""
 
+import contextlib
 import os
 import shutil
+import sqlite3
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -449,6 +451,16 @@ def test_a_backup_that_fails_leaves_the_one_before(store, place, clock, monkeypa
     with pytest.raises((OSError, StorageError)):
         store.back_up()
     assert {path: path.read_bytes() for path in good} == good
+
+
+def test_a_backup_carries_no_life_even_if_it_gets_the_inode_of_the_lost_file(
+    store, place
+):
+    store.begin_life(b"life")
+    store.back_up()
+
+    with contextlib.closing(sqlite3.connect(f"{place}.backup-2")) as backup:
+        assert backup.execute("SELECT life FROM meta").fetchone() == (None,)
 
 
 def test_only_the_owner_can_read_the_state_and_its_backups(store, place):

@@ -1,0 +1,60 @@
+"""What the disk says to a transfer: no room, no disk, too large, read only.
+
+Owns the reserve that transfers leave free and the translation of OSErrors below the
+disk. Must not know what is written.
+"""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from fonshare_agent.disk import Disk
+from fonshare_agent.errors import DiskFull, DiskReadOnly, FileTooLarge, StorageError
+
+# state.db, its backups and the file system's own journal must still find room; on
+# small disks a hundredth is enough.
+RESERVE_BYTES: Final = 64 * 1024 * 1024
+RESERVE_PART: Final = 100
+
+
+@contextmanager
+def translated(disk: Disk) -> Iterator[None]:
+    """Turn OSErrors of the block into StorageErrors; a lost disk is told first."""
+    try:
+        yield
+    except OSError as error:
+        disk.check()
+        thing = str(disk.path)
+        reason = f"disk {thing}: {error.strerror}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(reason, thing=thing) from error
+        if error.errno == errno.EFBIG:
+            raise FileTooLarge(reason, thing=thing) from error
+        if error.errno == errno.EROFS:
+            raise DiskReadOnly(reason, thing=thing) from error
+        raise StorageError(reason, thing=thing) from error
+
+
+def demand_room(disk: Disk, wanted_bytes: int) -> None:
+    """Raise DiskFull unless *wanted_bytes* fit and the reserve stays free."""
+    space = disk.space()
+    reserve = min(RESERVE_BYTES, space.total_bytes // RESERVE_PART)
+    if space.free_bytes - wanted_bytes < reserve:
+        raise DiskFull(
+            f"disk {disk.path}: {wanted_bytes} bytes more do not fit,"
+            f" {max(0, space.free_bytes - reserve)} are free",
+            thing=str(disk.path),
+        )
+
+
+def demand_size(disk: Disk, descriptor: int, size: int) -> None:
+    """Raise FileTooLarge if the file system has no files of *size* bytes (FAT)."""
+    try:
+        # Asks for the limit only: truncate would write all those zeros on FAT.
+        os.lseek(descriptor, size, os.SEEK_SET)
+    except OSError:
+        raise FileTooLarge(
+            f"disk {disk.path} holds no file of {size} bytes", thing=str(disk.path)
+        ) from None

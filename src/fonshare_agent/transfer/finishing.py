@@ -1,0 +1,119 @@
+"""The last step of one file: from a verified partial to its place in a folder.
+
+Owns the order of records and renames that makes it safe to be killed anywhere: the name
+is recorded, then taken, and a restart that finds the record but no data looks at the
+file it had placed. Rules kept: nothing is replaced; a file with the very same content
+is used as it is. Must not know peers or jobs.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fonshare_agent.disk import Disk, make_folders_below, open_below
+from fonshare_agent.errors import BadPath, TargetElsewhere
+from fonshare_agent.model import SharePath, printable
+from fonshare_agent.transfer.blocks import Content, find_bad_blocks
+from fonshare_agent.transfer.partial_files import DATA, PartialFiles
+from fonshare_agent.transfer.placing import (
+    NameTaken,
+    Spot,
+    candidate_names,
+    is_bad_name,
+    move_without_overwriting,
+    storable_name,
+)
+
+
+@contextmanager
+def folder_on_disk(disk: Disk, folder: bytes) -> Iterator[int]:
+    """Open the absolute *folder*, making what lacks; no link below the disk's top."""
+    below = os.path.relpath(folder, os.fsencode(disk.path))
+    if below.split(b"/")[0] == b"..":
+        raise TargetElsewhere(
+            f"{printable(folder)} is not on the disk", thing=printable(folder)
+        )
+    root = disk.open_root()
+    try:
+        path = None if below == b"." else SharePath.parse(below)
+        target = make_folders_below(root, path)
+    finally:
+        os.close(root)
+    try:
+        yield target
+    finally:
+        os.close(target)
+
+
+def place(files: PartialFiles, content: Content, target: int, name: bytes) -> bytes:
+    """Move the synced and verified data to *name*, or the next name that is free.
+
+    Returns the name; the move is durable. The data is gone from the partial then.
+    """
+    recorded, is_placeholder = files.read_final()
+    if is_placeholder:
+        _remove_placeholder(target, recorded)
+    for candidate in candidate_names(name):
+        files.write_final(candidate)
+        try:
+            _move(files, target, candidate)
+        except NameTaken:
+            if not holds(target, candidate, content):
+                continue
+        except OSError as error:
+            safe = storable_name(name)
+            if is_bad_name(error) and safe != name:
+                return place(files, content, target, safe)
+            raise
+        os.fsync(target)
+        files.forget_data()
+        os.fsync(files.folder)
+        return candidate
+    raise AssertionError("the names never end")
+
+
+def find_placed(files: PartialFiles, content: Content, target: int) -> bytes | None:
+    """Return the name that a call of `place` before a crash gave to the file."""
+    name, _ = files.read_final()
+    return name if name and holds(target, name, content) else None
+
+
+def holds(folder: int, name: bytes, content: Content) -> bool:
+    """Tell whether *name* is a file with this very content; if so, it is synced."""
+    try:
+        found = open_below(folder, SharePath((name,)), os.O_RDONLY)
+    except (BadPath, OSError):
+        return False  # a link, a folder, or nothing that can be read
+    try:
+        if os.fstat(found).st_size != content.size:
+            return False
+        if any(True for _ in find_bad_blocks(found, content, _unwatched)):
+            return False
+        os.fsync(found)
+    except OSError:
+        return False
+    finally:
+        os.close(found)
+    return True
+
+
+def _move(files: PartialFiles, target: int, name: bytes) -> None:
+    def announce_placeholder() -> None:
+        files.write_final(name, placeholder=True)
+
+    source, final = Spot(files.folder, DATA), Spot(target, name)
+    move_without_overwriting(source, final, announce_placeholder)
+
+
+def _remove_placeholder(target: int, name: bytes) -> None:
+    """Take back the empty file that a crash of ours left under *name*."""
+    try:
+        found = os.stat(name, dir_fd=target, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    if found.st_size == 0:
+        os.unlink(name, dir_fd=target)
+
+
+def _unwatched(_: int) -> None:
+    return None
