@@ -48,6 +48,11 @@ def resolve(cwd: Parts, text: str) -> Parts:
     return SharePath.parse(b"/".join(parts)).parts
 
 
+def path_text(parts: Parts) -> str:
+    """Return the path as clients write it; `resolve` takes it back."""
+    return "/" + b"/".join(parts).decode("utf-8", "surrogateescape")
+
+
 def is_listable(name: bytes) -> bool:
     """Tell whether a listing can show *name* (one line each, and not ours)."""
     return b"\n" not in name and b"\r" not in name and name.lower() != PRIVATE_FOLDER

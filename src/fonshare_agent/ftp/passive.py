@@ -14,7 +14,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 from fonshare_agent.ftp.data import DataChannel
-from fonshare_agent.ftp.loop import READ, Acceptor
+from fonshare_agent.ftp.loop import READ, Acceptor, ActiveDTP
 
 CONNECT_TIMEOUT_S = 30.0
 # Handshakes that may go on at once on one passive port; the oldest makes room.
@@ -126,3 +126,18 @@ class PassiveListener(Acceptor):  # type: ignore[misc]
             self._on_closed(self.port)
             for candidate in list(self._candidates):
                 candidate.close()
+
+
+class ActiveConnector(ActiveDTP):  # type: ignore[misc]
+    """Connects to a port of the client's; tells the session when that is over."""
+
+    timeout = CONNECT_TIMEOUT_S
+
+    def handle_timeout(self) -> None:
+        self.handle_close()  # answers 425
+
+    def close(self) -> None:
+        if not self._closed:
+            super().close()
+            if self.cmd_channel._connector is self:
+                self.cmd_channel.on_connector_over()
