@@ -190,8 +190,7 @@ def _set(verb: str, name: str, value: str, section: Section) -> str | None:
     if not _NAME.match(name):
         return f"{shown(name)} is no option's name; allowed: letters, digits and _"
     if verb == "option":
-        # libuci takes an empty value for no value at all.
-        section.options.pop(name, None)
+        # As in libuci, an empty value is no value: what was there before stays.
         if value:
             section.options[name] = value
         return None

@@ -143,7 +143,7 @@ def read_changes(place: Path) -> dict[str, Any]:
     try:
         raw = place.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
-        return {}
+        raw = b""
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise SettingsError(f"cannot read {place}: {why}", thing=str(place)) from error

@@ -55,7 +55,9 @@ class UciWriter:
 
     def add_share(self, share: ShareSettings) -> Settings:
         """Add *share* as an anonymous section."""
-        row = share_row(share, check_source(read_source(self._path)).disk)
+        disk = check_source(read_source(self._path)).disk
+        # UCI has no empty lists: a share for nobody yet has no option `groups`.
+        row = {name: value for name, value in share_row(share, disk).items() if value}
 
         def edit(raw: dict[str, Any]) -> None:
             raw["shares"].append(row)
@@ -64,7 +66,7 @@ class UciWriter:
             section = f"{self._package}.{uci('add', self._package, 'share').strip()}"
             uci("set", f"{section}.name={row['name']}")
             uci("set", f"{section}.path={row['path']}")
-            for group in row["groups"]:
+            for group in share.groups:
                 uci("add_list", f"{section}.groups={group}")
 
         return self._change(edit, store)
