@@ -60,10 +60,10 @@ def keys() -> Vector:
         "node_id": ANNA_ID.hex(),
         "node_id_text": "".join(checked_groups(ANNA_ID, 13)),
         "signature": {
-            "context": "fonshare presence 1",
+            "context": "fonshare epoch grant 1",
             "data": b"data".hex(),
             "signature": sign(
-                ANNA_SEED, in_context("fonshare presence 1", b"data")
+                ANNA_SEED, in_context("fonshare epoch grant 1", b"data")
             ).hex(),
         },
         "statement": {

@@ -193,7 +193,7 @@ def test_a_member_cannot_speak_for_another():
 def test_a_signature_under_another_context_is_refused():
     said = inside()
     outside = b"\x01" + EpochTopics(EPOCH_KEY).key_tag()
-    signature = ANNA.sign(Context.PRESENCE, outside + said)
+    signature = ANNA.sign(Context.EPOCH_GRANT, outside + said)
 
     with pytest.raises(ForgedEnvelope):
         check_signature(open_envelope(reseal(said + signature), BEN_RING), ANNA.public)

@@ -1,6 +1,7 @@
 import base64
 import hashlib
 import json
+import re
 import struct
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import fonshare_agent
 from fonshare_agent.errors import (
     BadCode,
     BadSignature,
@@ -75,19 +77,19 @@ def test_an_identity_and_its_signature_equal_the_golden_ones():
 
 
 def test_a_signature_holds_only_in_its_context_over_its_data_by_its_key():
-    signature = ANNA.sign(Context.PRESENCE, b"data")
+    signature = ANNA.sign(Context.EPOCH_GRANT, b"data")
     changed = bytes([signature[0] ^ 1]) + signature[1:]
 
-    verify(ANNA.public, Context.PRESENCE, b"data", signature)
+    verify(ANNA.public, Context.EPOCH_GRANT, b"data", signature)
     for key, context, data, one in [
         (ANNA.public, Context.ENVELOPE, b"data", signature),
-        (ANNA.public, Context.PRESENCE, b"date", signature),
-        (Signer(b"\1" * 32).public, Context.PRESENCE, b"data", signature),
-        (ANNA.public, Context.PRESENCE, b"data", changed),
-        (ANNA.public, Context.PRESENCE, b"data", signature[:-1]),
-        (ANNA.public, Context.PRESENCE, b"data", signature + b"\0"),
-        (ANNA.public[:-1], Context.PRESENCE, b"data", signature),
-        (ANNA.public + b"\0", Context.PRESENCE, b"data", signature),
+        (ANNA.public, Context.EPOCH_GRANT, b"date", signature),
+        (Signer(b"\1" * 32).public, Context.EPOCH_GRANT, b"data", signature),
+        (ANNA.public, Context.EPOCH_GRANT, b"data", changed),
+        (ANNA.public, Context.EPOCH_GRANT, b"data", signature[:-1]),
+        (ANNA.public, Context.EPOCH_GRANT, b"data", signature + b"\0"),
+        (ANNA.public[:-1], Context.EPOCH_GRANT, b"data", signature),
+        (ANNA.public + b"\0", Context.EPOCH_GRANT, b"data", signature),
     ]:
         with pytest.raises(BadSignature):
             verify(key, context, data, one)
@@ -106,10 +108,24 @@ def test_no_two_uses_share_a_context():
     assert all(one.startswith("fonshare ") for one in Context)
 
 
+def test_no_string_that_separates_two_uses_stands_in_two_places():
+    label = re.compile(r"""["'](fonshare[ -][a-z -]+[ -][0-9]+)["']""")
+    sources = Path(fonshare_agent.__file__).parent.rglob("*.py")
+    places = [
+        (found, source.name)
+        for source in sources
+        for found in label.findall(source.read_text(encoding="utf-8"))
+    ]
+    strings = [found.replace("-", " ") for found, _ in places]
+
+    assert set(Context) < set(strings)
+    assert len(set(strings)) == len(strings), sorted(places)
+
+
 @given(public=st.binary(max_size=40), signature=st.binary(max_size=70))
 def test_strangers_keys_and_signatures_raise_only_a_peer_error(public, signature):
     with pytest.raises(PeerError):
-        verify(public, Context.PRESENCE, b"data", signature)
+        verify(public, Context.EPOCH_GRANT, b"data", signature)
 
 
 def test_a_wrong_seed_is_our_own_error():
@@ -156,15 +172,15 @@ def test_what_is_sealed_to_a_key_equals_the_golden_bytes_and_opens():
 
 
 def test_every_byte_of_what_is_sealed_counts():
-    sealed = seal_to(BEN.public, b"hi", b"\3" * 32, b"n" * 24, Context.SEALED_BACKUP)
+    sealed = seal_to(BEN.public, b"hi", b"\3" * 32, b"n" * 24, Context.SEALED_EPOCH_KEY)
 
-    assert open_sealed(BEN, sealed, Context.SEALED_BACKUP) == b"hi"
+    assert open_sealed(BEN, sealed, Context.SEALED_EPOCH_KEY) == b"hi"
     for at in range(len(sealed)):
         bad = sealed[:at] + bytes([sealed[at] ^ 1]) + sealed[at + 1 :]
         with pytest.raises(UnsealError):
-            open_sealed(BEN, bad, Context.SEALED_BACKUP)
+            open_sealed(BEN, bad, Context.SEALED_EPOCH_KEY)
     for key, context in [
-        (SealingKey(b"\4" * 32), Context.SEALED_BACKUP),
+        (SealingKey(b"\4" * 32), Context.SEALED_EPOCH_KEY),
         (BEN, Context.SEALED_INVITE),
     ]:
         with pytest.raises(UnsealError):
@@ -174,7 +190,7 @@ def test_every_byte_of_what_is_sealed_counts():
 @given(sealed=st.binary(max_size=120))
 def test_strangers_sealed_bytes_raise_only_a_peer_error(sealed):
     with pytest.raises(PeerError):
-        open_sealed(BEN, sealed, Context.SEALED_BACKUP)
+        open_sealed(BEN, sealed, Context.SEALED_EPOCH_KEY)
 
 
 @pytest.mark.parametrize("point", WEAK_POINTS, ids=lambda point: point.hex()[:8])
@@ -182,9 +198,9 @@ def test_a_point_of_small_order_is_refused_everywhere(point):
     with pytest.raises(WeakKey):
         BEN.agree(point)
     with pytest.raises(WeakKey):
-        seal_to(point, b"hi", b"\3" * 32, b"n" * 24, Context.SEALED_BACKUP)
+        seal_to(point, b"hi", b"\3" * 32, b"n" * 24, Context.SEALED_EPOCH_KEY)
     with pytest.raises(WeakKey):
-        open_sealed(BEN, point + bytes(60), Context.SEALED_BACKUP)
+        open_sealed(BEN, point + bytes(60), Context.SEALED_EPOCH_KEY)
     statement = KeyStatement.make(ANNA, "anna", 3, b"f" * 32, point)
     with pytest.raises(WeakKey):
         KeyStatement.decode(statement.encode())

@@ -43,7 +43,11 @@ ID_GROUP: Final = 13  # data characters of a node id's four groups
 
 @unique
 class Context(StrEnum):
-    """Every use of a key, one each; `unique` keeps two uses from sharing a string."""
+    """Every use of a key, one each; `unique` keeps two uses from sharing a string.
+
+    A module's private hashes and derivations may keep their own strings; a test holds
+    that no string is used in two places.
+    """
 
     # signatures
     KEY_STATEMENT = "fonshare key statement 1"
@@ -53,12 +57,9 @@ class Context(StrEnum):
     INVITE_REPLY = "fonshare invite reply 1"
     INVITE_JOINER = "fonshare invite joiner 1"
     INVITE_ACCEPT = "fonshare invite accept 1"
-    PRESENCE = "fonshare presence 1"
-    CATALOGUE_DELTA = "fonshare catalogue delta 1"
     # sealing to one recipient
     SEALED_EPOCH_KEY = "fonshare sealed epoch key 1"
     SEALED_INVITE = "fonshare sealed invite 1"
-    SEALED_BACKUP = "fonshare sealed backup 1"
     # keys derived from an epoch key
     TOPICS = "fonshare topics 1"
     KEY_TAGS = "fonshare key tags 1"
