@@ -24,7 +24,8 @@ from fonshare_agent.protocol.invite_messages import (
 
 CODE_LIFE_S: Final = 24 * 3600.0  # DESIGN section 4, Invites
 ACCEPT_FIRST_LIFE_S: Final = 15 * 60.0
-CHECKPOINTS: Final = 15  # how often in a life its used uptime is stored
+CHECKPOINT_S: Final = 900.0  # so often the used uptime is stored, at least ...
+CHECKPOINTS: Final = 15  # ... and so often in a shorter life
 FRAMES_MAX: Final = 64  # answers that wait for a store; the peer asks again
 
 PATIENCE_S: Final = 7 * 24 * 3600.0  # for the other side, once both persons agreed
@@ -166,7 +167,8 @@ class InviteSession(ABC):
         self._draw = draw
         # All on the caller's monotonic clock; in a dict as uptime since the first.
         self._began = self._since = self._now = now
-        self._checkpoint = now + life_s / CHECKPOINTS
+        self._period = min(CHECKPOINT_S, life_s / CHECKPOINTS)
+        self._checkpoint = now + self._period
         self._events: list[InviteEvent] = []
         self._frames: list[tuple[str, bytes]] = []
         self._version = self._told_version = self._stored_version = 0
@@ -246,7 +248,7 @@ class InviteSession(ABC):
     def _change(self) -> None:
         """What was changed must be stored before the next frame leaves."""
         self._version += 1
-        self._checkpoint = self._now + self._life_s / CHECKPOINTS
+        self._checkpoint = self._now + self._period
 
     def _enter(self) -> None:
         """A new state began."""
@@ -264,6 +266,8 @@ class InviteSession(ABC):
         return {"used_s": self._now - self._began, "since_s": self._since - self._began}
 
     def _restore_times(self, document: dict[str, Any]) -> None:
-        # Time while the node was off does not count: it cannot be measured.
-        self._began = self._now - float(document["used_s"])
+        # Time while the node was off cannot be measured and does not count. What ran
+        # since the last checkpoint is unknown and counts as a whole one, to be stored
+        # again: restarting must never make a code live longer.
+        self._began = self._now - float(document["used_s"]) - self._period
         self._since = self._began + float(document["since_s"])

@@ -377,6 +377,5 @@ class Invitation(InviteSession):
         reveal = read_bytes(document["reveal"])
         if reveal:
             session._reveal = read_reveal(reveal, Kind.REVEAL, session._invite)
-        session._version = 0
         session._want_admission()
         return session

@@ -384,5 +384,4 @@ class Joining(InviteSession):
         reply = read_bytes(document["reply"])
         if reply:
             session._reply = read_reply(reply, session._invite)
-        session._version = 0
         return session
