@@ -183,7 +183,7 @@ class PlainClient:
     def __init__(self, port: int, login: Login | None = None) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), DEADLINE_S)
         flags = 0x02 | (0xC0 if login else 0)
-        body = _text("MQTT") + bytes([4, flags, 0, 0])
+        body = _text("MQTT") + bytes([4, flags, 0x70, 0])  # eight hours without a ping
         body += _text("t" + os.urandom(8).hex())
         if login:
             body += _text(login.user) + _text(login.password)

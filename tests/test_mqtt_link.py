@@ -7,15 +7,18 @@ import os
 import re
 import socket
 import ssl
+import struct
+import threading
 import time
 from pathlib import Path
 
 import paho.mqtt
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from brokers import (
+    PUBACK,
     PUBLISH,
     SUBSCRIBE,
     Listener,
@@ -29,7 +32,7 @@ from brokers import (
 )
 from certificates import make_tls_files, pin_of
 from fonshare_agent.errors import BrokerError
-from fonshare_agent.links import mqtt_link, paho_session
+from fonshare_agent.links import broker_socket, mqtt_link, paho_session
 from fonshare_agent.links.backoff import Backoff
 from fonshare_agent.links.bounds import MESSAGES_MAX, Pending
 from fonshare_agent.links.broker_socket import Wake
@@ -91,6 +94,12 @@ class Owner:
 def mosquitto(tmp_path_factory):
     with Mosquitto(tmp_path_factory.mktemp("mosquitto")) as broker:
         yield broker
+
+
+@pytest.fixture(autouse=True)
+def _nothing_happens_by_the_tick(monkeypatch):
+    """What is asked of a link must happen at once, not when it looks around anyway."""
+    monkeypatch.setattr(mqtt_link, "TICK_S", 60)
 
 
 @pytest.fixture
@@ -210,6 +219,47 @@ def test_an_owner_that_is_behind_stops_the_reading_and_loses_nothing(mosquitto, 
     payloads = [event.payload for event in owner.all(Received)]
     assert payloads == [b"first", *(b"%d" % number for number in range(count))]
     assert not owner.all(Disconnected)
+
+
+def test_the_reading_stops_at_the_bound_also_while_much_is_on_its_way_out(monkeypatch):
+    # paho then reads many packets in one go.
+    monkeypatch.setattr(mqtt_link, "FAREWELL_S", 0.1)
+    is_full = []
+
+    def flood(connection):
+        accept_login(connection)
+        read_packet(connection)
+        while not is_full:
+            time.sleep(0.001)
+        connection.sendall(b"\x30\4\0\1tx" * (4 * MESSAGES_MAX))
+        while True:
+            read_packet(connection)
+
+    with Listener(flood) as broker, Owner(broker.url, handles=False) as owner:
+        owner.wait_for(Connected)
+        while owner.link.publish("t", b"x"):
+            pass
+        is_full.append(True)
+        for number in range(10):
+            event = owner.wait_for(Received, MESSAGES_MAX + number)
+            assert len(owner.all(Received)) == MESSAGES_MAX + number
+            owner.link.handled(event)
+
+
+def test_a_dead_line_is_noticed_while_the_reading_is_stopped():
+    is_full = threading.Event()
+
+    def flood_and_reset(connection):
+        accept_login(connection)
+        connection.sendall(b"\x30\4\0\1tx" * (4 * MESSAGES_MAX))
+        is_full.wait(10)
+        resets = struct.pack("ii", 1, 0)  # closing sends a reset
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, resets)
+
+    with Listener(flood_and_reset) as broker, Owner(broker.url, handles=False) as owner:
+        owner.wait_for(Received, MESSAGES_MAX)
+        is_full.set()
+        owner.wait_for(Disconnected)
 
 
 # --- connecting and connecting again ------------------------------------------
@@ -345,6 +395,19 @@ def test_a_topic_that_the_broker_refuses_is_told():
     assert refused.topic == "b"
 
 
+def test_a_broker_that_falls_silent_is_left(monkeypatch):
+    monkeypatch.setattr(paho_session, "KEEPALIVE_S", 1)
+    monkeypatch.setattr(mqtt_link, "TICK_S", 0.1)
+
+    def fall_silent(connection):
+        accept_login(connection)
+        _listen_only(connection)
+
+    with Listener(fall_silent) as broker, Owner(broker.url) as owner:
+        owner.wait_for(Connected)
+        assert owner.wait_for(Disconnected).error.code == "broker.unreachable"
+
+
 # --- stopping -----------------------------------------------------------------
 
 
@@ -362,9 +425,29 @@ def test_a_farewell_is_delivered_and_drops_the_will(mosquitto, topic):
     assert mosquitto.retained()["presence/me"] == b"left"
 
 
+def test_no_event_is_given_once_stopping_has_begun():
+    def answer_late(connection):
+        accept_login(connection)
+        _, farewell = read_packet(connection)
+        write_packet(connection, PUBLISH << 4, b"\0\1tlate")
+        write_packet(connection, PUBACK << 4, farewell[3:5])
+        read_packet(connection)
+
+    with Listener(answer_late) as broker, Owner(broker.url) as owner:
+        owner.wait_for(Connected)
+        assert _stop_takes(owner) < 1
+
+    assert len(owner.events) == 1
+
+
 def _silent(connection):
     read_packet(connection)
     connection.recv(1)
+
+
+def _listen_only(connection):
+    while connection.recv(65536):
+        pass
 
 
 def _stop_takes(owner):
@@ -436,6 +519,35 @@ def test_silence_is_bounded(monkeypatch):
 
     assert error.code == "broker.unreachable"
     assert "does not answer" in str(error)
+
+
+def test_a_silent_handshake_is_bounded(monkeypatch):
+    monkeypatch.setattr(broker_socket, "ATTEMPT_S", 0.2)
+    with Listener(_listen_only) as broker:
+        url = f"mqtts://127.0.0.1:{broker.port}?pin={'00' * 32}"
+        with Owner(url) as owner:
+            error = owner.wait_for(Disconnected).error
+
+    assert error.code == "broker.unreachable"
+    assert "handshake" in str(error)
+
+
+def test_a_name_look_up_without_an_answer_is_bounded(monkeypatch):
+    monkeypatch.setattr(broker_socket, "ATTEMPT_S", 0.1)
+    asked = []
+
+    def hang(host, port, **_):
+        asked.append(host)
+        time.sleep(1)
+        raise socket.gaierror(socket.EAI_AGAIN, "try again")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    with Owner("mqtt://broker.example") as owner:
+        error = owner.wait_for(Disconnected).error
+        owner.wait_for(Disconnected, 3)
+
+    assert "no answer" in str(error)
+    assert len(asked) == 1  # one thread waits, however often it is tried
 
 
 # --- what is too large or malformed -------------------------------------------
@@ -531,6 +643,12 @@ framed = st.builds(
 
 
 @settings(max_examples=150, deadline=None)
+@example(b"\x30\1\0")
+@example(b"\x30\3\0\x09t")
+@example(b"\x32\4\0\1t\0")
+@example(b"\x30\3\0\1\xff")
+@example(b"\x90\0")
+@example(b"\x40\1\0")
 @given(st.lists(framed, max_size=4).map(b"".join) | st.binary(max_size=60))
 def test_a_broker_that_sends_nonsense_is_left_with_a_broker_error(answer):
     assert _converse_with(answer) is not None

@@ -225,8 +225,7 @@ class MqttLink:
         received, session.received = session.received, []
         session.confirmed, session.refused = [], []
         for event in received:
-            if not self._emit(event):
-                self._pending.remove(event.size)
+            self._emit(event)
 
     def _subscribe(self, session: Session) -> None:
         now = time.monotonic()
@@ -273,8 +272,6 @@ class MqttLink:
             self._wake.wait(left_s)
         self._hurry = False
 
-    def _emit(self, event: LinkEvent) -> bool:
-        if self._stopping.is_set():
-            return False
-        self._on_event(event)
-        return True
+    def _emit(self, event: LinkEvent) -> None:
+        if not self._stopping.is_set():
+            self._on_event(event)

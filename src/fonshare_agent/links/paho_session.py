@@ -66,7 +66,6 @@ def _new_client(client_id: str) -> _GuardedClient:
         raise UnsupportedPaho("this paho-mqtt cannot be given a limit")
     options: dict[str, Any] = {
         "client_id": client_id,
-        "clean_session": True,
         "protocol": mqtt.MQTTv311,
         "reconnect_on_failure": False,
     }
@@ -107,8 +106,6 @@ class Session:
         client.on_message = self._on_message
         client.on_publish = self._on_publish
         client.on_subscribe = self._on_subscribe
-        # Without it paho writes to the socket from within publish().
-        client.on_socket_register_write = _do_nothing
 
     def open(self, is_stopping: Callable[[], bool]) -> None:
         """Say CONNECT and wait for the broker's yes; raise Interrupted if stopping."""
@@ -222,7 +219,3 @@ def _refusal(answer: int) -> BrokerError:
 def _chunks(topics: Sequence[str]) -> Iterator[list[str]]:
     for start in range(0, len(topics), TOPICS_A_PACKET):
         yield list(topics[start : start + TOPICS_A_PACKET])
-
-
-def _do_nothing(*_: Any) -> None:
-    return None
