@@ -8,13 +8,14 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 DEADLINE_S = 10.0
 SEARCH_PATH = os.environ.get("PATH", os.defpath) + ":/usr/sbin"  # Debian's place
@@ -93,18 +94,13 @@ class Mosquitto:
         """What the broker has on its disk; only after `stop` is it complete."""
         return (self.folder / "mosquitto.db").read_bytes()
 
-    def start(self) -> "Mosquitto":
+    def start(self) -> Self:
         """Start, or start again on the same port; returns once it accepts."""
-        program = shutil.which("mosquitto", path=SEARCH_PATH)
-        assert program, "mosquitto is missing: apt-get install mosquitto"
         with self._log.open("ab") as log:
             self._child = subprocess.Popen(
-                [program, "-c", str(self.folder / "mosquitto.conf")],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                self._command(), stdin=subprocess.PIPE, stdout=log, stderr=log
             )
-        wait_until(self._accepts, "mosquitto accepts connections")
+        wait_until(self._accepts, "the broker accepts connections")
         return self
 
     def stop(self) -> None:
@@ -119,9 +115,11 @@ class Mosquitto:
         if self._child is not None:
             how(self._child)
             self._child.wait(DEADLINE_S)
+            if self._child.stdin:
+                self._child.stdin.close()
             self._child = None
 
-    def __enter__(self) -> "Mosquitto":
+    def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
@@ -146,9 +144,14 @@ class Mosquitto:
             observer.catch_up()
             return {seen.topic: seen.payload for seen in observer.seen if seen.retained}
 
+    def _command(self) -> list[str | Path]:
+        program = shutil.which("mosquitto", path=SEARCH_PATH)
+        assert program, "mosquitto is missing: apt-get install mosquitto"
+        return [program, "-c", self.folder / "mosquitto.conf"]
+
     def _accepts(self) -> bool:
         assert self._child is not None
-        assert self._child.poll() is None, f"mosquitto ended: {self.log}"
+        assert self._child.poll() is None, f"the broker ended: {self.log}"
         try:
             socket.create_connection(("127.0.0.1", self.port), 1).close()
         except OSError:
@@ -175,6 +178,17 @@ class Mosquitto:
             lines.append(f"persistence_location {self.folder}/")
         text = "\n".join([*lines, extra, ""])
         (self.folder / "mosquitto.conf").write_text(text)
+
+
+class EmbeddedBroker(Mosquitto):
+    """The broker of machines without Mosquitto, tools/embedded_broker.py."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+
+    def _command(self) -> list[str | Path]:
+        script = Path(__file__).parent.parent / "tools" / "embedded_broker.py"
+        return [sys.executable, script, str(self.port)]
 
 
 class PlainClient:

@@ -96,6 +96,12 @@ def mosquitto(tmp_path_factory):
         yield broker
 
 
+@pytest.fixture
+def any_broker(mosquitto):
+    """A broker in whose hands the link must be safe; test_embedded_broker.py's too."""
+    return mosquitto
+
+
 @pytest.fixture(autouse=True)
 def _nothing_happens_by_the_tick(monkeypatch):
     """What is asked of a link must happen at once, not when it looks around anyway."""
@@ -116,12 +122,12 @@ def test_the_paho_under_test_is_the_one_meant():
 # --- messages -----------------------------------------------------------------
 
 
-def test_messages_arrive_once_live_and_retained(mosquitto, topic):
+def test_messages_arrive_once_live_and_retained(any_broker, topic):
     large, live = os.urandom(PAYLOAD_MAX), os.urandom(60_000)
-    with Owner(mosquitto.url) as sender, Owner(mosquitto.url) as receiver:
+    with Owner(any_broker.url) as sender, Owner(any_broker.url) as receiver:
         sender.wait_for(Connected)
         assert sender.link.publish(topic + "/large", large, retain=True)
-        wait_until(lambda: mosquitto.retained().get(topic + "/large") == large)
+        wait_until(lambda: any_broker.retained().get(topic + "/large") == large)
         receiver.link.set_subscriptions({topic, topic + "/large"})
         receiver.wait_for(Received)
         sender.link.publish(topic, live)
@@ -136,8 +142,8 @@ def test_messages_arrive_once_live_and_retained(mosquitto, topic):
     ]
 
 
-def test_only_the_topics_last_asked_for_arrive(mosquitto, topic):
-    with Owner(mosquitto.url) as owner, mosquitto.observe() as observer:
+def test_only_the_topics_last_asked_for_arrive(any_broker, topic):
+    with Owner(any_broker.url) as owner, any_broker.observe() as observer:
         names = [f"{topic}/{number}" for number in range(40)]
         owner.link.set_subscriptions(names)
         owner.wait_for(Connected)
@@ -155,8 +161,8 @@ def test_only_the_topics_last_asked_for_arrive(mosquitto, topic):
     )
 
 
-def test_nothing_is_taken_while_there_is_no_connection(mosquitto, topic):
-    owner = Owner(mosquitto.url)
+def test_nothing_is_taken_while_there_is_no_connection(any_broker, topic):
+    owner = Owner(any_broker.url)
     assert not owner.link.publish(topic, b"early")
     with owner:
         owner.wait_for(Connected)
@@ -181,8 +187,8 @@ def test_a_broker_that_takes_nothing_fills_the_queue_and_no_memory(monkeypatch):
     assert taken == [True] * MESSAGES_MAX + [False] * 10
 
 
-def test_confirmed_messages_make_room_for_the_next(mosquitto, topic):
-    with Owner(mosquitto.url) as owner, mosquitto.observe(topic) as observer:
+def test_confirmed_messages_make_room_for_the_next(any_broker, topic):
+    with Owner(any_broker.url) as owner, any_broker.observe(topic) as observer:
         owner.wait_for(Connected)
         sent = 0
         while sent < 2 * MESSAGES_MAX:
@@ -195,10 +201,10 @@ def test_confirmed_messages_make_room_for_the_next(mosquitto, topic):
     assert [int(seen.payload) for seen in observer.seen] == list(range(sent))
 
 
-def test_an_owner_that_is_behind_stops_the_reading_and_loses_nothing(mosquitto, topic):
+def test_an_owner_that_is_behind_stops_the_reading_and_loses_nothing(any_broker, topic):
     count = MESSAGES_MAX + 200
-    publisher = mosquitto.connect()
-    with Owner(mosquitto.url, handles=False) as owner:
+    publisher = any_broker.connect()
+    with Owner(any_broker.url, handles=False) as owner:
         owner.link.set_subscriptions({topic})
         owner.wait_for(Connected)
         owner.link.publish(topic, b"first")
@@ -206,7 +212,7 @@ def test_an_owner_that_is_behind_stops_the_reading_and_loses_nothing(mosquitto, 
         for number in range(count):
             publisher.publish(topic, b"%d" % number)
         owner.wait_for(Received, MESSAGES_MAX)
-        with mosquitto.observe() as observer:  # a round trip: more could have come
+        with any_broker.observe() as observer:  # a round trip: more could have come
             observer.catch_up()
         assert len(owner.all(Received)) == MESSAGES_MAX
 
@@ -286,14 +292,14 @@ def test_connect_says_exactly_what_the_design_asks_for():
 
 
 def test_a_lost_line_leaves_the_will_and_the_next_connection_has_another(
-    mosquitto, topic
+    any_broker, topic
 ):
-    with Listener(relay_to(mosquitto.port)) as line, Owner(line.url) as owner:
+    with Listener(relay_to(any_broker.port)) as line, Owner(line.url) as owner:
         owner.link.set_subscriptions({topic})
         owner.wait_for(Connected)
         line.cut()
         again = owner.wait_for(Connected, 2)
-        wait_until(lambda: mosquitto.retained().get("presence/me") == owner.wills[0])
+        wait_until(lambda: any_broker.retained().get("presence/me") == owner.wills[0])
         owner.link.publish(topic, b"still here")
         owner.wait_for(Received)
 
@@ -411,9 +417,9 @@ def test_a_broker_that_falls_silent_is_left(monkeypatch):
 # --- stopping -----------------------------------------------------------------
 
 
-def test_a_farewell_is_delivered_and_drops_the_will(mosquitto, topic):
-    with mosquitto.observe() as observer:
-        owner = Owner(mosquitto.url)
+def test_a_farewell_is_delivered_and_drops_the_will(any_broker, topic):
+    with any_broker.observe() as observer:
+        owner = Owner(any_broker.url)
         owner.link.start()
         owner.wait_for(Connected)
         owner.link.publish(topic, b"last words")
@@ -422,7 +428,7 @@ def test_a_farewell_is_delivered_and_drops_the_will(mosquitto, topic):
 
     told = [seen.payload for seen in observer.seen if not seen.retained]
     assert told == [b"last words", b"left"]
-    assert mosquitto.retained()["presence/me"] == b"left"
+    assert any_broker.retained()["presence/me"] == b"left"
 
 
 def test_no_event_is_given_once_stopping_has_begun():
