@@ -53,8 +53,7 @@ class Window:
             raise ReplayedEnvelope(f"counter {counter} was seen or is too old")
         ahead = counter - self.floor - (WIDTH - 1)
         if ahead > 0:
-            # Not every Python can shift by more than a machine word.
-            self.bitmap >>= min(ahead, WIDTH)
+            self.bitmap >>= ahead
             self.floor += ahead
         self.bitmap |= 1 << (counter - self.floor)
 
