@@ -216,6 +216,10 @@ def test_yes_and_json_ask_nothing(invited, terminal):
 
 def answer_setup(screen: Terminal, password: str = "s3cret") -> None:
     screen.wait_for("Name of this node")
+    answer_questions(screen, password)
+
+
+def answer_questions(screen: Terminal, password: str) -> None:
     screen.type("alice\n")
     screen.wait_for("Folder of the disk")
     screen.type("disk\n")
@@ -283,7 +287,7 @@ def test_setup_does_not_overwrite_a_file_that_appears_meanwhile(tmp_path, termin
     screen = terminal("setup")
     screen.wait_for("Name of this node")
     (tmp_path / "fonshare.yaml").write_text("mine")
-    answer_setup(screen)
+    answer_questions(screen, "s3cret")
     assert screen.end() == 1
     assert (tmp_path / "fonshare.yaml").read_text() == "mine"
 

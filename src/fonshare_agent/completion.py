@@ -127,10 +127,18 @@ _PROGRAM() {
   local -a commands=(
 FIRSTS
   )
-  local -a plain=(${(M)words[2,CURRENT-1]:#[^-]*})
+  local -a plain=()
+  local -i position
+  for ((position = 2; position < CURRENT; position++)); do
+    case $words[position] in
+      (VALUED) ((position++));;
+      (-*) ;;
+      (*) plain+=($words[position]);;
+    esac
+  done
+  [[ $PREFIX == -* ]] && compadd -- GLOBALS
   if (( ${#plain} == 0 )); then
     _describe command commands
-    compadd -- GLOBALS
     return
   fi
   if (( ${#plain} == 1 )); then
@@ -141,7 +149,6 @@ FAMILIES
   case "$plain[1,2]" in
 COMMANDS
   esac
-  compadd -- GLOBALS
 }
 if [ "$funcstack[1]" = _PROGRAM ]; then
   _PROGRAM "$@"
@@ -158,7 +165,11 @@ def _zsh() -> str:
         for first, commands in tree.items()
     )
     return _filled(
-        ZSH, FIRSTS=firsts, FAMILIES=_zsh_families(tree), COMMANDS=_zsh_cases()
+        ZSH,
+        VALUED="|".join(_valued_flags()),
+        FIRSTS=firsts,
+        FAMILIES=_zsh_families(tree),
+        COMMANDS=_zsh_cases(),
     )
 
 
