@@ -37,10 +37,10 @@ class Offering:
         self._connection = connection
         self._catalogue = catalogue
         self._tree = Tree(connection, catalogue, group, me)
-        (self._head,) = connection.execute(
+        head: int = connection.execute(
             "SELECT head FROM catalogue WHERE id = ?", (catalogue,)
-        ).fetchone()
-        self._before = self._head
+        ).fetchone()[0]
+        self._head = self._before = head
 
     def put(self, place: Parts, data: Metadata) -> None:
         if self._tree.find(place) != data:

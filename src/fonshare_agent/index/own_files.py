@@ -1,6 +1,6 @@
 """The files of the own shares, as the scanner last saw them, and their hashes.
 
-Owns the tables `share`, `own_folder`, `own_file` and `block_page`. Rules kept:
+Owns the tables `share`, `own_folder` and `own_file`. Rules kept:
 
 - An unchanged file or folder is not written again.
 - What a scan misses is marked first and dropped when the scan is complete, so that a
@@ -16,13 +16,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fonshare_agent.index.block_lists import BlockLists
 from fonshare_agent.index.database import transaction
 from fonshare_agent.index.offers import FolderPaths, Offering, Offers, metadata
-from fonshare_agent.index.records import FileStamp, Listing, OwnFile, SeenFile
+from fonshare_agent.index.records import (
+    UNHASHED_START,
+    FileStamp,
+    Listing,
+    OwnFile,
+    SeenFile,
+)
 from fonshare_agent.index.tree import Parts
 from fonshare_agent.model import GroupId, Root, SharePath
 
-PAGE_HASHES = 256  # block hashes in a row: 8 KiB
 _COLUMNS = "id, folder, name, size, mtime_ns, inode, root"
 
 
@@ -41,9 +47,12 @@ class _Work:
 class OwnFiles:
     """What is on the own shares. *offers* is told of every change."""
 
-    def __init__(self, connection: sqlite3.Connection, offers: Offers) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, offers: Offers, lists: BlockLists
+    ) -> None:
         self._connection = connection
         self._offers = offers
+        self._lists = lists
 
     # --- for the scanner ------------------------------------------------------------
 
@@ -155,7 +164,7 @@ class OwnFiles:
     # --- hashes ---------------------------------------------------------------------
 
     def next_unhashed(
-        self, after: tuple[int, int] = (-1, 0)
+        self, after: tuple[int, int] = UNHASHED_START
     ) -> tuple[OwnFile, tuple[int, int]] | None:
         """Return the next published file without a root, in disk order.
 
@@ -181,7 +190,7 @@ class OwnFiles:
         """
         with transaction(self._connection):
             row = self._find(file.share, file.path)
-            if row is None or FileStamp(row[5], row[3], row[4]) != file.stamp:
+            if row is None or _stamp(row) != file.stamp:
                 return None
             work = self._begin(file.share)
             assert work is not None
@@ -189,15 +198,8 @@ class OwnFiles:
                 "UPDATE own_file SET root = ? WHERE id = ?", (root, row[0])
             )
             if row[6] != root:
-                self._forget_hashes(row[6])
-            self._connection.executemany(
-                "INSERT OR IGNORE INTO block_page (root, page, hashes)"
-                " VALUES (?, ?, ?)",
-                (
-                    (root, at // PAGE_HASHES, b"".join(hashes[at : at + PAGE_HASHES]))
-                    for at in range(0, len(hashes), PAGE_HASHES)
-                ),
-            )
+                self._lists.forget(row[6])
+            self._lists.add(root, hashes)
             place = (work.name, *file.path.parts)
             for offering in work.offerings:
                 offering.put(
@@ -205,26 +207,13 @@ class OwnFiles:
                 )
             return self._end(work)
 
-    def blocks(self, root: Root, first: int, count: int) -> list[bytes]:
-        """Return up to *count* block hashes behind *root*, from number *first* on."""
-        last = first + count - 1
-        pages = self._connection.execute(
-            "SELECT hashes FROM block_page WHERE root = ? AND page BETWEEN ? AND ?"
-            " ORDER BY page",
-            (root, first // PAGE_HASHES, last // PAGE_HASHES),
-        )
-        raw = b"".join(page for (page,) in pages)
-        start = (first % PAGE_HASHES) * 32
-        wanted = raw[start : start + count * 32]
-        return [wanted[at : at + 32] for at in range(0, len(wanted), 32)]
-
     # --- questions ------------------------------------------------------------------
 
     def find_file(self, share: str, path: SharePath) -> OwnFile | None:
         row = self._find(share, path)
         if row is None:
             return None
-        stamp = FileStamp(row[5], row[3], row[4])
+        stamp = _stamp(row)
         return OwnFile(share, path, stamp, None if row[6] is None else Root(row[6]))
 
     def find_by_root(self, group: GroupId, root: Root) -> OwnFile | None:
@@ -275,7 +264,7 @@ class OwnFiles:
             " WHERE share = ? AND folder = ? AND name = ?",
             (work.share, folder, file.name),
         ).fetchone()
-        if row is not None and FileStamp(row[5], row[3], row[4]) == stamp:
+        if row is not None and _stamp(row) == stamp:
             if row[7] is not None:
                 self._connection.execute(
                     "UPDATE own_file SET gone = NULL WHERE id = ?", (row[0],)
@@ -298,7 +287,7 @@ class OwnFiles:
                 (*values, row[0]),
             )
             work.bytes -= row[3]
-            self._forget_hashes(row[6])
+            self._lists.forget(row[6])
         work.bytes += stamp.size
         place = (work.name, *parts, file.name)
         for offering in work.offerings:
@@ -322,7 +311,7 @@ class OwnFiles:
             for offering in work.offerings:
                 offering.remove(place)
             self._connection.execute("DELETE FROM own_file WHERE id = ?", (number,))
-            self._forget_hashes(root)
+            self._lists.forget(root)
             work.files -= 1
             work.bytes -= size
 
@@ -350,17 +339,6 @@ class OwnFiles:
         if not rows:
             self._connection.execute("DELETE FROM own_folder WHERE id = ?", row)
         return True
-
-    def _forget_hashes(self, root: bytes | None) -> None:
-        """Drop the block hashes of *root* unless another file has this content."""
-        if root is None:
-            return
-        self._connection.execute(
-            "DELETE FROM block_page WHERE root = ?1 AND NOT EXISTS (SELECT 1"
-            " FROM own_file WHERE substr(root, 1, 8) = substr(?1, 1, 8)"
-            " AND root = ?1)",
-            (root,),
-        )
 
     def _make_folder(self, work: _Work, parts: Parts) -> int:
         known = work.folders.get(parts)
@@ -437,6 +415,11 @@ class OwnFiles:
             "SELECT name FROM share WHERE id = ?", (share,)
         ).fetchone()
         parts = FolderPaths(self._connection).parts(row[1])
-        stamp = FileStamp(row[5], row[3], row[4])
+        stamp = _stamp(row)
         root = None if row[6] is None else Root(row[6])
         return OwnFile(name, SharePath((*parts, row[2])), stamp, root)
+
+
+def _stamp(row: Any) -> FileStamp:
+    """Return the stamp in a row of _COLUMNS."""
+    return FileStamp(inode=row[5], size=row[3], mtime_ns=row[4])

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Literal
+from typing import Literal, Self
 
 from fonshare_agent.model import (
     EntryId,
@@ -18,6 +18,8 @@ from fonshare_agent.model import (
 from fonshare_agent.protocol.fields import Change
 
 Kind = Literal["file", "folder", "share"]
+
+UNHASHED_START = (-(2**63), 0)  # before every (inode, row)
 
 _ID_LABEL = b"fonshare-entry-1"
 _ID_BYTES = 10  # 16 characters of base32
@@ -111,13 +113,28 @@ class FileStamp:
     size: int
     mtime_ns: int
 
+    @classmethod
+    def of(cls, info: os.stat_result, *, keeps_inodes: bool = True) -> Self:
+        inode = _signed(info.st_ino) if keeps_inodes else 0
+        return cls(inode, info.st_size, _clamped(info.st_mtime_ns))
+
     def fits(self, info: os.stat_result) -> bool:
         """Tell whether the file of *info* is unchanged."""
         return (
             info.st_size == self.size
-            and info.st_mtime_ns == self.mtime_ns
-            and self.inode in (0, info.st_ino)
+            and _clamped(info.st_mtime_ns) == self.mtime_ns
+            and self.inode in (0, _signed(info.st_ino))
         )
+
+
+def _signed(number: int) -> int:
+    """Return an unsigned 64-bit inode number as SQLite can hold it."""
+    return number - 2**64 if number >= 2**63 else number
+
+
+def _clamped(mtime_ns: int) -> int:
+    """Return a time SQLite can hold: ext4 goes to 2446, nanoseconds to 2262."""
+    return max(-(2**63), min(2**63 - 1, mtime_ns))
 
 
 @dataclass(frozen=True, slots=True)

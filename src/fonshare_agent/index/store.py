@@ -12,10 +12,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from fonshare_agent.errors import DiskMissing
+from fonshare_agent.index.block_lists import BlockLists
 from fonshare_agent.index.database import close_database, open_database, translated
 from fonshare_agent.index.offers import Offers
 from fonshare_agent.index.own_files import OwnFiles
 from fonshare_agent.index.records import (
+    UNHASHED_START,
     Applied,
     Delta,
     Found,
@@ -36,8 +39,8 @@ class IndexStore:
     """Everything the node knows about files, its own and its friends'.
 
     *me* is this node; *draw* gives random bytes; *on_rebuilt* hears why the database
-    was made anew. Raises StorageError when the disk fails: close it then, and open a
-    new one when the disk is back.
+    was made anew. Raises StorageError when the disk fails: `close` it then, and `open`
+    it when the disk is back.
     """
 
     def __init__(
@@ -49,24 +52,39 @@ class IndexStore:
         on_rebuilt: Callable[[str], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._path = path
+        self._path, self._me, self._draw, self._clock = path, me, draw, clock
+        self._on_rebuilt = on_rebuilt or _log_rebuilt
+        self._is_open = False
+        self.open()
+
+    def open(self) -> None:
+        """Open the database, again after `close`; the disk must have been checked."""
+        if self._is_open:
+            return
         self._connection = open_database(
-            path,
+            self._path,
             "index",
             synchronous="NORMAL",
             journal="WAL",
-            on_damage=on_rebuilt or _log_rebuilt,
+            on_damage=self._on_rebuilt,
         )
-        self._offers = Offers(self._connection, me, draw)
-        self._own = OwnFiles(self._connection, self._offers)
+        self._offers = Offers(self._connection, self._me, self._draw)
+        self._lists = BlockLists(self._connection)
+        self._own = OwnFiles(self._connection, self._offers, self._lists)
         self._replicas = Replicas(self._connection)
-        self._finder = Finder(self._connection, clock)
+        self._finder = Finder(self._connection, self._clock)
+        self._is_open = True
 
     def close(self) -> None:
-        close_database(self._connection, self._path)
+        """Let go of the file; until `open` every call raises DiskMissing."""
+        if self._is_open:
+            self._is_open = False
+            close_database(self._connection, self._path)
 
     @contextlib.contextmanager
     def _guard(self) -> Iterator[None]:
+        if not self._is_open:
+            raise DiskMissing("the index is closed", thing=str(self._path))
         with translated(self._path):
             yield
 
@@ -222,7 +240,7 @@ class IndexStore:
     def blocks(self, root: Root, first: int, count: int) -> list[bytes]:
         """Return up to *count* block hashes of own content; rights are not checked."""
         with self._guard():
-            return self._own.blocks(root, first, count)
+            return self._lists.read(root, first, count)
 
     def counts(self) -> tuple[int, int]:
         """Return how many files the own shares hold, and their bytes."""
@@ -270,7 +288,7 @@ class IndexStore:
             return self._own.drop_gone(share, limit)
 
     def next_unhashed(
-        self, after: tuple[int, int] = (-1, 0)
+        self, after: tuple[int, int] = UNHASHED_START
     ) -> tuple[OwnFile, tuple[int, int]] | None:
         with self._guard():
             return self._own.next_unhashed(after)

@@ -1,0 +1,355 @@
+"""The scanner thread: keeps the index equal to the shares, and hashes in between.
+
+One low-priority thread does everything that reads the shares for the index, one small
+step after another, the most urgent first: places said to have changed, files somebody
+waits for, publishing and withdrawing, scans, and at last the hashing of the rest. While
+transfers run it pauses between steps, so that they have the disk.
+
+A missing or wrong disk stops the scan at once; nothing is called gone, and it is tried
+again later. It must not know the network, nor decide who sees what.
+"""
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fonshare_agent.errors import BadPath, StorageError
+from fonshare_agent.index.hashing import Hashing
+from fonshare_agent.index.store import IndexStore
+from fonshare_agent.index.walk import OnStore, Place, Walk
+from fonshare_agent.model import GroupId, Root, SharePath
+
+PERIOD_S = 3600.0  # between two scans of a share when nobody tells us of changes
+RETRY_S = 10.0  # after the disk was missing
+BUSY_PAUSE_S = 0.2  # between two steps while transfers run
+NICE = 10  # below everything a router does for its house
+HINTS_MAX = 1000  # more places changed than that: a scan of the share is cheaper
+
+log = logging.getLogger(__name__)
+Steps = Generator[None, None, None]
+
+
+@dataclass(frozen=True, slots=True)
+class ShareReport:
+    """What the last scan of a share could not read, for `status` and `doctor`."""
+
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    problem: str | None = None
+    is_scanned: bool = False  # at least one scan came to its end
+
+
+@dataclass(frozen=True, slots=True)
+class ScanReport:
+    """How the scanner stands."""
+
+    is_scanning: bool
+    shares: Mapping[str, ShareReport]
+
+
+class Scanner:
+    """Owns the scanner thread. Callbacks are called on it and must not block.
+
+    *on_store* runs a function on the store thread and waits for it; *check_disk*
+    raises DiskMissing; *clock* is monotonic, *now* the time of day.
+
+    Guarded by `_lock`: `_shares`, `_due`, `_hints`, `_reports`, `_is_stopping`.
+    Everything else belongs to the scanner thread.
+    """
+
+    def __init__(
+        self,
+        index: IndexStore,
+        on_store: OnStore,
+        *,
+        check_disk: Callable[[], None],
+        on_catalogue_moved: Callable[[set[GroupId]], None],
+        on_hashed: Callable[[str, SharePath, Root], None],
+        is_busy: Callable[[], bool] = lambda: False,
+        period_s: float = PERIOD_S,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._index, self._on_store = index, on_store
+        self._check_disk = check_disk
+        self._on_moved = on_catalogue_moved
+        self._is_busy = is_busy
+        self._period_s = period_s
+        self._clock = clock
+        self._hashing = Hashing(
+            index,
+            on_store,
+            check_disk=check_disk,
+            on_moved=self._tell_moved,
+            on_hashed=on_hashed,
+            on_changed=self._hint,
+            clock=clock,
+            now=now,
+        )
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._shares: dict[str, Path] = {}
+        self._due: dict[str, float] = {}
+        self._hints: dict[tuple[str, SharePath], None] = {}
+        self._reports: dict[str, ShareReport] = {}
+        self._is_stopping = False
+        self._is_tidy = False
+        self._retry_at = 0.0
+        self._looking: Steps | None = None
+        self._scanning: tuple[str, Steps] | None = None
+        self._thread = threading.Thread(target=self._run, name="scanner")
+
+    # --- from any thread ------------------------------------------------------------
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread after its present step; unfinished work is begun anew."""
+        with self._lock:
+            self._is_stopping = True
+        self._wake.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._abandon()
+
+    def set_shares(self, shares: Mapping[str, Path]) -> None:
+        """Say which folders to scan; new ones are scanned at once.
+
+        `IndexStore.publish` must have been told of them before.
+        """
+        with self._lock:
+            for name, path in shares.items():
+                if self._shares.get(name) != path:
+                    self._due[name] = 0.0
+            self._shares = dict(shares)
+            self._due = {name: self._due[name] for name in shares}
+            self._reports = {
+                name: report for name, report in self._reports.items() if name in shares
+            }
+        self.tidy()
+
+    def rescan(self, share: str | None = None) -> None:
+        """Scan *share*, or all shares, as soon as possible."""
+        with self._lock:
+            for name in self._shares:
+                if share in (None, name):
+                    self._due[name] = 0.0
+        self._wake.set()
+
+    def on_change(self, path: str | bytes | os.PathLike[str]) -> None:
+        """Look soon at *path* (absolute): a file or folder came, went or changed."""
+        raw = os.fsencode(path)
+        with self._lock:
+            roots = [(name, os.fsencode(root)) for name, root in self._shares.items()]
+        for share, root in roots:
+            if raw == root or root.startswith(raw + b"/"):
+                self.rescan(share)
+            elif raw.startswith(root + b"/"):
+                with contextlib.suppress(BadPath):  # such a name is never offered
+                    self._hint(share, SharePath.parse(raw[len(root) + 1 :]))
+
+    def hash_soon(self, share: str, path: SharePath) -> None:
+        """Hash that file before all others; `on_hashed` tells when it is done."""
+        self._hashing.request(share, path)
+        self._wake.set()
+
+    def tidy(self) -> None:
+        """Carry on what the index has pending, as after `publish` or a drop."""
+        self._is_tidy = False
+        self._wake.set()
+
+    def report(self) -> ScanReport:
+        with self._lock:
+            is_due = any(due == 0.0 for due in self._due.values())
+            return ScanReport(self._scanning is not None or is_due, dict(self._reports))
+
+    # --- the thread -----------------------------------------------------------------
+
+    def _run(self) -> None:
+        # Linux keeps a nice value for each thread.
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+        while not self._is_stopping:
+            self._wake.clear()
+            if not self.step():
+                self._wake.wait(self._idle_s())
+            elif self._is_busy():
+                self._wake.wait(BUSY_PAUSE_S)
+
+    def step(self) -> bool:
+        """Do the most urgent bit of work; False if there is nothing to do now.
+
+        Called by the thread; without `start` it may be called directly instead.
+        """
+        if self._clock() < self._retry_at:
+            return False
+        try:
+            return self._step()
+        except StorageError as error:
+            # The disk or the database: give up what is begun, and try again later.
+            self._abandon()
+            self._retry_at = self._clock() + RETRY_S
+            self.rescan()  # also for what was given up
+            log.warning("scanning stopped: %s", error)
+            return False
+
+    def _step(self) -> bool:
+        with self._lock:
+            shares = dict(self._shares)
+        if self._looking is None and self._hints:
+            self._looking = self._look_at_hints(shares)
+        if self._looking is not None:
+            if next(self._looking, _END) is _END:
+                self._looking = None
+            return True
+        return (
+            self._hashing.step_requested(shares)
+            or self._tidy_step()
+            or self._scan_step(shares)
+            or self._hashing.step_background(shares)
+        )
+
+    def _idle_s(self) -> float | None:
+        with self._lock:
+            times = [self._retry_at, *self._due.values()]
+        now = self._clock()
+        if self._retry_at > now:
+            return self._retry_at - now
+        times = [due for due in times[1:] if due > 0.0]
+        if (due := self._hashing.next_due()) is not None:
+            times.append(due)
+        return max(0.0, min(times) - now) if times else None
+
+    def _abandon(self) -> None:
+        for steps in (self._looking, self._scanning and self._scanning[1]):
+            if steps is not None:
+                steps.close()
+        self._looking = self._scanning = None
+        self._hashing.close()
+
+    def _tell_moved(self, groups: set[GroupId]) -> None:
+        if groups:
+            self._on_moved(groups)
+
+    # --- publishing -----------------------------------------------------------------
+
+    def _tidy_step(self) -> bool:
+        if self._is_tidy:
+            return False
+        self._is_tidy = True
+        is_busy, group = self._on_store(self._index.tidy_some)
+        if is_busy:
+            self._is_tidy = False
+        if group is not None:
+            self._tell_moved({group})
+            self._hashing.begin_pass()
+        return True
+
+    # --- scans ----------------------------------------------------------------------
+
+    def _scan_step(self, shares: Mapping[str, Path]) -> bool:
+        if self._scanning is None:
+            share = self._next_due()
+            if share is None:
+                return False
+            self._scanning = share, self._scan(share, shares[share])
+        if next(self._scanning[1], _END) is _END:
+            self._scanning = None
+        return True
+
+    def _next_due(self) -> str | None:
+        with self._lock:
+            now = self._clock()
+            return next((name for name, due in self._due.items() if due <= now), None)
+
+    def _scan(self, share: str, path: Path) -> Steps:
+        # From here on a wish to scan again is a wish for another scan.
+        self._set_due(share, self._clock() + self._period_s)
+        try:
+            walk = yield from self._walk(share, path)
+        except OSError as error:
+            self._check_disk()
+            problem = f"its folder cannot be read: {error.strerror}"
+            self._set_report(share, ShareReport(problem=problem))
+            log.warning("share %r was not scanned: %s", share, problem)
+            return
+        except StorageError as error:
+            self._set_report(share, ShareReport(problem=str(error)))
+            raise
+        skipped = {reason: count for reason, count in walk.skipped.items() if count}
+        self._set_report(share, ShareReport(skipped, is_scanned=True))
+
+    def _walk(self, share: str, path: Path) -> Generator[None, None, Walk]:
+        self._check_disk()
+        place = Place.open(share, path)
+        try:
+            walk = Walk(place, self._index, self._on_store, self._check_disk)
+            for steps in (walk.steps(), walk.drop_gone()):
+                for moved in steps:
+                    self._tell_moved(moved)
+                    yield
+        finally:
+            place.close()
+        self._hashing.begin_pass()
+        return walk
+
+    def _set_due(self, share: str, due: float) -> None:
+        with self._lock:
+            if share in self._shares:
+                self._due[share] = due
+
+    def _set_report(self, share: str, report: ShareReport) -> None:
+        with self._lock:
+            self._reports[share] = report
+
+    # --- hints ----------------------------------------------------------------------
+
+    def _hint(self, share: str, path: SharePath) -> None:
+        with self._lock:
+            if len(self._hints) < HINTS_MAX:
+                self._hints[share, path] = None
+            elif share in self._shares:
+                self._due[share] = 0.0
+        self._wake.set()
+
+    def _look_at_hints(self, shares: Mapping[str, Path]) -> Steps:
+        """Look at all places said to have changed, and only then drop what is gone.
+
+        A renamed file comes as two hints: the new name takes over the old one's root.
+        """
+        with self._lock:
+            hints, self._hints = list(self._hints), {}
+        for share in dict.fromkeys(share for share, _ in hints):
+            if share in shares:
+                paths = [path for name, path in hints if name == share]
+                yield from self._look(share, shares[share], paths)
+        self._hashing.begin_pass()
+
+    def _look(self, share: str, root: Path, paths: list[SharePath]) -> Steps:
+        self._check_disk()
+        try:
+            place = Place.open(share, root)
+            try:
+                walk = Walk(place, self._index, self._on_store, self._check_disk)
+                for path in paths:
+                    for moved in walk.look_at(path.parts):
+                        self._tell_moved(moved)
+                        yield
+                # A scan under way drops it itself, when it has seen everything.
+                if self._scanning is None:
+                    for moved in walk.drop_gone():
+                        self._tell_moved(moved)
+                        yield
+            finally:
+                place.close()
+        except OSError as error:
+            self._check_disk()
+            log.info("a changed place in share %r was not read: %s", share, error)
+            self._set_due(share, 0.0)
+
+
+_END = object()
