@@ -1,0 +1,332 @@
+"""The client's side of a ticket session at a friend's door (docs/protocol/transfer.md).
+
+Owns the order of commands and what each reply means. Rules kept: nothing is sent before
+the pinned certificate was seen, on control and data connections alike; nothing that
+came before TLS is believed afterwards; where a data connection goes is the control
+connection's address and never what the peer says. Commands that need no answer first
+are sent together: on a long line every round trip counts. One thread at a time.
+"""
+
+import re
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Self
+
+from fonshare_agent.errors import (
+    ConnectionLost,
+    FonshareError,
+    PeerUnreachable,
+    SourceChanged,
+    SourceRefused,
+    WrongCertificate,
+)
+from fonshare_agent.model import base32
+from fonshare_agent.transfer.wire import Address, Patience, Wire, connect
+
+FILE: Final = b"file"  # a ticket names exactly one
+LINE_BYTES_MAX: Final = 4096
+REPLY_LINES_MAX: Final = 64
+READ_BYTES: Final = 2048
+_PASSIVE: Final = re.compile(r"\(\|\|\|(\d{1,5})\|\)")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Credentials:
+    """One ticket as the peer granted it."""
+
+    ticket: bytes
+    secret: bytes
+
+    @property
+    def words(self) -> tuple[bytes, bytes]:
+        return base32(self.ticket).encode(), base32(self.secret).encode()
+
+    def __repr__(self) -> str:
+        return "<Credentials>"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer; `text` is its last line."""
+
+    code: int
+    text: str
+
+    @property
+    def is_refusal(self) -> bool:
+        return self.code >= 400
+
+    def error(self) -> FonshareError:
+        """Return what a refusal means."""
+        said = f"the peer says: {self.code} {self.text}"
+        if self.code == 450 and self.text.startswith("changed"):
+            return SourceChanged(said)
+        if self.code in (421, 425, 426):
+            return ConnectionLost(said)
+        return SourceRefused(said)
+
+
+class Session:
+    """One control connection that has redeemed at least one ticket."""
+
+    def __init__(self, wire: Wire, context: ssl.SSLContext, fingerprint: bytes) -> None:
+        self.fingerprint = fingerprint
+        self.used_at = wire.patience.clock()
+        self._wire, self._context = wire, context
+        self._received = bytearray()
+
+    @classmethod
+    def open(
+        cls,
+        addresses: Sequence[Address],
+        context: ssl.SSLContext,
+        fingerprint: bytes,
+        credentials: Credentials,
+        patience: Patience,
+    ) -> Self:
+        """Connect, see the right certificate, and redeem the ticket.
+
+        Addresses where somebody else answers are passed over. PeerUnreachable when
+        none is the peer's; SourceRefused when it does not take the ticket.
+        """
+        left = list(addresses)
+        while True:
+            wire, address = connect(left, patience)
+            try:
+                session = cls(wire, context, fingerprint)
+                session._secure()
+            except (WrongCertificate, ConnectionLost) as error:
+                wire.close()
+                left.remove(address)
+                if not left:
+                    raise PeerUnreachable(f"not the peer: {error}") from None
+            except BaseException:
+                wire.close()
+                raise
+            else:
+                break
+        try:
+            session._log_in(credentials)
+        except BaseException:
+            session.close()
+            raise
+        return session
+
+    def be_patient(self, patience: Patience) -> None:
+        """From now on wait as *patience* says."""
+        self._wire.patience = patience
+
+    def take_ticket(self, credentials: Credentials) -> None:
+        """Redeem another ticket here; the following commands are about its file."""
+        ticket, secret = credentials.words
+        self._send(b"SITE TICKET " + ticket + b" " + secret)
+        self._expect(200)
+
+    def read_from(self, offset: int) -> "Download":
+        """Begin to read the ticket's file at *offset*."""
+        wire = self._open_data(b"RETR", offset)
+        return Download(self, wire)
+
+    def write_from(self, offset: int) -> "Upload":
+        """Begin to write the ticket's file at *offset*."""
+        wire = self._open_data(b"STOR", offset)
+        try:
+            self._expect_beginning()
+        except BaseException:
+            wire.close()
+            raise
+        return Upload(self, wire)
+
+    def stay_open(self) -> None:
+        """Tell the peer that we are still here; the session may be dead afterwards."""
+        self._send(b"NOOP")
+        self._expect(200)
+
+    def is_alive(self) -> bool:
+        """Tell whether the peer has neither hung up nor said anything unasked."""
+        return not self._received and not self._wire.has_pending()
+
+    def close(self) -> None:
+        """Hang up. A second call does nothing."""
+        self._wire.close()
+
+    # --- opening ------------------------------------------------------------------
+
+    def _secure(self) -> None:
+        # Sent before the greeting was read: it takes no account of what that says.
+        self._send(b"AUTH TLS")
+        self._expect(220)
+        self._expect(234)
+        if self._received:
+            # Anybody on the way could have put it there, to be taken for the peer's.
+            raise ConnectionLost("the peer spoke on before TLS began")
+        self._wire.secure(self._context, self.fingerprint)
+
+    def _log_in(self, credentials: Credentials) -> None:
+        ticket, secret = credentials.words
+        self._send(
+            b"USER " + ticket, b"PASS " + secret, b"PBSZ 0", b"PROT P", b"TYPE I"
+        )
+        for code in (331, 230, 200, 200, 200):
+            self._expect(code)
+
+    def _open_data(self, command: bytes, offset: int) -> Wire:
+        self._send(b"EPSV", b"REST %d" % offset, command + b" " + FILE)
+        found = _PASSIVE.search(self._expect(229).text)
+        if found is None or not 0 < int(found[1]) < 65536:
+            raise SourceRefused("the peer names no port for data")
+        self._expect(350)
+        try:
+            # Never the address that a reply names: it could be anybody's.
+            address = (self._wire.peer, int(found[1]))
+            wire, _ = connect([address], self._wire.patience)
+        except PeerUnreachable as error:
+            raise ConnectionLost(f"no data connection: {error}") from None
+        try:
+            wire.secure(
+                self._context, self.fingerprint, self._wire.session, self._hear_refusal
+            )
+        except ConnectionLost:
+            wire.close()
+            self._hear_refusal()  # says why, if it said anything
+            raise
+        except BaseException:
+            wire.close()
+            raise
+        return wire
+
+    def _hear_refusal(self) -> None:
+        """Raise what the peer says if it has said anything instead of beginning."""
+        if not self._received and self._wire.has_pending():
+            self._receive()
+        if self._received.startswith((b"4", b"5")):
+            raise self._read_reply().error()
+
+    # --- lines ----------------------------------------------------------------------
+
+    def _send(self, *commands: bytes) -> None:
+        lines = b"".join(command + b"\r\n" for command in commands)
+        self._wire.send(memoryview(lines))
+
+    def _expect(self, code: int) -> Reply:
+        reply = self._read_reply()
+        if reply.is_refusal:
+            raise reply.error()
+        if reply.code != code:
+            raise SourceRefused(f"the peer answers {reply.code} instead of {code}")
+        return reply
+
+    def _expect_beginning(self) -> None:
+        reply = self._read_reply()
+        if reply.code not in (125, 150):
+            raise reply.error()
+
+    def _expect_end(self) -> None:
+        reply = self._read_reply()
+        if reply.code not in (226, 250):
+            raise reply.error()
+        self.used_at = self._wire.patience.clock()
+
+    def _read_reply(self) -> Reply:
+        line = self._read_line()
+        begins = line[:4]
+        for _ in range(REPLY_LINES_MAX):
+            if line[:3] == begins[:3] and line[3:4] == " ":
+                break
+            line = self._read_line()
+        else:
+            raise SourceRefused("the peer's answer does not end")
+        if not begins[:3].isdigit():
+            raise SourceRefused("the peer does not speak FTP")
+        return Reply(int(begins[:3]), line[4:])
+
+    def _read_line(self) -> str:
+        while (end := self._received.find(b"\n")) < 0:
+            if len(self._received) > LINE_BYTES_MAX:
+                raise SourceRefused("the peer sends an endless line")
+            self._receive()
+        line = bytes(self._received[:end])
+        del self._received[: end + 1]
+        return line.rstrip(b"\r").decode("utf-8", "replace")
+
+    def _receive(self) -> None:
+        buffer = bytearray(READ_BYTES)
+        count = self._wire.receive_into(memoryview(buffer))
+        if not count:
+            raise ConnectionLost("the peer closed the connection")
+        self._received += buffer[:count]
+
+    def _end_early(self) -> None:
+        """Read the replies to a transfer that we broke off."""
+        while self._read_reply().code < 200:  # 150, unless it is 426 at once
+            pass
+        self.used_at = self._wire.patience.clock()
+
+
+class Download:
+    """The bytes of a file from some offset on."""
+
+    def __init__(self, session: Session, wire: Wire) -> None:
+        self._session, self._wire = session, wire
+
+    def fill(self, view: memoryview) -> int:
+        """Read until *view* is full; fewer bytes come only at the end."""
+        count = 0
+        while count < len(view):
+            got = self._wire.receive_into(view[count:])
+            if not got:
+                break
+            count += got
+        return count
+
+    def finish(self) -> None:
+        """Demand that the file ends here, and that the peer found nothing amiss.
+
+        Raises SourceChanged if the file changed while it was read.
+        """
+        extra = self._wire.receive_into(memoryview(bytearray(1)))
+        self._wire.close()
+        if extra:
+            raise SourceRefused("the peer sends more than the file has")
+        self._session._expect_beginning()
+        self._session._expect_end()
+
+    def explain(self) -> FonshareError:
+        """Return why the bytes ended too soon, as the peer says it."""
+        self._wire.close()
+        try:
+            self._session._expect_beginning()
+            self._session._expect_end()
+        except FonshareError as error:
+            return error
+        return ConnectionLost("the file ended too soon")
+
+    def break_off(self) -> None:
+        """Want no more of the file; the session serves on."""
+        self._wire.close()
+        self._session._end_early()
+
+    def close(self) -> None:
+        """Hang up without waiting for anything. A second call does nothing."""
+        self._wire.close()
+
+
+class Upload:
+    """Bytes on their way into a file at the peer."""
+
+    def __init__(self, session: Session, wire: Wire) -> None:
+        self._session, self._wire = session, wire
+
+    def send(self, view: memoryview) -> None:
+        self._wire.send(view)
+
+    def finish(self) -> None:
+        """Say that this was all, and wait until the peer confirms it."""
+        self._wire.end_sending()
+        self._wire.close()
+        self._session._expect_end()
+
+    def close(self) -> None:
+        """Hang up; the peer takes what it got for cut short. Twice does nothing."""
+        self._wire.close()

@@ -1,0 +1,110 @@
+"""Keeps ticket sessions open between transfers: opening one costs several round trips.
+
+Owns the idle sessions, a few in all, at most one use at a time. Any thread may borrow
+and give back. Must not know what is transferred.
+"""
+
+import ssl
+import threading
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from fonshare_agent.errors import ConnectionLost, FonshareError
+from fonshare_agent.transfer.session import Credentials, Session
+from fonshare_agent.transfer.wire import Address, Patience
+
+IDLE_MAX: Final = 4  # each holds 50 KiB of TLS here and a slot at a friend's door
+IDLE_S: Final = 600.0
+NOOP_S: Final = 40.0  # before the door's minute of silence is over
+NOOP_PATIENCE_S: Final = 5.0
+
+
+class SessionPool:
+    """Immutable: context, clock. Guarded by the lock: the idle sessions."""
+
+    def __init__(self, context: ssl.SSLContext, clock: Callable[[], float]) -> None:
+        self._context, self._clock = context, clock
+        self._lock = threading.Lock()
+        self._idle: list[tuple[float, Session]] = []  # since when; the newest last
+
+    def borrow(
+        self,
+        addresses: Sequence[Address],
+        fingerprint: bytes,
+        credentials: Credentials,
+        patience: Patience,
+    ) -> Session:
+        """Return a session with that peer that has redeemed the ticket."""
+        while (session := self._find(fingerprint)) is not None:
+            try:
+                session.be_patient(patience)
+                session.take_ticket(credentials)
+            except ConnectionLost:
+                session.close()  # it had died unnoticed; the ticket is unused
+            except BaseException:
+                session.close()
+                raise
+            else:
+                return session
+        return Session.open(
+            addresses, self._context, fingerprint, credentials, patience
+        )
+
+    def give_back(self, session: Session) -> None:
+        """Keep a session that is in order; the oldest one gives way."""
+        with self._lock:
+            self._idle.append((self._clock(), session))
+            spare = self._idle[:-IDLE_MAX]
+            self._idle = self._idle[-IDLE_MAX:]
+        for _, one in spare:
+            one.close()
+
+    def tend(self) -> None:
+        """Keep idle sessions alive, and end those nobody needs. Call twice a minute.
+
+        Waits for peers, so on a thread that may.
+        """
+        with self._lock:
+            taken, self._idle = self._idle, []
+        for since, session in taken:
+            if self._clock() - since < IDLE_S and self._is_well(session):
+                with self._lock:
+                    self._idle.insert(0, (since, session))
+            else:
+                session.close()
+
+    def close(self) -> None:
+        """End all idle sessions."""
+        with self._lock:
+            taken, self._idle = self._idle, []
+        for _, session in taken:
+            session.close()
+
+    def _is_well(self, session: Session) -> bool:
+        if not session.is_alive():
+            return False
+        if self._clock() - session.used_at < NOOP_S:
+            return True
+        try:
+            session.be_patient(Patience(self._clock, _never, NOOP_PATIENCE_S))
+            session.stay_open()
+        except FonshareError:
+            return False
+        return True
+
+    def _find(self, fingerprint: bytes) -> Session | None:
+        with self._lock:
+            for index in range(len(self._idle) - 1, -1, -1):
+                if self._idle[index][1].fingerprint == fingerprint:
+                    _, session = self._idle.pop(index)
+                    break
+            else:
+                return None
+        if session.is_alive():
+            return session
+        session.close()
+        return self._find(fingerprint)
+
+
+def _never() -> bool:
+    return False

@@ -1,0 +1,225 @@
+"""A blocking socket to a peer that can be cancelled, and that notices standing still.
+
+Owns time-outs, cancellation and the certificate's comparison: `secure` returns only if
+the peer showed the certificate with the pinned fingerprint, so nothing is ever sent to
+anybody else. One thread at a time. Must not know FTP.
+"""
+
+import hashlib
+import hmac
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
+from typing import Final, TypeVar
+
+from fonshare_agent.errors import (
+    ConnectionLost,
+    PeerUnreachable,
+    TransferCancelled,
+    WrongCertificate,
+)
+
+POLL_S: Final = 0.2  # how soon a cancelled transfer lets go
+STALL_S: Final = 30.0  # without a byte: the peer or the line is gone
+CONNECT_S: Final = 6.0  # for all addresses together
+HEAD_START_S: Final = 0.4  # then the next address is tried beside it
+# RFC 8422: in TLS 1.2 "ECDSA" suites carry Ed25519 certificates.
+CHACHA_ONLY: Final = "ECDHE-ECDSA-CHACHA20-POLY1305"
+
+Address = tuple[str, int]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """When to give up: the clock, the owner's wish, and how long nothing may move."""
+
+    clock: Callable[[], float]
+    is_cancelled: Callable[[], bool]
+    stall_s: float = STALL_S
+
+    def demand(self, since: float) -> None:
+        """Raise if the transfer was cancelled, or stood still since *since*."""
+        if self.is_cancelled():
+            raise TransferCancelled("the transfer was cancelled")
+        if self.clock() - since >= self.stall_s:
+            raise ConnectionLost(f"nothing came for {self.stall_s:.0f} seconds")
+
+
+def client_context(
+    certificate: Path, key: Path, *, prefers_chacha: bool = False
+) -> ssl.SSLContext:
+    """Return the context that shows our certificate; peers are pinned by `Wire`.
+
+    Where AES is slow TLS 1.2 is taken, since the order of 1.3's ciphers cannot be set
+    before Python 3.15, and AES-GCM would cost five times as much.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    # No authority has signed it: the fingerprint is compared instead. That the peer
+    # holds the certificate's key is part of every handshake.
+    context.verify_mode = ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if prefers_chacha:
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers(CHACHA_ONLY)
+    else:
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.options |= ssl.OP_NO_COMPRESSION
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+def lacks_aes(cpuinfo: str) -> bool:
+    """Tell from /proc/cpuinfo whether this CPU has no instructions for AES."""
+    words = (
+        line.partition(":")[2].split()
+        for line in cpuinfo.splitlines()
+        if line.lower().startswith(("flags", "features"))
+    )
+    return not any("aes" in found for found in words)
+
+
+class Wire:
+    """One connection. Made by `connect`."""
+
+    def __init__(self, connected: socket.socket, patience: Patience) -> None:
+        connected.settimeout(POLL_S)
+        self._socket = connected
+        self.patience = patience
+
+    @property
+    def peer(self) -> str:
+        """The peer's address, from the connection itself."""
+        address: str = self._socket.getpeername()[0]
+        return address
+
+    @property
+    def session(self) -> ssl.SSLSession | None:
+        """What lets the next connection to this peer resume."""
+        secured = self._socket
+        return secured.session if isinstance(secured, ssl.SSLSocket) else None
+
+    def secure(
+        self,
+        context: ssl.SSLContext,
+        fingerprint: bytes,
+        session: ssl.SSLSession | None = None,
+        on_wait: Callable[[], None] | None = None,
+    ) -> None:
+        """Shake hands, then demand the certificate; WrongCertificate closes the wire.
+
+        *on_wait* is called while the peer is silent; what it raises ends the wait.
+        """
+        try:
+            secured = context.wrap_socket(
+                self._socket, do_handshake_on_connect=False, session=session
+            )
+        except OSError as error:
+            raise ConnectionLost(f"no TLS: {error}") from None
+        self._socket = secured
+        self._patiently(secured.do_handshake, on_wait)
+        # Compared also when a session was resumed: it says who it was resumed from.
+        shown = secured.getpeercert(binary_form=True) or b""
+        if not hmac.compare_digest(hashlib.sha256(shown).digest(), fingerprint):
+            self.close()
+            raise WrongCertificate("the peer shows another node's certificate")
+
+    def receive_into(self, view: memoryview) -> int:
+        """Read what is there, at least a byte; 0 at the end."""
+        return self._patiently(lambda: self._socket.recv_into(view))
+
+    def send(self, view: memoryview) -> None:
+        """Send all of *view*."""
+        while view:
+            # After a time-out the same bytes are offered again, as OpenSSL demands.
+            count = self._patiently(lambda rest=view: self._socket.send(rest))  # type: ignore[misc]
+            view = view[count:]
+
+    def has_pending(self) -> bool:
+        """Tell whether there is something to receive, be it the end."""
+        if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
+            return True
+        with DefaultSelector() as selector:
+            selector.register(self._socket, EVENT_READ)
+            return bool(selector.select(0))
+
+    def end_sending(self) -> None:
+        """Say that all was sent, and wait until the peer has said the same."""
+        secured = self._socket
+        if isinstance(secured, ssl.SSLSocket):
+            # The peer may hang up without a word; its reply says if it has all.
+            with suppress(ConnectionLost):
+                self._socket = self._patiently(secured.unwrap)
+
+    def close(self) -> None:
+        """Hang up at once. A second call does nothing."""
+        self._socket.close()
+
+    def _patiently(
+        self, call: Callable[[], T], on_wait: Callable[[], None] | None = None
+    ) -> T:
+        since = self.patience.clock()
+        while True:
+            try:
+                return call()
+            except TimeoutError:
+                self.patience.demand(since)
+                if on_wait is not None:
+                    on_wait()
+            except (OSError, ValueError) as error:  # ValueError: closed under us
+                raise ConnectionLost(f"the connection broke off: {error}") from None
+
+
+def connect(addresses: Sequence[Address], patience: Patience) -> tuple[Wire, Address]:
+    """Return a wire to the first of *addresses* that answers, and which it is.
+
+    Each address gets a head start over the next. PeerUnreachable if none answers.
+    """
+    waiting, opened = list(addresses), dict[socket.socket, Address]()
+    next_at = since = patience.clock()
+    with DefaultSelector() as selector:
+        try:
+            while (waiting or opened) and patience.clock() - since < CONNECT_S:
+                if waiting and (patience.clock() >= next_at or not opened):
+                    address = waiting.pop(0)
+                    started = _begin_connect(address)
+                    if started is not None:
+                        opened[started] = address
+                        selector.register(started, EVENT_WRITE)
+                        next_at = patience.clock() + HEAD_START_S
+                for key, _ in selector.select(POLL_S if opened else 0):
+                    ended = key.fileobj
+                    assert isinstance(ended, socket.socket)
+                    selector.unregister(ended)
+                    address = opened.pop(ended)
+                    if not ended.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                        return Wire(ended, patience), address
+                    ended.close()
+                patience.demand(patience.clock())
+        finally:
+            for left in opened:
+                left.close()
+    raise PeerUnreachable("none of the peer's addresses answers")
+
+
+def _begin_connect(address: Address) -> socket.socket | None:
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    try:
+        started = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    except OSError:
+        return None  # no IPv6 here
+    try:
+        started.setblocking(False)
+        started.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        started.connect(address)
+    except BlockingIOError:
+        pass
+    except OSError:
+        started.close()
+        return None
+    return started
