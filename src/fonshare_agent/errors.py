@@ -275,6 +275,20 @@ class AgentBusy(FonshareError):
     advice = "Try again when one of them has ended."
 
 
+class Starting(FonshareError):
+    """The agent answers already, the node does not yet."""
+
+    code = "starting"
+    advice = "Try again in a few seconds."
+
+
+class PortTaken(FonshareError):
+    """A port of the settings cannot be listened on."""
+
+    code = "port.taken"
+    advice = "Choose another port in the settings, or stop what listens there."
+
+
 class BrokerError(FonshareError):
     """The MQTT broker cannot be used now."""
 
@@ -356,6 +370,13 @@ class SourceChanged(TransferError):
 
     code = "transfer.changed"
     advice = "The job asks which content is there now."
+
+
+class SourceVanished(TransferError):
+    """The file that a peer may read is not there any more."""
+
+    code = "transfer.vanished"
+    advice = "The job waits, in case it comes back."
 
 
 class TransferCancelled(TransferError):
