@@ -175,7 +175,7 @@ def test_a_changed_name_reaches_the_others_by_presence():
     assert anna.group.roster.members[bob.id].statement.name == "robert"
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     drop=st.sampled_from([0.0, 0.2, 0.4]),

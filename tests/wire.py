@@ -216,7 +216,7 @@ class WireNode:
         if self.machine is None:
             return
         if topic.startswith("live/"):
-            self.machine.peers.receive_liveness(BROKER, topic, payload)
+            self.machine.peers.receive_liveness(BROKER, topic, payload, self.wire.now)
             return
         self._learn_epochs()
         try:

@@ -354,7 +354,9 @@ class ControlChannel:
         """Take what a broker delivered: a liveness value or an envelope."""
         for state in self._groups.values():
             if topic in state.machine.peers.liveness_topics(broker):
-                state.machine.peers.receive_liveness(broker, topic, payload)
+                state.machine.peers.receive_liveness(
+                    broker, topic, payload, self._core.clock()
+                )
                 self.pump(state.machine.group)
                 return
         try:

@@ -12,7 +12,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Coroutine, Generator
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, NoReturn, ParamSpec, TypeVar
 
 from fonshare_agent.errors import FonshareError
 
@@ -95,7 +95,8 @@ class Core:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
-        self._calls: queue.Queue[Callable[[], None]] = queue.Queue()
+        # SimpleQueue: a signal handler may post while this thread waits in `get`.
+        self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
         self._stopping = False
@@ -230,11 +231,35 @@ class Worker:
         self._work.put(call)
         return promise
 
+    def run_and_wait(self, function: Callable[[], T]) -> T:
+        """Run *function* here and wait for it: for threads other than the core."""
+        answer: queue.SimpleQueue[Callable[[], T]] = queue.SimpleQueue()
+
+        def call() -> None:
+            try:
+                value = function()
+            except Exception as error:
+                failure = error
+                answer.put(lambda: _raise(failure))
+            else:
+                answer.put(lambda: value)
+
+        self._work.put(call)
+        return answer.get()()
+
     def stop(self) -> None:
         """Finish the work already queued and end the thread."""
         self._work.put(None)
         self._thread.join()
 
+    def dismiss(self) -> None:
+        """End the thread after the work already queued, without waiting for it."""
+        self._work.put(None)
+
     def _serve(self) -> None:
         while (call := self._work.get()) is not None:
             call()
+
+
+def _raise(error: Exception) -> NoReturn:
+    raise error

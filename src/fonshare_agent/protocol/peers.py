@@ -197,7 +197,7 @@ class Peers:
     def _on_hello(self, peer: _Peer, header: Header, hello: Hello, now: float) -> None:
         self._messages.append((header.sender, Welcome(hello.nonce, self._heads())))
         if peer.window is None or header.incarnation != peer.incarnation:
-            self._challenge(header.sender, peer, now)
+            self._challenge(header.sender, peer, now)  # it is there to answer now
 
     def _on_welcome(self, peer: _Peer, header: Header, welcome: Welcome) -> bool:
         """Open the window if this answers a challenge that is still open."""
@@ -228,17 +228,23 @@ class Peers:
             )
         peer.presence[broker] = presence
         self._tell_if_changed(header.sender, peer, before)
-        if header.incarnation != peer.incarnation or peer.window is None:
+        if header.incarnation != peer.incarnation:
             peer.window = None  # a new life: its counters start anew
-            if peer.next_challenge is None:
-                self._challenge(header.sender, peer, now)
+        self._challenge_if_unknown(header.sender, peer, now)
+
+    def _challenge_if_unknown(self, member: NodeId, peer: _Peer, now: float) -> None:
+        """Ask for an answer unless one is known, waited for, or not to be had."""
+        if peer.window is None and peer.next_challenge is None and peer.is_online():
+            self._challenge(member, peer, now)
 
     def liveness_topics(self, broker: str) -> frozenset[str]:
         """The topics at *broker* that show whether members are still connected."""
         found = (peer.presence.get(broker) for peer in self._peers.values())
         return frozenset(one.liveness_topic for one in found if one is not None)
 
-    def receive_liveness(self, broker: str, topic: str, payload: bytes) -> None:
+    def receive_liveness(
+        self, broker: str, topic: str, payload: bytes, now: float
+    ) -> None:
         """Take what a liveness topic shows: the announced farewell, or not."""
         for member, peer in self._peers.items():
             presence = peer.presence.get(broker)
@@ -246,6 +252,7 @@ class Peers:
                 before = peer.is_online()
                 peer.last_words[topic] = payload
                 self._tell_if_changed(member, peer, before)
+                self._challenge_if_unknown(member, peer, now)
 
     def lose_broker(self, broker: str) -> None:
         """Forget what *broker* showed: while it is away it shows nothing true."""
