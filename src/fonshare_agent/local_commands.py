@@ -44,21 +44,22 @@ def _completion(line: CommandLine, _command: Command) -> int:
 
 
 def _backup(line: CommandLine, command: Command) -> int:
-    from fonshare_agent import backup
     from fonshare_agent.config import load_settings
 
     settings = load_settings(line.config)
     file = Path(str(line.arguments["file"]))
-    if file.exists():
+    if os.path.lexists(file):
         raise AlreadyExists("the backup file exists already", thing=str(file))
-    sealed = backup.backup(settings, _passphrase(line, twice=True))
+    passphrase = _passphrase(line, twice=True)
+    from fonshare_agent.backup import backup
+
+    sealed = backup(settings, passphrase)
     _write_new(file, sealed)
     show_result({"file": str(file), "bytes": len(sealed)}, line, command)
     return 0
 
 
 def _restore(line: CommandLine, command: Command) -> int:
-    from fonshare_agent import backup
     from fonshare_agent.config import load_settings
 
     settings = load_settings(line.config)
@@ -70,7 +71,10 @@ def _restore(line: CommandLine, command: Command) -> int:
         )
     file = Path(str(line.arguments["file"]))
     sealed = _read_file(file)
-    backup.restore(settings, sealed, _passphrase(line, twice=False))
+    passphrase = _passphrase(line, twice=False)
+    from fonshare_agent.backup import restore
+
+    restore(settings, sealed, passphrase)
     show_result({"file": str(file)}, line, command)
     return 0
 
