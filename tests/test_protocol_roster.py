@@ -1,49 +1,35 @@
-"""The roster: any order folds alike, and no one comes back by accident."""
+"""The roster's rules, one by one (docs/protocol/roster.md, "Counting")."""
 
 import itertools
+import random
+import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fonshare_agent.errors import PeerError
 from fonshare_agent.model import Role
-from fonshare_agent.protocol.keys import KeyStatement, SealingKey, Signer
+from fonshare_agent.protocol.keys import Context
 from fonshare_agent.protocol.operations import (
+    OPERATION_BYTES_MAX,
     Admit,
-    Create,
     Leave,
     NameAdmin,
     Remove,
     SetBrokers,
     SignedOperation,
+    Unknown,
     UnnameAdmin,
 )
-from fonshare_agent.protocol.roster import OperationLog
-
-BROKERS = ("mqtt://broker.example",)
-
-
-class Node:
-    def __init__(self, number):
-        self.signer = Signer(number.to_bytes(32, "big"))
-        self.id = self.signer.node_id
-        self.sealing = SealingKey((1000 + number).to_bytes(32, "big"))
-        self.statement = self.state(1)
-
-    def state(self, version):
-        return KeyStatement.make(
-            self.signer, "node", version, bytes(32), self.sealing.public
-        )
-
-    def does(self, action, *parents):
-        return SignedOperation.make(
-            self.signer, [parent.hash for parent in parents], action
-        )
-
-    def creates(self, nonce=bytes(16)):
-        return self.does(Create(self.statement, nonce, BROKERS))
-
-
-ANNA, BEN, CLEO, DORA, EMIL = (Node(number) for number in range(1, 6))
+from fonshare_agent.protocol.roster import (
+    ASIDE_BYTES_MAX,
+    ASIDE_MAX,
+    OPERATIONS_MAX,
+    OperationLog,
+)
+from fonshare_agent.protocol.signed import canonical, sign_record, to_text
+from membership import ANNA, BEN, BROKERS, CLEO, DORA, EMIL, NODES, Node
 
 
 def fold(*operations):
@@ -54,37 +40,481 @@ def fold(*operations):
     return log.fold()
 
 
+class History:
+    """A group of Anna's: she admits everybody and names the admins, in order."""
+
+    def __init__(self, members=(), admins=()):
+        self.all = [ANNA.creates()]
+        for node in members:
+            self.then(ANNA, Admit(node.statement))
+        for node in admins:
+            self.then(ANNA, NameAdmin(node.id))
+
+    @property
+    def last(self):
+        return self.all[-1]
+
+    def then(self, node, action):
+        return self.beside(node, action, self.last)
+
+    def beside(self, node, action, *parents):
+        self.all.append(node.does(action, *parents))
+        return self.last
+
+    def roster(self):
+        """The roster, the same whatever the order of arrival."""
+        first, *rest = self.all
+        rosters = [fold(first, *rest), fold(first, *reversed(rest))]
+        assert rosters[0] == rosters[1]
+        return rosters[0]
+
+
+def members_of(roster):
+    return {node.name for node in NODES if roster.is_member(node.id)}
+
+
+# --- rights ---
+
+
 def test_a_creator_admits_names_and_removes():
-    create = ANNA.creates()
-    ben = ANNA.does(Admit(BEN.statement), create)
-    named = ANNA.does(NameAdmin(BEN.id), ben)
-    cleo = BEN.does(Admit(CLEO.statement), named)
-    roster = fold(create, ben, named, cleo)
+    history = History([BEN], [BEN])
+    history.then(BEN, Admit(CLEO.statement))
+    roster = history.roster()
     assert [roster.role_of(node.id) for node in (ANNA, BEN, CLEO, DORA)] == [
         Role.CREATOR,
         Role.ADMIN,
         Role.MEMBER,
         None,
     ]
+    assert list(roster.members) == [ANNA.id, BEN.id, CLEO.id]
     assert roster.members[CLEO.id].admitted_by == BEN.id
-    removed = BEN.does(Remove(CLEO.id), cleo)
-    roster = fold(create, ben, named, cleo, removed)
-    assert not roster.is_member(CLEO.id)
+    removed = history.then(BEN, Remove(CLEO.id))
+    roster = history.roster()
+    assert members_of(roster) == {"Anna", "Ben"}
     assert roster.removed == {CLEO.id}
     assert roster.endings == {removed.hash}
+    assert roster.heads == (removed.hash,)
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        Admit(DORA.statement),
+        Remove(ANNA.id),
+        NameAdmin(BEN.id),
+        UnnameAdmin(ANNA.id),
+        SetBrokers(("mqtt://other",)),
+    ],
+    ids=lambda action: type(action).__name__,
+)
+@pytest.mark.parametrize("author", [BEN, DORA], ids=["member", "stranger"])
+def test_what_only_admins_may_do_has_no_effect_when_others_do_it(author, action):
+    history = History([BEN])
+    before = history.roster()
+    history.then(author, action)
+    after = history.roster()
+    assert after.members == before.members
+    assert after.brokers == before.brokers
+    assert after.endings == before.endings
+
+
+def test_an_admin_can_only_be_made_of_a_member():
+    history = History([BEN])
+    history.then(ANNA, NameAdmin(CLEO.id))
+    history.then(ANNA, Admit(CLEO.statement))
+    assert history.roster().role_of(CLEO.id) is Role.MEMBER
+
+
+def test_anybody_may_leave_and_stays_away_until_admitted_after_it():
+    history = History([BEN, CLEO])
+    before = history.last
+    left = history.then(BEN, Leave())
+    history.beside(ANNA, Admit(BEN.state(2)), before)
+    assert members_of(history.roster()) == {"Anna", "Cleo"}
+    history.beside(ANNA, Admit(BEN.state(3)), left)
+    assert members_of(history.roster()) == {"Anna", "Ben", "Cleo"}
+
+
+def test_nobody_removes_himself_by_removal():
+    history = History([BEN])
+    history.then(ANNA, Remove(ANNA.id))
+    assert members_of(history.roster()) == {"Anna", "Ben"}
+
+
+# --- removal and what is concurrent ---
+
+
+def test_a_removal_beats_a_concurrent_admission():
+    history = History([BEN], [BEN])
+    seen = history.then(ANNA, Admit(CLEO.statement))
+    removed = history.beside(ANNA, Remove(CLEO.id), seen)
+    history.beside(BEN, Admit(CLEO.state(2)), seen)
+    assert members_of(history.roster()) == {"Anna", "Ben"}
+    history.beside(BEN, Admit(CLEO.state(2)), removed)
+    assert members_of(history.roster()) == {"Anna", "Ben", "Cleo"}
+
+
+def test_who_comes_back_must_have_all_removals_behind():
+    history = History([BEN, CLEO], [BEN])
+    seen = history.last
+    one = history.beside(ANNA, Remove(CLEO.id), seen)
+    other = history.beside(BEN, Remove(CLEO.id), seen)
+    history.beside(ANNA, Admit(CLEO.state(2)), one)
+    assert members_of(history.roster()) == {"Anna", "Ben"}
+    history.beside(ANNA, Admit(CLEO.state(2)), one, other)
+    assert members_of(history.roster()) == {"Anna", "Ben", "Cleo"}
+
+
+def test_of_a_removed_admin_s_operations_only_those_before_the_removal_count():
+    history = History([BEN], [BEN])
+    seen = history.then(BEN, Admit(CLEO.statement))
+    history.beside(ANNA, Remove(BEN.id), seen)
+    history.beside(BEN, Admit(DORA.statement), seen)  # backdated
+    history.then(BEN, Remove(ANNA.id))  # and more on top of it
+    assert members_of(history.roster()) == {"Anna", "Cleo"}
+
+
+def test_what_a_removed_member_does_afterwards_has_no_effect():
+    history = History([BEN], [BEN])
+    history.then(ANNA, Remove(BEN.id))
+    history.then(BEN, Admit(DORA.statement))
+    assert members_of(history.roster()) == {"Anna"}
+
+
+def test_of_an_unnamed_admin_s_operations_only_those_before_it_count():
+    history = History([BEN, CLEO], [BEN])
+    seen = history.last
+    history.beside(ANNA, UnnameAdmin(BEN.id), seen)
+    history.beside(BEN, Remove(CLEO.id), seen)
+    roster = history.roster()
+    assert members_of(roster) == {"Anna", "Ben", "Cleo"}
+    assert roster.role_of(BEN.id) is Role.MEMBER
+
+
+def test_an_unnaming_beats_a_concurrent_naming_and_a_later_one_beats_it():
+    history = History([BEN, CLEO], [BEN, CLEO])
+    seen = history.last
+    unnamed = history.beside(ANNA, UnnameAdmin(CLEO.id), seen)
+    history.beside(BEN, NameAdmin(CLEO.id), seen)
+    assert history.roster().role_of(CLEO.id) is Role.MEMBER
+    history.beside(BEN, NameAdmin(CLEO.id), unnamed)
+    assert history.roster().role_of(CLEO.id) is Role.ADMIN
+
+
+def test_who_comes_back_comes_back_as_a_member():
+    history = History([BEN], [BEN])
+    history.then(ANNA, Remove(BEN.id))
+    history.then(ANNA, Admit(BEN.state(2)))
+    assert history.roster().role_of(BEN.id) is Role.MEMBER
+    creator = History([BEN], [BEN])
+    creator.then(BEN, Remove(ANNA.id))
+    creator.then(BEN, Admit(ANNA.state(2)))
+    assert creator.roster().role_of(ANNA.id) is Role.MEMBER
 
 
 def test_of_two_admins_who_remove_each_other_the_one_named_earlier_stays():
+    for first, second in itertools.permutations((BEN, CLEO)):
+        history = History([BEN, CLEO], [first, second])
+        seen = history.last
+        history.beside(first, Remove(second.id), seen)
+        history.beside(second, Remove(first.id), seen)
+        roster = history.roster()
+        assert roster.is_admin(first.id)
+        assert not roster.is_member(second.id)
+
+
+def test_of_three_admins_in_a_circle_the_one_named_first_stays():
+    history = History([BEN, CLEO], [BEN, CLEO])
+    seen = history.last
+    history.beside(ANNA, Remove(BEN.id), seen)
+    history.beside(BEN, Remove(CLEO.id), seen)
+    history.beside(CLEO, Remove(ANNA.id), seen)
+    roster = history.roster()
+    assert members_of(roster) == {"Anna", "Cleo"}
+
+
+def test_who_merely_waits_for_a_circle_to_end_is_no_part_of_it():
+    # Ben and Cleo are in a circle; Ben also removes Anna, who is senior to both but
+    # removes nobody: her seniority must not decide their quarrel, nor save her.
+    history = History([BEN, CLEO, DORA], [BEN, CLEO])
+    seen = history.last
+    history.beside(BEN, Remove(CLEO.id), seen)
+    history.beside(CLEO, Remove(BEN.id), seen)
+    history.beside(BEN, Remove(ANNA.id), seen)
+    history.beside(ANNA, Admit(EMIL.statement), seen)
+    assert members_of(history.roster()) == {"Ben", "Dora"}
+
+
+def test_a_removed_admin_s_removal_of_a_third_does_not_count_and_he_is_back():
+    history = History([BEN, CLEO, DORA], [BEN, CLEO])
+    seen = history.last
+    history.beside(CLEO, Remove(DORA.id), seen)
+    assert members_of(history.roster()) == {"Anna", "Ben", "Cleo"}
+    history.beside(BEN, Remove(CLEO.id), seen)
+    assert members_of(history.roster()) == {"Anna", "Ben", "Dora"}
+
+
+# --- the last admin ---
+
+
+def test_when_the_last_admin_left_the_earliest_member_stands_in_and_stays():
+    history = History([CLEO, BEN])
+    history.then(ANNA, Leave())
+    roster = history.roster()
+    assert roster.role_of(CLEO.id) is Role.ADMIN
+    assert roster.role_of(BEN.id) is Role.MEMBER
+    history.then(BEN, Admit(DORA.statement))
+    assert members_of(history.roster()) == {"Ben", "Cleo"}
+    # Having acted, she is an admin beside the one she names.
+    history.then(CLEO, NameAdmin(BEN.id))
+    roster = history.roster()
+    assert roster.is_admin(CLEO.id)
+    assert roster.is_admin(BEN.id)
+
+
+# --- limits ---
+
+
+def crowd(count, start=100):
+    return [Node(number, f"n{number}") for number in range(start, start + count)]
+
+
+def test_a_group_has_at_most_64_members():
+    others = crowd(64)
+    history = History(others)
+    roster = history.roster()
+    assert len(roster.members) == 64
+    assert not roster.is_member(others[-1].id)
+    # Nor does a free place bring in whom nobody admitted to it.
+    history.then(ANNA, Remove(others[0].id))
+    assert not history.roster().is_member(others[-1].id)
+    # A present member's new statement needs no place.
+    full = History(others[:63])
+    full.then(ANNA, Admit(others[0].state(7)))
+    assert full.roster().members[others[0].id].statement.version == 7
+
+
+def test_of_concurrent_admissions_above_64_the_latest_wait():
+    history = History([BEN, *crowd(61)], [BEN])
+    seen = history.last
+    history.beside(ANNA, Admit(CLEO.statement), seen)
+    history.beside(BEN, Admit(DORA.statement), seen)
+    roster = history.roster()
+    assert len(roster.members) == 64
+    assert roster.is_member(CLEO.id) != roster.is_member(DORA.id)
+
+
+def test_what_waits_for_parents_is_bounded_and_can_be_asked_for():
+    history = History()
+    log = OperationLog(history.last)
+    gap = ANNA.does(Admit(BEN.statement), history.last)
+    last = gap
+    waiting = []
+    for _ in range(ASIDE_MAX + 20):
+        last = ANNA.does(Remove(CLEO.id), last)
+        waiting.append(last)
+    assert log.add(waiting[0])
+    assert not log.add(waiting[0])
+    assert log.missing() == (gap.hash,)
+    assert log.heads() == (history.last.hash,)
+    for operation in waiting[1:]:
+        log.add(operation)
+    assert len(log._aside) == ASIDE_MAX
+    # The oldest went, and are asked for again.
+    assert log.missing() == (waiting[19].hash,)
+    assert log.add(gap)
+    assert log.fold().is_member(BEN.id)
+    for operation in waiting[:20]:
+        log.add(operation)
+    assert not log.missing()
+    assert log.heads() == (last.hash,)
+
+
+def test_what_waits_for_parents_is_bounded_in_bytes_too():
+    log = OperationLog(ANNA.creates())
+    parents = [number.to_bytes(32, "big") for number in range(256)]
+    brokers = tuple(f"mqtt://{n}{'x' * 500}" for n in range(8))
+    for number in range(100):
+        wide = [number.to_bytes(32, "little"), *parents[:-1]]
+        log.add(SignedOperation.make(ANNA.signer, wide, SetBrokers(brokers)))
+    held = sum(len(one.raw) for one in log._aside.values())
+    assert ASIDE_BYTES_MAX - OPERATION_BYTES_MAX < held <= ASIDE_BYTES_MAX
+
+
+def test_a_full_log_takes_no_more(monkeypatch):
+    monkeypatch.setattr("fonshare_agent.protocol.roster.OPERATIONS_MAX", 3)
+    assert OPERATIONS_MAX > 1000
+    log = OperationLog(ANNA.creates())
+    log.append(ANNA.signer, Admit(BEN.statement))
+    log.append(ANNA.signer, Admit(CLEO.statement))
+    with pytest.raises(PeerError, match="full"):
+        log.append(ANNA.signer, Admit(DORA.statement))
+
+
+def test_a_thousand_operations_fold_in_less_than_a_second():
+    log = OperationLog(ANNA.creates())
+    people = crowd(60)
+    for node in people[:30]:
+        log.append(ANNA.signer, Admit(node.statement))
+        log.append(ANNA.signer, NameAdmin(node.id))
+    rng = random.Random(1)
+    while len(log.operations()) < 1000:
+        # Everybody against everybody, in many branches.
+        author, target = rng.sample(people[:30], 2)
+        seen = rng.sample(log.operations()[61 - 1 :], 1)
+        log.add(author.does(Remove(target.id), *seen))
+    began = time.process_time()
+    log.fold()
+    assert time.process_time() - began < 1.0
+
+
+# --- the log ---
+
+
+def test_the_latest_brokers_count():
+    history = History([BEN], [BEN])
+    assert history.roster().brokers == BROKERS
+    seen = history.last
+    history.beside(ANNA, SetBrokers(("mqtt://one",)), seen)
+    history.then(BEN, SetBrokers(("mqtt://two",)))
+    history.beside(BEN, SetBrokers(("mqtt://beside",)), seen)
+    assert history.roster().brokers == ("mqtt://two",)
+
+
+def test_a_peer_gets_what_it_lacks_parents_first():
+    history = History([BEN, CLEO, DORA])
+    log = OperationLog.from_raw(one.raw for one in reversed(history.all))
+    assert log.raw_operations() == [one.raw for one in history.all]
+    assert log.after([history.all[1].hash]) == history.all[2:]
+    assert log.after([b"unknown".ljust(32), history.last.hash]) == []
+    assert log.after([]) == history.all
+
+
+def test_operations_of_two_groups_do_not_mix():
+    log = OperationLog(ANNA.creates())
+    with pytest.raises(PeerError, match="another group"):
+        log.add(ANNA.creates(nonce=b"another".ljust(16)))
+    with pytest.raises(PeerError, match="0 operations create"):
+        OperationLog.from_raw([ANNA.does(Leave(), ANNA.creates()).raw])
+
+
+def test_a_newer_statement_of_a_member_replaces_the_admitted_one():
+    roster = History([BEN]).roster()
+    newer = roster.with_statement(BEN.state(5))
+    assert newer.members[BEN.id].statement.version == 5
+    assert newer.members[BEN.id].admitted_by == ANNA.id
+    assert newer.with_statement(BEN.state(4)) is newer
+    assert roster.with_statement(CLEO.state(9)) is roster
+
+
+def test_an_action_of_a_later_version_keeps_its_place_and_does_nothing():
+    history = History([BEN])
+    history.then(ANNA, Unknown("bless"))
+    history.then(ANNA, Admit(CLEO.statement))
+    assert members_of(history.roster()) == {"Anna", "Ben", "Cleo"}
+
+
+# --- hostile bytes ---
+
+
+def test_an_operation_is_read_back_as_it_was_made():
+    for action in (
+        Admit(BEN.statement),
+        Remove(BEN.id),
+        Leave(),
+        NameAdmin(BEN.id),
+        UnnameAdmin(BEN.id),
+        SetBrokers(("mqtt://a", "mqtt://b")),
+    ):
+        made = ANNA.does(action, ANNA.creates())
+        assert SignedOperation.decode(made.raw) == made
+        assert made.action == action
     create = ANNA.creates()
-    both = ANNA.does(Admit(CLEO.statement), ANNA.does(Admit(BEN.statement), create))
-    ben = ANNA.does(Admit(BEN.statement), create)
-    cleo = ANNA.does(Admit(CLEO.statement), ben)
-    first = ANNA.does(NameAdmin(BEN.id), cleo)
-    second = ANNA.does(NameAdmin(CLEO.id), first)
-    one = BEN.does(Remove(CLEO.id), second)
-    other = CLEO.does(Remove(BEN.id), second)
-    for order in itertools.permutations((one, other)):
-        roster = fold(create, ben, cleo, first, second, *order)
-        assert roster.is_admin(BEN.id)
-        assert not roster.is_member(CLEO.id)
-    assert both
+    assert SignedOperation.decode(create.raw) == create
+    assert create.created_group == create.hash
+
+
+def test_any_changed_byte_of_an_operation_is_refused():
+    raw = ANNA.does(Admit(BEN.statement), ANNA.creates()).raw
+    for at in range(len(raw)):
+        with pytest.raises(PeerError):
+            SignedOperation.decode(raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :])
+    for cut in (raw[:-1], raw + b"\0", b"", raw[:40], raw + bytes(OPERATION_BYTES_MAX)):
+        with pytest.raises(PeerError):
+            SignedOperation.decode(cut)
+
+
+PARENT = to_text(bytes(32))
+GOOD = {"kind": "remove", "member": to_text(BEN.id), "parents": [PARENT]}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {**GOOD, "parents": []},
+        {**GOOD, "parents": [PARENT, PARENT]},
+        {**GOOD, "parents": [to_text(b"b" * 32), PARENT]},
+        {**GOOD, "parents": [PARENT[:-1]]},
+        {
+            **GOOD,
+            "parents": [to_text(bytes([n // 256, n % 256]) * 16) for n in range(300)],
+        },
+        {**GOOD, "parents": PARENT},
+        {**GOOD, "member": to_text(BEN.id)[:-1] + "B"},
+        {**GOOD, "member": to_text(BEN.id) + "="},
+        {**GOOD, "member": None},
+        {**GOOD, "extra": 1},
+        {"kind": "remove", "parents": [PARENT]},
+        {"kind": "leave", "parents": []},
+        {"kind": 7, "parents": [PARENT]},
+        {"kind": "admit", "statement": to_text(b"no"), "parents": [PARENT]},
+        {"kind": "set_brokers", "brokers": [], "parents": [PARENT]},
+        {"kind": "set_brokers", "brokers": ["a", "a"], "parents": [PARENT]},
+        {"kind": "set_brokers", "brokers": ["a\n"], "parents": [PARENT]},
+        {"kind": "set_brokers", "brokers": ["x" * 600], "parents": [PARENT]},
+        {"kind": "set_brokers", "brokers": list("abcdefghi"), "parents": [PARENT]},
+        {
+            "kind": "create",
+            "statement": to_text(BEN.statement.encode()),
+            "nonce": to_text(bytes(16)),
+            "brokers": ["a"],
+            "parents": [],
+        },
+    ],
+)
+def test_a_well_signed_operation_that_makes_no_sense_is_refused(fields):
+    assert SignedOperation.decode(sign_record(ANNA.signer, Context.OPERATION, GOOD))
+    raw = sign_record(ANNA.signer, Context.OPERATION, fields)
+    with pytest.raises(PeerError):
+        SignedOperation.decode(raw)
+
+
+def test_an_operation_has_one_spelling_only(monkeypatch):
+    spaced = canonical(GOOD).replace(b",", b", ")
+    monkeypatch.setattr("fonshare_agent.protocol.signed.canonical", lambda _: spaced)
+    raw = sign_record(ANNA.signer, Context.OPERATION, GOOD)
+    monkeypatch.undo()
+    with pytest.raises(PeerError, match="canonical"):
+        SignedOperation.decode(raw)
+
+
+def test_a_signature_for_another_use_is_refused():
+    raw = sign_record(ANNA.signer, Context.EPOCH_GRANT, GOOD)
+    with pytest.raises(PeerError):
+        SignedOperation.decode(raw)
+
+
+@given(st.binary(max_size=400) | st.binary(max_size=200).map(b"\x01".__add__))
+def test_strangers_bytes_never_raise_anything_but_a_peer_error(raw):
+    with pytest.raises(PeerError):
+        SignedOperation.decode(raw)
+
+
+@given(st.text(max_size=80) | st.just("[" * 40000))
+def test_well_signed_nonsense_never_raises_anything_but_a_peer_error(text):
+    body = text.encode("utf-8", "surrogatepass")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fonshare_agent.protocol.signed.canonical", lambda _: body)
+        raw = sign_record(ANNA.signer, Context.OPERATION, {})
+    with pytest.raises(PeerError):
+        SignedOperation.decode(raw)

@@ -170,13 +170,9 @@ class Fold:
         operation that merely waits for one must not be taken for a part of it.
         """
         circle = self._reach(start)
-        while True:
-            inner = next(
-                (at for at in _bits(circle) if not self._reach(at) >> start & 1), None
-            )
-            if inner is None:
-                break
-            start, circle = inner, self._reach(inner)
+        while inner := circle & ~self._dependants(start, circle):
+            start = inner.bit_length() - 1
+            circle = self._reach(start)
         ready = [at for at in _bits(circle) if not self._ancestors[at] & circle]
         winner = min(ready, key=self._author_seniority)
         self._undecided &= ~self._strikers[winner]
@@ -191,6 +187,16 @@ class Fold:
             found |= new
             todo = (todo ^ lowest) | new
         return found
+
+    def _dependants(self, start: int, circle: int) -> int:
+        """Those of *circle* that depend on *start*, at any remove, and *start*."""
+        found, others = 1 << start, _bits(circle & ~(1 << start))
+        while True:
+            left = [at for at in others if not self._depends_on(at) & found]
+            if len(left) == len(others):
+                return found
+            found |= sum(1 << at for at in set(others).difference(left))
+            others = left
 
     def _depends_on(self, at: int) -> int:
         return (self._ancestors[at] | self._strikers[at]) & self._undecided
