@@ -77,6 +77,7 @@ class DataChannel(TlsChannel):
         self._files, self._buffer_size = files, buffer_size
         self._on_confirmed, self._on_gone = on_confirmed, on_gone
         self._throttle = throttle
+        self._must_be_secured = context is not None
         self._source: Source | None = None
         self._sink: Sink | None = None
         self._on_over: Callable[[End], None] | None = None
@@ -102,16 +103,25 @@ class DataChannel(TlsChannel):
         """Send all of *source*, close, then call *on_over*."""
         self._source, self._on_over, self._moved_at_check = source, on_over, -1
         self._use_sendfile = isinstance(source, FileSource) and not self.is_secured
-        self._pump()
+        if self._demand_protection():
+            self._pump()
 
     def receive_into(self, sink: Sink, on_over: Callable[[End], None]) -> None:
         """Receive into *sink* until the peer closes, then call *on_over*."""
         self._sink, self._on_over, self._moved_at_check = sink, on_over, -1
         self._buffer = bytearray(self._buffer_size)
         self._spare = bytearray(self._buffer_size)
-        self.update_events()
-        # A record may wait inside the TLS layer, where the poller cannot see it.
-        self._receive()
+        # At once: a record may wait inside the TLS layer, where the poller sees
+        # nothing.
+        if self._demand_protection():
+            self._receive()
+
+    def _demand_protection(self) -> bool:
+        """Never one byte in clear where TLS was agreed, whoever calls too early."""
+        if self._must_be_secured and not self.is_secured:
+            self.cut("the data connection is not protected")
+            return False
+        return True
 
     def cut(self, reason: str) -> None:
         """End the transfer at once."""

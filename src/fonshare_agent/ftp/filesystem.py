@@ -67,7 +67,9 @@ class View:
 
     def shows(self, parts: Parts) -> bool:
         """Tell whether the path exists at all for this login."""
-        return self.folders is None or any(
+        if self.folders is None or not parts:
+            return True
+        return any(
             parts[: len(folder)] == folder or folder[: len(parts)] == parts
             for folder in self.folders
         )

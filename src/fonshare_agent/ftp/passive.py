@@ -133,11 +133,35 @@ class ActiveConnector(ActiveDTP):  # type: ignore[misc]
 
     timeout = CONNECT_TIMEOUT_S
 
-    def handle_timeout(self) -> None:
-        self.handle_close()  # answers 425
+    def __init__(self, ip: str, port: int, session: Any) -> None:
+        self.is_over = False  # may become true within the constructor
+        super().__init__(ip, port, session)
 
-    def close(self) -> None:
+    def handle_connect(self) -> None:
+        # Not pyftpdlib's own: that one makes the channel the session's at once, while a
+        # TLS handshake has only begun.
+        error = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            self.handle_close()
+            return
+        self.del_channel()
+        self._idler.cancel()
+        if self.cmd_channel.connected:
+            self.cmd_channel.respond("200 Connected")
+            self.cmd_channel.on_active_connected(self.socket)
+            self._tell()
+        else:
+            self.close()
+
+    def handle_timeout(self) -> None:
+        self.handle_close()
+
+    def handle_close(self) -> None:
         if not self._closed:
-            super().close()
-            if self.cmd_channel._connector is self:
-                self.cmd_channel.on_connector_over()
+            self.close()
+            self.cmd_channel.respond("425 Cannot connect to that port")
+            self._tell()
+
+    def _tell(self) -> None:
+        self.is_over = True
+        self.cmd_channel.on_connector_over()

@@ -43,6 +43,7 @@ class ControlSession(LoginSession):
         self._transfer: Transfer | None = None
         self._listener: PassiveListener | None = None
         self._connector: ActiveConnector | None = None
+        self._candidate: DataChannel | None = None  # active mode's, shaking hands
         self._is_aborting = False
         super().__init__(conn, server, ioloop)
 
@@ -73,7 +74,7 @@ class ControlSession(LoginSession):
 
     def begin(self, transfer: Transfer) -> None:
         """Answer 125 or 150 and start *transfer* when the data connection is there."""
-        if self.data_channel is None and self._listener is None:
+        if not (self.data_channel or self._listener or self._candidate):
             self.work(
                 transfer.finish,
                 End(How.CUT),
@@ -210,23 +211,23 @@ class ControlSession(LoginSession):
         if address != plain_address(self.remote_ip) or port < 1024:
             self.respond("501 Data connections only to your own address, ports >= 1024")
             return
-        self._connector = ActiveConnector(str(address), port, self)
+        connector = ActiveConnector(str(address), port, self)
+        self._connector = None if connector.is_over else connector
 
     def on_connector_over(self) -> None:
-        """The connection to the client's port is made (or not, and so answered)."""
+        """The connection to the client's port is made, or 425 is answered."""
         self._connector = None
         self._run_held()
 
-    def dtp_handler(self, sock: socket.socket, _session: Any) -> DataChannel:
-        """What ActiveDTP makes of a connection to the client."""
-        return self._make_channel(sock, self._on_active_confirmed)
-
-    def _on_dtp_connection(self) -> None:
-        """ActiveDTP says so, after `dtp_handler`."""
-        self.on_connector_over()
+    def on_active_connected(self, sock: socket.socket) -> None:
+        """A connection to the client's port is there."""
+        channel = self._make_channel(sock, self._on_active_confirmed)
+        if self.data_channel is not channel and not channel._closed:
+            self._candidate = channel
 
     def _on_active_confirmed(self, channel: DataChannel) -> None:
         if self.is_right_data_peer(channel):
+            self._candidate = None
             self._on_data_connected(channel)
         else:
             channel.close()
@@ -253,7 +254,9 @@ class ControlSession(LoginSession):
 
     def _on_data_gone(self, channel: DataChannel) -> None:
         """A connection closed before any transfer had begun on it."""
-        if self._listener is not None:
+        if self._candidate is channel:
+            self._on_data_late()
+        elif self._listener is not None:
             self._listener.drop(channel)
         elif self.data_channel is channel:
             self.data_channel = None
@@ -276,6 +279,9 @@ class ControlSession(LoginSession):
         if self._connector is not None:
             connector, self._connector = self._connector, None
             connector.close()
+        if self._candidate is not None:
+            candidate, self._candidate = self._candidate, None
+            candidate.close()
 
     # --- small commands
 

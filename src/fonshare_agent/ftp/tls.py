@@ -115,6 +115,9 @@ class TlsChannel(AsyncChat):  # type: ignore[misc]
     tls_state = TlsState.PLAIN
     _tls_timer: Any = None
 
+    def __repr__(self) -> str:  # pyftpdlib formats it, at any log level, into a line
+        return f"<{type(self).__name__}>"
+
     # --- what the host class fills in
 
     def wanted_events(self) -> int:

@@ -77,21 +77,20 @@ class WorkerPool:
 
         with self._lock:
             self._waiting += 1
-            self._threads = [each for each in self._threads if each.is_alive()]
-            if len(self._threads) < min(self._limit, self._waiting):
-                thread = threading.Thread(
-                    target=self._serve,
-                    name=f"{self._name}-{len(self._threads)}",
-                    daemon=True,
-                )
-                self._threads.append(thread)
-                thread.start()
+            self._start_if_short()
         self._jobs.put(job)
+
+    def _start_if_short(self) -> None:
+        if len(self._threads) < min(self._limit, self._waiting):
+            thread = threading.Thread(target=self._serve, name=self._name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     def stop(self, timeout_s: float) -> bool:
         """End the threads after the queued jobs; False if some still hang."""
         with self._lock:
-            threads, self._threads = self._threads, []
+            self._limit = 0
+            threads = list(self._threads)
         for _ in threads:
             self._jobs.put(None)
         for thread in threads:
@@ -99,5 +98,10 @@ class WorkerPool:
         return not any(thread.is_alive() for thread in threads)
 
     def _serve(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            job()
+        try:
+            while (job := self._jobs.get()) is not None:
+                job()
+        finally:
+            with self._lock:
+                self._threads.remove(threading.current_thread())
+                self._start_if_short()  # we may be dying with jobs left
