@@ -9,7 +9,8 @@ from collections.abc import Callable
 from fonshare_agent.core import Core, Promise, Timer
 from fonshare_agent.errors import PeerError
 from fonshare_agent.model import GroupId, NodeId
-from fonshare_agent.protocol.messages import NONCE_BYTES, Message
+from fonshare_agent.protocol.fields import NONCE_BYTES
+from fonshare_agent.protocol.messages import Message
 
 ANSWER_TIMEOUT_S = 15.0
 

@@ -19,7 +19,6 @@ from fonshare_agent.links.links import Links
 from fonshare_agent.model import GroupId, IndexId, NodeId
 from fonshare_agent.nodekeys import NodeKeys
 from fonshare_agent.protocol.envelope import (
-    KEY_TAG_BYTES,
     Channel,
     Header,
     Keyring,
@@ -47,7 +46,7 @@ from fonshare_agent.protocol.messages import (
     decode,
     encode,
 )
-from fonshare_agent.protocol.topics import EpochTopics
+from fonshare_agent.protocol.topics import KEY_TAG_BYTES, EpochTopics
 
 log = logging.getLogger(__name__)
 

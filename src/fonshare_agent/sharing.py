@@ -10,9 +10,11 @@ jobs, tickets or sockets.
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 from fonshare_agent.core import Core, Timer, Worker
-from fonshare_agent.index.store import Applied, Delta, IndexStore
+from fonshare_agent.index.records import Applied, Delta
+from fonshare_agent.index.store import IndexStore
 from fonshare_agent.model import GroupId, IndexId, NodeId
 from fonshare_agent.protocol.messages import (
     PAGE_BYTES,
@@ -28,7 +30,7 @@ ASK_TIMEOUT_MAX_S = 300.0
 ANNOUNCE_AFTER_S = 0.3  # a burst of changes becomes one delta
 PAGE_ENTRIES = 500
 
-Send = Callable[[GroupId, NodeId | None, Message], None]
+Send = Callable[[GroupId, NodeId | None, Message], bool]
 Head = tuple[IndexId, int]
 
 
@@ -52,7 +54,8 @@ class _Group:
 class Sharing:
     """The decider between index and groups.
 
-    *send* queues a message; *announce* has the group's presence published anew.
+    *send* queues a message; *announce* has the group's presence published anew;
+    *on_dropped* hears that the index has something to purge.
     """
 
     def __init__(
@@ -62,9 +65,11 @@ class Sharing:
         index: IndexStore,
         send: Send,
         announce: Callable[[GroupId], None],
+        on_dropped: Callable[[], None],
     ) -> None:
         self._core, self._store, self._index = core, store, index
         self._send, self._announce = send, announce
+        self._on_dropped = on_dropped
         self._groups: dict[GroupId, _Group] = {}
 
     # --- groups come and go ---
@@ -81,6 +86,7 @@ class Sharing:
             for follow in state.follows.values():
                 _cancel(follow)
         await self._store.run(self._index.drop_group, group)
+        self._on_dropped()
 
     async def keep_members(self, group: GroupId, members: Iterable[NodeId]) -> None:
         """Forget the catalogues of those who left *group*."""
@@ -88,11 +94,15 @@ class Sharing:
         if state is None:
             return
         kept = set(members)
-        for gone in [m for m in state.follows if m not in kept]:
-            _cancel(state.follows.pop(gone))
-        for member in await self._store.run(self._index.members, group):
-            if member not in kept:
-                await self._store.run(self._index.drop_member, group, member)
+        shown = await self._store.run(self._index.browse, group=group)
+        gone = ({found.member for found in shown} | state.follows.keys()) - kept
+        for member in gone:
+            follow = state.follows.pop(member, None)
+            if follow is not None:
+                _cancel(follow)
+            await self._store.run(self._index.drop_member, group, member)
+        if gone:
+            self._on_dropped()
 
     def own_head(self, group: GroupId) -> Head | None:
         """The head of our catalogue as the group may know it (already durable)."""
@@ -107,7 +117,7 @@ class Sharing:
             state = self._groups.get(group)
             if state is not None and state.announcing is None:
                 state.announcing = self._core.call_later(
-                    ANNOUNCE_AFTER_S, lambda g=group: self._announce_soon(g)
+                    ANNOUNCE_AFTER_S, partial(self._announce_soon, group)
                 )
 
     def _announce_soon(self, group: GroupId) -> None:
@@ -131,12 +141,25 @@ class Sharing:
 
     async def _page(self, group: GroupId, after: Head) -> Delta:
         return await self._store.run(
-            self._index.delta, group, after[0], after[1], PAGE_ENTRIES, PAGE_BYTES
+            self._index.delta,
+            group,
+            after[0],
+            after[1],
+            max_entries=PAGE_ENTRIES,
+            max_bytes=PAGE_BYTES,
         )
 
     async def on_ask(self, group: GroupId, member: NodeId, ask: CatalogueAsk) -> None:
         """Answer with the page that follows what *member* has."""
         if group not in self._groups:
+            return
+        head = await self._store.run(self._index.own_head, group)
+        if ask.index_id == head[0] and ask.after > head[1]:
+            # It knows more of us than we do: our database is an older one. A new index
+            # makes everybody take the whole catalogue again.
+            await self._store.run(self._index.reset_index_id, group)
+            self._on_dropped()
+            self.note_moved([group])
             return
         delta = await self._page(group, (IndexId(ask.index_id), ask.after))
         head = await self._store.run(self._index.own_head, group)
@@ -201,7 +224,7 @@ class Sharing:
         index_id = IndexId(message.index_id)
         delta = Delta(index_id, message.after, message.upto, list(message.changes))
         outcome = await self._store.run(
-            self._index.apply_delta, group, member, delta, message.head
+            self._index.apply_delta, group, member, delta, complete_at=message.head
         )
         if group not in self._groups:  # dropped while the store worked
             await self._store.run(self._index.drop_group, group)

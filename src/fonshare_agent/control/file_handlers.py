@@ -6,6 +6,7 @@ from fonshare_agent.control.rows import JSON
 from fonshare_agent.errors import NotFound
 from fonshare_agent.index.records import Found
 from fonshare_agent.model import EntryId, GroupId, NodeId, SharePath
+from fonshare_agent.protocol.keys import node_id_text
 
 Arguments = dict[str, JSON]
 
@@ -65,7 +66,7 @@ class FileHandlers:
 
     def _member(self, group: GroupId, node: NodeId) -> dict[str, str]:
         name = self._parts.groups.member_name(group, node)
-        return {"id": views.node_id_text(node), "name": name}
+        return {"id": node_id_text(node), "name": name}
 
     async def _below(
         self, group: GroupId, who: str, share: str | None, path: SharePath | None

@@ -44,7 +44,7 @@ class NodeHandlers:
             "index": {
                 "files": files,
                 "bytes": size,
-                "scanning": parts.scanner.is_scanning,
+                "scanning": parts.scanner.report().is_scanning,
             },
             "groups": groups,
             "jobs": views.job_totals(await parts.store.run(parts.state.totals)),

@@ -112,5 +112,3 @@ def job(job: Job, entry_id: str, done_bytes: int, sources: int, path: bytes) -> 
         else None,
         "path": printable(path),
     }
-
-

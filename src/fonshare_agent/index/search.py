@@ -186,6 +186,17 @@ class Finder:
         )
         return [NodeId(member) for (member,) in rows if member not in exclude]
 
+    def find_offer(self, group: GroupId, member: NodeId, root: Root) -> Found | None:
+        """Return a file by which *member* offers content of *root* to *group*."""
+        paths = _Places(self._connection)
+        for row in self._connection.execute(
+            _FILE + " WHERE substr(e.root, 1, 8) = substr(?1, 1, 8) AND e.root = ?1"
+            " AND c.grp = ?2 AND c.member = ?3 AND c.state = 'shown' LIMIT 1",
+            (root, group, member),
+        ):
+            return self._found_file(row, paths.place(row[0]))
+        return None
+
     # --- search ---------------------------------------------------------------------
 
     def _hits(

@@ -223,6 +223,10 @@ class IndexStore:
         with self._guard():
             return self._finder.sources(group, root, exclude)
 
+    def find_offer(self, group: GroupId, member: NodeId, root: Root) -> Found | None:
+        with self._guard():
+            return self._finder.find_offer(group, member, root)
+
     # --- the own files --------------------------------------------------------------
 
     def own_file(self, group: GroupId, share: str, path: SharePath) -> OwnFile | None:

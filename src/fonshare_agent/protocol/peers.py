@@ -19,8 +19,8 @@ from dataclasses import dataclass
 
 from fonshare_agent.model import IndexId, NodeId
 from fonshare_agent.protocol.envelope import Channel, Header
+from fonshare_agent.protocol.fields import NONCE_BYTES
 from fonshare_agent.protocol.messages import (
-    NONCE_BYTES,
     Hello,
     Message,
     Presence,

@@ -1,0 +1,193 @@
+"""The agent: the process that keeps one node running whatever happens to its disk.
+
+Owns the core thread, the control socket and the life of the node. While the disk (or
+what must lie on it) is missing there is no node: the socket answers with the reason and
+the agent looks again every few seconds. A lost disk stops the node, whose handles are
+all closed, and starts it anew when the disk is back.
+"""
+
+import logging
+import os
+import signal
+import time
+from pathlib import Path
+from types import FrameType
+
+from fonshare_agent.control.door import Dispatch, bind
+from fonshare_agent.control.rows import JSON
+from fonshare_agent.control.server import ControlServer
+from fonshare_agent.core import Core
+from fonshare_agent.disk import Disk
+from fonshare_agent.errors import FonshareError, Starting, StorageError
+from fonshare_agent.node import Node
+from fonshare_agent.nodekeys import load_or_create
+from fonshare_agent.protocol.keys import node_id_text
+from fonshare_agent.services import Service
+from fonshare_agent.settings import Settings
+
+log = logging.getLogger(__name__)
+
+DISK_CHECK_S = 2.0
+RETRY_S = 3.0  # while there is no disk to start on
+STOP_NOTICE_S = 0.1
+OOM_SCORE = "800"  # the agent dies before the router's own services do
+DISK_ID = "disk-id"
+
+
+class Agent:
+    """See the module's text. Everything but `run` and `stop` is the core thread's."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._core = Core(time.monotonic)
+        self._keys = load_or_create(settings.keys, os.urandom)
+        self._disk = Disk(settings.disk, settings.keys / DISK_ID, os.urandom)
+        self._node: Node | None = None
+        self._dispatch: Dispatch | None = None
+        self._trouble: FonshareError | None = None
+        self._failure: FonshareError | None = None  # what ends the process
+        self._is_stopping = False
+        self._control = ControlServer(
+            settings.control_socket, self._core, self._answer, time.monotonic
+        )
+
+    def run(self) -> None:
+        """Serve until `stop`; raises what makes serving impossible."""
+        self._control.open()
+        control = Service("control", self._control.serve, self._control.stop)
+        control.start()
+        self._core.post(lambda: self._core.spawn_service("node", self._live()))
+        try:
+            self._core.run()
+        finally:
+            control.stop()
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        """End `run` in order. From any thread, also from a signal handler."""
+        self._core.post(self._begin_stop)
+
+    def _begin_stop(self) -> None:
+        self._is_stopping = True
+
+    # --- the life of the node ---
+
+    async def _live(self) -> None:
+        try:
+            while not self._is_stopping:
+                await self._live_once()
+        except FonshareError as error:
+            self._failure = error
+        finally:
+            self._core.stop()
+
+    async def _live_once(self) -> None:
+        """Run a node until its disk is lost or the agent is to stop."""
+        node = Node(self._settings, self._core, self._keys, self._disk, os.urandom)
+        try:
+            try:
+                handlers = await node.start()
+            except StorageError as error:
+                self._report(error)
+                await self._pause(RETRY_S)
+                return
+            self._dispatch, self._trouble = bind(handlers), None
+            log.info("node %s is up", node_id_text(self._keys.signer.node_id)[:7])
+            await self._watch(node)
+        finally:
+            self._dispatch = None
+            await node.stop()
+
+    async def _watch(self, node: Node) -> None:
+        while not self._is_stopping:
+            await self._pause(DISK_CHECK_S)
+            error = await node.find_disk_error()
+            if error is None:
+                self._trouble = None
+                continue
+            self._report(error)
+            if self._needs_disk():
+                return
+
+    def _needs_disk(self) -> bool:
+        """Whether state or index lie on the disk: without it there is no node then."""
+        disk = self._settings.disk
+        return any(
+            disk == one or disk in one.parents
+            for one in (self._settings.state, self._settings.index)
+        )
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but no longer than a stop takes to be noticed."""
+        until = self._core.clock() + seconds
+        while not self._is_stopping and self._core.clock() < until:
+            await self._core.sleep(STOP_NOTICE_S)
+
+    def _report(self, error: FonshareError) -> None:
+        if self._trouble is None or str(self._trouble) != str(error):
+            log.warning("%s; %s", error, error.next)
+        self._trouble = error
+
+    # --- answers ---
+
+    async def _answer(self, command: str, arguments: dict[str, JSON]) -> JSON:
+        if self._dispatch is not None:
+            return await self._dispatch(command, arguments)
+        trouble = self._trouble or Starting("the node is just starting")
+        match command:
+            case "status":
+                return self._bare_status()
+            case "doctor":
+                return {
+                    "findings": [{"level": "error", **trouble.as_dict()}],
+                    "verdict": str(trouble),
+                }
+            case "disk adopt":
+                self._disk.adopt()
+                return {"present": True, "path": str(self._settings.disk)}
+        raise trouble
+
+    def _bare_status(self) -> JSON:
+        """What can be said without a node: who one is, and that the disk is away."""
+        return {
+            "node": {
+                "id": node_id_text(self._keys.signer.node_id),
+                "name": self._settings.node.name,
+            },
+            "disk": {"present": False, "total_bytes": 0, "free_bytes": 0},
+            "broker": {"connected": False},
+            "index": {"files": 0, "bytes": 0, "scanning": False},
+            "groups": [],
+            "jobs": {"queued": 0, "running": 0, "done": 0, "failed": 0},
+        }
+
+
+def run_agent(settings: Settings) -> int:
+    """Run the node in the foreground until SIGTERM or SIGINT; return the exit status.
+
+    Raises FonshareError when it cannot even begin.
+    """
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    for warning in settings.warnings:
+        log.warning("%s", warning)
+    _offer_to_oom_killer(Path("/proc/self/oom_score_adj"))
+    agent = Agent(settings)
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        agent.stop()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    agent.run()
+    return 0
+
+
+def _offer_to_oom_killer(path: Path) -> None:
+    try:
+        path.write_text(OOM_SCORE)
+    except OSError as error:
+        log.info("the memory killer's score stays as it is: %s", error.strerror)

@@ -1,0 +1,166 @@
+"""`fonshare doctor`: what is wrong with this node, and what to do about it.
+
+Looks at the running parts and says one finding for each thing that an owner can mend;
+`code` is stable, the wording is for people. Changes nothing. Core thread.
+"""
+
+from collections.abc import Iterator
+
+from fonshare_agent import clock
+from fonshare_agent.control.parts import Parts
+from fonshare_agent.control.rows import JSON
+from fonshare_agent.errors import FonshareError, StorageError
+
+BACKUP_MADE = "backup-made"  # a file in the keys folder, touched by each backup
+LOW_SPACE_BYTES = 256 << 20
+
+
+def _finding(level: str, code: str, message: str, thing: str, next: str) -> JSON:
+    return {
+        "level": level,
+        "code": code,
+        "message": message,
+        "thing": thing,
+        "next": next,
+    }
+
+
+def _from_error(error: FonshareError) -> JSON:
+    return {"level": "error", **error.as_dict()}
+
+
+async def examine(parts: Parts) -> JSON:
+    """Return `{findings, verdict}`; the verdict is the worst finding's sentence."""
+    findings = [
+        *await _disk(parts),
+        *_brokers(parts),
+        *_time(),
+        *await _shares(parts),
+        *_groups(parts),
+        *await _backup(parts),
+    ]
+    for level in ("error", "warning"):
+        for finding in findings:
+            if isinstance(finding, dict) and finding["level"] == level:
+                return {"findings": findings, "verdict": finding["message"]}
+    return {"findings": findings, "verdict": "nothing is wrong here"}
+
+
+async def _disk(parts: Parts) -> list[JSON]:
+    path = str(parts.disk.path)
+    try:
+        await parts.files.run(parts.disk.check_writable)
+        space = await parts.files.run(parts.disk.space)
+    except StorageError as error:
+        return [_from_error(error)]
+    if space.free_bytes < LOW_SPACE_BYTES:
+        return [
+            _finding(
+                "warning",
+                "disk.low",
+                f"the disk has only {space.free_bytes >> 20} MiB left",
+                path,
+                "Free some space; jobs wait when there is none.",
+            )
+        ]
+    return [_finding("ok", "disk.ok", "the disk is there and writable", path, "")]
+
+
+def _brokers(parts: Parts) -> Iterator[JSON]:
+    errors = parts.links.errors()
+    for error in errors.values():
+        yield _from_error(error)
+    if not errors and not parts.links.any_connected():
+        yield _finding(
+            "warning",
+            "broker.none",
+            "no broker is connected",
+            "mqtt.broker",
+            "Set mqtt.broker, or wait: the agent keeps trying.",
+        )
+    for size in parts.links.oversized().values():
+        yield _finding(
+            "warning",
+            "broker.oversized",
+            f"a broker delivered a message of {size} bytes, which was not read",
+            "mqtt.broker",
+            "Somebody floods a topic; if it goes on, move the group to another broker.",
+        )
+
+
+def _time() -> Iterator[JSON]:
+    if not clock.is_known():
+        yield _finding(
+            "warning",
+            "clock_unknown",
+            "the time is not known yet",
+            "clock",
+            "Brokers with a CA wait for NTP; all else works.",
+        )
+
+
+async def _shares(parts: Parts) -> list[JSON]:
+    found: list[JSON] = []
+    labels = parts.groups.labels()
+    for share in parts.published.shares:
+        if not await parts.files.run(share.path.is_dir):
+            found.append(
+                _finding(
+                    "warning",
+                    "share.missing",
+                    f"the folder of share {share.name!r} is not there",
+                    str(share.path),
+                    "Make the folder, or remove the share; friends keep what they saw.",
+                )
+            )
+        found += [
+            _finding(
+                "warning",
+                "share.no_group",
+                f"share {share.name!r} names a group that this node is not in",
+                label,
+                "Join the group, or change the share.",
+            )
+            for label in share.groups
+            if label not in labels
+        ]
+    for name, report in parts.scanner.report().shares.items():
+        found += [
+            _finding(
+                "warning",
+                "scan.skipped",
+                f"share {name!r}: {count} files or folders are not offered: {reason}",
+                name,
+                "Nothing, unless you want them offered.",
+            )
+            for reason, count in report.skipped.items()
+        ]
+    return found
+
+
+def _groups(parts: Parts) -> Iterator[JSON]:
+    for complaint in parts.groups.complaints:
+        yield _from_error(complaint)
+    for label in parts.invites.second_joiners:
+        yield _finding(
+            "warning",
+            "code.second_joiner",
+            f"a second node used an invite code of group {label!r}; it was refused",
+            label,
+            "Somebody else knows the code: compare the six words with the joiner.",
+        )
+
+
+async def _backup(parts: Parts) -> list[JSON]:
+    marker = parts.keys.folder / BACKUP_MADE
+    if not parts.groups.labels() or await parts.files.run(marker.exists):
+        return []
+    return [
+        _finding(
+            "warning",
+            "backup.never",
+            "no backup of this node's keys was ever made",
+            "backup",
+            "Run `fonshare backup FILE` and keep the file elsewhere.",
+        )
+    ]

@@ -1,0 +1,338 @@
+"""The jobs: which run now, which wait, and what their owner is told.
+
+A job is the wish to have an entry on this disk; it lives in state.db and outlives any
+restart. At most `limits.transfers` attempts run at once; one that cannot go on leaves
+its place to the next and is tried again after a while, or at once when something it
+may wait for happens (a member comes online, a catalogue moves). Core thread; decides
+about jobs only, attempts are fetching.py's.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from fonshare_agent.control import views
+from fonshare_agent.control.rows import JSON
+from fonshare_agent.core import Core, Timer, Worker
+from fonshare_agent.errors import BadPath, NotAllowed, StorageError
+from fonshare_agent.fetching import Fetcher, Postponed, Watch
+from fonshare_agent.index.records import Found, id_digest, id_text
+from fonshare_agent.index.state import StateStore
+from fonshare_agent.index.state_records import ENDED, Job, JobFile
+from fonshare_agent.index.store import IndexStore
+from fonshare_agent.model import (
+    GroupId,
+    JobState,
+    NodeId,
+    SharePath,
+    base32,
+    printable,
+)
+from fonshare_agent.settings import LimitSettings, Settings
+from fonshare_agent.transfer.partial import Partial
+
+log = logging.getLogger(__name__)
+
+JOB_ID_BYTES = 5  # 8 characters: enough for the jobs one node keeps
+OPEN_STATES = tuple(state for state in JobState if state not in ENDED)
+WAITING_STATES = (
+    JobState.QUEUED,
+    JobState.LOCATING,
+    JobState.RUNNING,
+    JobState.VERIFYING,
+)
+STORE_RETRY_S = 10.0
+
+
+@dataclass(slots=True)
+class _Running:
+    watch: Watch
+    stop: JobState | None = None  # what the owner wants instead
+
+
+class Downloads:
+    """The decider of the destination's side."""
+
+    def __init__(
+        self,
+        core: Core,
+        store: Worker,
+        files: Worker,
+        index: IndexStore,
+        state: StateStore,
+        fetcher: Fetcher,
+        settings: Settings,
+        names: Callable[[GroupId, NodeId], tuple[str, str]],
+        on_arrived: Callable[[Path], None],
+        draw: Callable[[int], bytes],
+    ) -> None:
+        self._core, self._store, self._files = core, store, files
+        self._index, self._state, self._fetcher = index, state, fetcher
+        self._settings, self._names = settings, names
+        self._on_arrived, self._draw = on_arrived, draw
+        self._transfers = settings.limits.transfers
+        self._running: dict[str, _Running] = {}
+        self._not_before: dict[str, float] = {}
+        self._timer: Timer | None = None
+        self._is_filling = False
+        self._is_stopped = False
+        self._on_limits: Callable[[LimitSettings], None] = lambda limits: None
+
+    def wire_limits(self, on_limits: Callable[[LimitSettings], None]) -> None:
+        self._on_limits = on_limits
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether bytes move now: the scanner gives way then. Any thread."""
+        return bool(self._running)
+
+    def set_limits(self, limits: LimitSettings) -> None:
+        self._transfers = limits.transfers
+        self._on_limits(limits)
+        self.wake()
+
+    # --- the owner's verbs ---
+
+    async def add(self, found: Found, to: str | None) -> Job:
+        """Make a job of *found*, or return the one there is for it already."""
+        if found.own:
+            raise NotAllowed(
+                "that is a file of this node already",
+                thing=printable(found.name),
+                next="Nothing was fetched.",
+            )
+        same = await self._store.run(
+            self._state.find_same, found.group, found.member, found.share, found.path
+        )
+        if same is not None:
+            return same
+        target = self._target(found, to)
+        job = Job(
+            id=base32(self._draw(JOB_ID_BYTES)),
+            group=found.group,
+            member=found.member,
+            share=found.share,
+            path=found.path,
+            kind=found.kind,
+            name=printable(found.name),
+            target=target,
+            created=int(time.time()),
+        )
+        job = await self._store.run(self._add_job, job, found)
+        self.wake()
+        return job
+
+    def _add_job(self, job: Job, found: Found) -> Job:
+        """On the store thread: the files of a folder are streamed, never gathered."""
+        return self._state.add_job(job, self._files_of(job.id, found))
+
+    def _files_of(self, job: str, found: Found) -> Iterator[JobFile]:
+        if found.kind == "file" and found.path is not None:
+            yield JobFile(job, 0, found.path, found.size, found.modified, found.root)
+            return
+        number, after = 0, None
+        while page := self._index.walk_folder(found, after):
+            for one in page:
+                if one.path is not None:
+                    yield JobFile(
+                        job, number, one.path, one.size, one.modified, one.root
+                    )
+                    number += 1
+            after = page[-1].path
+
+    def _target(self, found: Found, to: str | None) -> bytes:
+        """Return the absolute folder of the disk where *found* goes."""
+        disk = self._settings.disk
+        if to is None:
+            group, member = self._names(found.group, found.member)
+            return os.fsencode(self._settings.downloads_folder / group / member)
+        folder = Path(os.path.normpath(disk / to))
+        if folder != disk and disk not in folder.parents:
+            raise BadPath(
+                f"{to!r} is not on the disk {disk}",
+                thing=to,
+                next="Name a folder of the disk; nothing was fetched.",
+            )
+        if folder != disk:  # FonShare's own folder is no place for files
+            SharePath.parse(os.fsencode(folder.relative_to(disk)))
+        return os.fsencode(folder)
+
+    async def pause(self, job_id: str) -> JSON:
+        """Let a job rest; what has arrived of it stays."""
+        return await self._put(job_id, JobState.PAUSED)
+
+    async def cancel(self, job_id: str) -> JSON:
+        """End a job and delete what has arrived of it."""
+        view = await self._put(job_id, JobState.CANCELLED)
+        await self._discard(job_id)
+        return view
+
+    async def resume(self, job_id: str) -> JSON:
+        """Let a paused or failed job go on."""
+        job = await self._store.run(self._state.get_job, job_id)
+        if job.state in (JobState.PAUSED, JobState.FAILED):
+            job = await self._store.run(self._state.update_job, job_id, JobState.QUEUED)
+            self._not_before.pop(job_id, None)
+            self.wake()
+        return await self.view(job)
+
+    async def _put(self, job_id: str, state: JobState) -> JSON:
+        job = await self._store.run(self._state.get_job, job_id)
+        if not job.has_ended:
+            running = self._running.get(job_id)
+            if running is not None:
+                running.stop, running.watch.is_cancelled = state, True
+            job = await self._store.run(self._state.update_job, job_id, state)
+        return await self.view(job)
+
+    async def _discard(self, job_id: str) -> None:
+        while job_id in self._running:  # it lets go within one read
+            await self._core.sleep(0.05)
+        await self._files.run(Partial.discard, self._fetcher.disk, job_id)
+
+    async def drop_group(self, group: GroupId) -> None:
+        """End every job of a group that this node has left."""
+        for job in await self._all(OPEN_STATES):
+            if job.group == group:
+                await self.cancel(job.id)
+
+    # --- views ---
+
+    async def views(self) -> list[JSON]:
+        return [await self.view(job) for job in await self._all(tuple(JobState))]
+
+    async def _all(self, states: tuple[JobState, ...]) -> list[Job]:
+        jobs: list[Job] = []
+        while page := await self._store.run(
+            self._state.jobs, jobs[-1].position if jobs else 0, states=states
+        ):
+            jobs += page
+        return jobs
+
+    async def view(self, job: Job) -> JSON:
+        running = self._running.get(job.id)
+        path = job.target + b"/" + os.fsencode(job.name)
+        if job.kind == "file":
+            file = await self._store.run(self._state.get_file, job.id, 0)
+            path = job.target + b"/" + (file.final_name or file.path.name)
+        entry = id_text(
+            id_digest(
+                "file" if job.kind == "file" else "folder",
+                job.group,
+                job.member,
+                job.share.encode(),
+                job.path.raw if job.path is not None else b"",
+            )
+        )
+        done = job.done_bytes + (running.watch.done_bytes if running else 0)
+        sources = running.watch.sources if running else 0
+        return views.job(job, entry, min(done, job.size), sources, path)
+
+    # --- running ---
+
+    def wake(self, group: GroupId | None = None) -> None:
+        """Something has changed that jobs may wait for: look at the queue again."""
+        del group  # which jobs it frees is cheaper to try than to know
+        self._not_before.clear()
+        self._fill_soon()
+
+    def _fill_soon(self) -> None:
+        if not self._is_filling and not self._is_stopped:
+            self._is_filling = True
+            self._core.spawn_service("jobs", self._fill())
+
+    async def _fill(self) -> None:
+        """Give every free place to the next job that may run."""
+        try:
+            now = self._core.clock()
+            for job in await self._all(WAITING_STATES):
+                if len(self._running) >= self._transfers:
+                    break
+                due = self._not_before.get(job.id, 0.0)
+                if job.id not in self._running and due <= now:
+                    self._start(job)
+        except StorageError:
+            self._not_before["store"] = self._core.clock() + STORE_RETRY_S
+            raise
+        finally:
+            self._is_filling = False
+            self._arm()
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._not_before and not self._is_stopped:
+            due = min(self._not_before.values())
+            self._timer = self._core.call_later(due - self._core.clock(), self._on_due)
+
+    def _on_due(self) -> None:
+        now = self._core.clock()
+        for job in [one for one, due in self._not_before.items() if due <= now]:
+            del self._not_before[job]
+        self._fill_soon()
+
+    def _start(self, job: Job) -> None:
+        running = self._running[job.id] = _Running(Watch())
+        self._core.spawn_service(f"job {job.id}", self._run(job, running))
+
+    async def _run(self, job: Job, running: _Running) -> None:
+        try:
+            await self._advance(job, running)
+        except Postponed as postponed:
+            await self._postpone(job, running, postponed)
+        finally:
+            del self._running[job.id]
+            self._fill_soon()
+
+    async def _advance(self, job: Job, running: _Running) -> None:
+        """Fetch the job's files one after another until none is missing."""
+        while files := await self._store.run(
+            self._state.files, job.id, WAITING_STATES, limit=1
+        ):
+            if running.stop is not None:
+                return
+            await self._store.run(self._state.update_job, job.id, JobState.RUNNING)
+            done = await self._fetch(job, files[0], running)
+            running.watch.done_bytes = 0
+            folder = Path(os.fsdecode(job.target))
+            self._on_arrived(folder / os.fsdecode(done.final_name or b""))
+        await self._store.run(self._state.update_job, job.id, JobState.DONE)
+        log.info("job %s is done", job.id)
+
+    async def _fetch(self, job: Job, file: JobFile, running: _Running) -> JobFile:
+        try:
+            return await self._fetcher.fetch(job, file, running.watch)
+        except Postponed as postponed:
+            if postponed.reason.code == "source.changed":
+                # Nobody has the old content any more: start anew, with the new one.
+                current = await self._store.run(
+                    self._state.get_file, job.id, file.number
+                )
+                anew = replace(current, root=None, done_bytes=0)
+                await self._store.run(self._state.update_file, anew)
+                await self._files.run(
+                    Partial.discard, self._fetcher.disk, job.id, file.number
+                )
+            raise
+
+    async def _postpone(
+        self, job: Job, running: _Running, postponed: Postponed
+    ) -> None:
+        reason = postponed.reason
+        self._not_before[job.id] = self._core.clock() + reason.retry_s
+        if running.stop is None:
+            log.info("job %s waits: %s", job.id, reason.code)
+            await self._store.run(
+                self._state.update_job, job.id, reason.state, reason.code, reason.text
+            )
+
+    async def stop(self) -> None:
+        """Let go of everything; the jobs go on at the next start."""
+        self._is_stopped = True
+        for running in self._running.values():
+            running.watch.is_cancelled = True
+        while self._running:
+            await self._core.sleep(0.02)

@@ -1,0 +1,414 @@
+"""One attempt to bring one file of a job here, from the question to the rename.
+
+Asks a source for a ticket, takes the block hashes, reads the missing blocks over FTPS
+or, where only the other direction connects, lets the source push them; then verifies
+the root and puts the file in place. Whatever stops an attempt ends in `Postponed` with
+a stable code; what has been verified stays on the disk and the next attempt goes on
+from there. Core thread; the disk and the network belong to workers.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+from fonshare_agent.asking import Asking, NoAnswer
+from fonshare_agent.core import Core, Promise, Worker
+from fonshare_agent.disk import Disk
+from fonshare_agent.errors import DiskFull, StorageError
+from fonshare_agent.ftp.tickets import Ticket, TicketDesk, secret_hash
+from fonshare_agent.granting import Outside
+from fonshare_agent.index.state import StateStore
+from fonshare_agent.index.state_records import Job, JobFile
+from fonshare_agent.index.store import IndexStore
+from fonshare_agent.model import GroupId, JobState, NodeId, Root
+from fonshare_agent.protocol.certificate import fingerprint
+from fonshare_agent.protocol.content import block_count, block_size
+from fonshare_agent.protocol.fields import NONCE_BYTES
+from fonshare_agent.protocol.group import GroupMachine
+from fonshare_agent.protocol.messages import (
+    BlocksAsk,
+    BlocksPage,
+    JobEnded,
+    Message,
+    PushAsk,
+    PushEnded,
+    TicketAsk,
+    TicketGrant,
+    TicketRefuse,
+)
+from fonshare_agent.transfer.partial import Partial
+from fonshare_agent.transfer.worker import Fetch, TransferWorkers
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 15.0
+RETRY_SLOWLY_S = 60.0
+HASHING_RETRY_S = 3.0  # a file being hashed: small ones are ready at once
+PUSH_TIMEOUT_S = 30.0  # without a byte: the other side cannot reach us either
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a job waits; `code` is stable (docs/errors.md), `text` is for people."""
+
+    code: str
+    text: str
+    retry_s: float
+    state: JobState = JobState.LOCATING
+
+
+REASONS = {
+    one.code: one
+    for one in (
+        Reason("source.offline", "nobody who offers it is online", RETRY_SLOWLY_S),
+        Reason("source.silent", "the source did not answer", RETRY_S),
+        Reason("source.hashing", "the source hashes the file first", HASHING_RETRY_S),
+        Reason("source.vanished", "it is not offered any more", RETRY_SLOWLY_S),
+        Reason("source.changed", "the file has changed at the source", RETRY_S),
+        Reason("source.busy", "the source has no free place", RETRY_S),
+        Reason("source.disk", "the source's disk is missing", RETRY_SLOWLY_S),
+        Reason("source.lost", "the connection broke off", HASHING_RETRY_S),
+        Reason("source.corrupt", "the source sent damaged data", RETRY_SLOWLY_S),
+        Reason(
+            "unreachable",
+            "neither side can reach the other: forward the friends' door on one",
+            RETRY_SLOWLY_S,
+        ),
+        Reason("disk.full", "the disk is full", RETRY_SLOWLY_S, JobState.QUEUED),
+        Reason("disk.missing", "the disk is missing", RETRY_S, JobState.QUEUED),
+    )
+}
+
+
+class Postponed(Exception):
+    """This attempt ended; *reason* says when the next one makes sense."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.reason = REASONS[code]
+
+
+class Watch:
+    """How the owner follows and stops an attempt. Any thread may read and count."""
+
+    def __init__(self) -> None:
+        self.is_cancelled = False
+        self.done_bytes = 0
+        self.sources = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Granted:
+    source: NodeId
+    grant: TicketGrant
+
+
+class Fetcher:
+    """Attempts, one a call of `fetch`; several run side by side."""
+
+    def __init__(
+        self,
+        core: Core,
+        store: Worker,
+        files: Worker,
+        index: IndexStore,
+        state: StateStore,
+        disk: Disk,
+        desk: TicketDesk,
+        workers: TransferWorkers,
+        asking: Asking,
+        machine: Callable[[GroupId], GroupMachine | None],
+        send: Callable[[GroupId, NodeId | None, Message], bool],
+        outside: Outside,
+        draw: Callable[[int], bytes],
+    ) -> None:
+        self._core, self._store, self._files = core, store, files
+        self._index, self._state, self.disk = index, state, disk
+        self._desk, self._workers, self._asking = desk, workers, asking
+        self._machine, self._send = machine, send
+        self._outside, self._draw = outside, draw
+        self._pushes: dict[bytes, Promise[str]] = {}
+
+    async def fetch(self, job: Job, file: JobFile, watch: Watch) -> JobFile:
+        """Bring *file* here and return it as done; Postponed if that must wait."""
+        try:
+            return await self._fetch(job, file, watch)
+        except NoAnswer:
+            raise Postponed("source.silent") from None
+        except DiskFull:
+            raise Postponed("disk.full") from None
+        except StorageError as error:
+            log.warning("job %s: %s", job.id, error)
+            raise Postponed("disk.missing") from None
+
+    async def _fetch(self, job: Job, file: JobFile, watch: Watch) -> JobFile:
+        granted = await self._find_source(job, file)
+        try:
+            file = await self._pin(file, granted.grant)
+            kept = await self._open_partial(job, file, granted)
+            try:
+                await self._bring(job, file, granted, kept, watch)
+                return await self._finish(job, file, kept)
+            finally:
+                await self._files.run(kept.close)
+        finally:
+            self._send(job.group, granted.source, JobEnded(_job_code(file)))
+
+    # --- a source ---
+
+    async def _find_source(self, job: Job, file: JobFile) -> _Granted:
+        """Return the first grant among those who offer the file."""
+        machine = self._machine(job.group)
+        if machine is None:
+            raise Postponed("source.vanished")
+        offered = await self._store.run(
+            self._index.resolve, job.group, job.member, job.share, file.path
+        )
+        others: list[NodeId] = []
+        if file.root is not None:
+            others = await self._store.run(
+                self._index.sources, job.group, file.root, frozenset({job.member})
+            )
+        if offered is None and not others:
+            raise Postponed("source.vanished")
+        code = "source.offline"
+        for source in (job.member, *others):
+            if machine.peers.is_ready(source) and source in machine.peers.online():
+                answer = await self._ask(job, file, source)
+                if isinstance(answer, TicketGrant):
+                    return _Granted(source, answer)
+                code = _refusal(answer)
+        raise Postponed(code)
+
+    async def _ask(self, job: Job, file: JobFile, source: NodeId) -> Message:
+        share, path = job.share, file.path
+        if source != job.member and file.root is not None:
+            found = await self._store.run(
+                self._index.find_offer, job.group, source, file.root
+            )
+            if found is not None and found.path is not None:
+                share, path = found.share, found.path
+        return await self._asking.ask(
+            job.group,
+            source,
+            lambda request: TicketAsk(
+                request,
+                _job_code(file),
+                share,
+                path,
+                file.root,
+                self._outside.certificate,
+                self._outside.addresses(()),
+            ),
+        )
+
+    async def _pin(self, file: JobFile, grant: TicketGrant) -> JobFile:
+        """Keep the root of the first grant: bytes of two roots never mix."""
+        if file.root is not None:
+            if file.root != grant.root:
+                raise Postponed("source.changed")
+            return file
+        pinned = replace(
+            file,
+            root=Root(grant.root),
+            size=grant.size,
+            modified=grant.modified,
+        )
+        await self._store.run(self._state.update_file, pinned)
+        return pinned
+
+    # --- blocks ---
+
+    async def _open_partial(
+        self, job: Job, file: JobFile, granted: _Granted
+    ) -> Partial:
+        """Return the partial with its verified block list, asking for its rest."""
+        assert file.root is not None
+        kept = await self._files.run(
+            Partial.open, self.disk, job.id, file.number, file.size, file.root
+        )
+        try:
+            if not kept.has_hashes:
+                hashes = await self._all_hashes(job, file, granted)
+                await self._files.run(kept.set_hashes, hashes)
+        except BaseException:
+            await self._files.run(kept.close)
+            raise
+        return kept
+
+    async def _all_hashes(
+        self, job: Job, file: JobFile, granted: _Granted
+    ) -> list[bytes]:
+        assert file.root is not None
+        root, hashes = file.root, list(granted.grant.hashes)
+        while len(hashes) < block_count(file.size):
+            ask = partial(
+                BlocksAsk,
+                share=job.share,
+                path=file.path,
+                root=root,
+                first=len(hashes),
+            )
+            answer = await self._asking.ask(job.group, granted.source, ask)
+            if not isinstance(answer, BlocksPage) or not answer.hashes:
+                raise Postponed("source.changed")
+            hashes += answer.hashes
+        return hashes
+
+    async def _bring(
+        self, job: Job, file: JobFile, granted: _Granted, kept: Partial, watch: Watch
+    ) -> None:
+        """Get every missing block: pulled, else pushed."""
+        watch.sources = 1
+        watch.done_bytes = kept.done_bytes
+        if kept.is_complete:
+            return
+        reason = await self._pull(job, granted, kept, watch)
+        if reason == "unreachable":
+            reason = await self._have_pushed(job, file, granted, kept, watch)
+        if reason:
+            raise Postponed(reason)
+
+    async def _pull(
+        self, job: Job, granted: _Granted, kept: Partial, watch: Watch
+    ) -> str:
+        machine, grant = self._machine(job.group), granted.grant
+        member = machine and machine.roster.members.get(granted.source)
+        if not member:
+            return "source.vanished"
+        return await self._workers.fetch(
+            Fetch(
+                ticket=grant.ticket,
+                secret=grant.secret,
+                addresses=grant.addresses,
+                peer_fingerprint=member.statement.tls_fingerprint,
+                partial=kept,
+                watch=watch,
+            )
+        )
+
+    async def _have_pushed(
+        self, job: Job, file: JobFile, granted: _Granted, kept: Partial, watch: Watch
+    ) -> str:
+        """Grant a write ticket for the missing range and let the source use it."""
+        certificate = granted.grant.certificate
+        addresses = self._outside.addresses(granted.grant.addresses)
+        if not addresses:
+            return "unreachable"
+        self._outside.trust(certificate)
+        ticket_id, secret = self._draw(NONCE_BYTES), self._draw(NONCE_BYTES)
+        first, end = kept.missing_range()
+        self._desk.grant(
+            Ticket(
+                id=ticket_id,
+                secret_hash=secret_hash(secret),
+                peer=granted.source,
+                peer_fingerprint=fingerprint(certificate),
+                group=job.group,
+                job=_job_code(file),
+                share=job.share,
+                path=file.path,
+                direction="write",
+                size=file.size,
+                root=file.root,
+                block_size=block_size(file.size),
+                opener=kept.open_for_writing,
+                on_written=lambda at, length: _verify(kept, at, length),
+            )
+        )
+        try:
+            return await self._await_push(
+                job, file, granted, kept, watch, (ticket_id, secret), (first, end)
+            )
+        finally:
+            self._desk.revoke(lambda ticket: ticket.id == ticket_id)
+
+    async def _await_push(
+        self,
+        job: Job,
+        file: JobFile,
+        granted: _Granted,
+        kept: Partial,
+        watch: Watch,
+        credentials: tuple[bytes, bytes],
+        stretch: tuple[int, int],
+    ) -> str:
+        assert file.root is not None
+        root = file.root
+        ended = self._asking.ask(
+            job.group,
+            granted.source,
+            lambda request: PushAsk(
+                request,
+                _job_code(file),
+                job.share,
+                file.path,
+                root,
+                credentials[0],
+                credentials[1],
+                self._outside.addresses(granted.grant.addresses),
+                stretch[0],
+                stretch[1],
+            ),
+            timeout_s=PUSH_TIMEOUT_S,
+            is_alive=lambda: self._has_moved(kept, watch),
+        )
+        answer = await ended
+        if not isinstance(answer, PushEnded):
+            return "source.lost"
+        watch.done_bytes = kept.done_bytes
+        if kept.is_complete:
+            return ""
+        return answer.reason if answer.reason in REASONS else "source.lost"
+
+    def _has_moved(self, kept: Partial, watch: Watch) -> bool:
+        """Note progress of a push; tell whether there was any since the last look."""
+        before, watch.done_bytes = watch.done_bytes, kept.done_bytes
+        return not watch.is_cancelled and watch.done_bytes > before
+
+    # --- the end ---
+
+    async def _finish(self, job: Job, file: JobFile, kept: Partial) -> JobFile:
+        verifying = replace(file, state=JobState.VERIFYING, done_bytes=file.size)
+        await self._store.run(self._state.update_file, verifying)
+        name = await self._files.run(
+            kept.finish, _folder(job, file), file.path.name, file.modified
+        )
+        if name is None:
+            raise Postponed("source.corrupt")  # bad blocks were dropped: fetch again
+        done = replace(verifying, state=JobState.DONE, final_name=name, error_code="")
+        await self._store.run(self._state.update_file, done)
+        await self._files.run(kept.remove)
+        return done
+
+
+def _verify(kept: Partial, offset: int, length: int) -> None:
+    for index in kept.verify_written(offset, length):
+        log.warning("a pushed block came wrong: %d", index)
+
+
+def _job_code(file: JobFile) -> str:
+    return f"{file.job}.{file.number}"
+
+
+def _refusal(answer: Message) -> str:
+    if not isinstance(answer, TicketRefuse):
+        return "source.silent"
+    code = {
+        "not_here": "source.vanished",
+        "hashing": "source.hashing",
+        "changed": "source.changed",
+        "busy": "source.busy",
+        "disk": "source.disk",
+    }.get(answer.reason)
+    return code or "source.busy"
+
+
+def _folder(job: Job, file: JobFile) -> bytes:
+    """Return the absolute folder for *file*: a folder job keeps its tree."""
+    top = job.path.parts[:-1] if job.path is not None else ()
+    inside = file.path.parts[len(top) : -1]
+    if job.path is None:
+        inside = (job.share.encode(), *inside)
+    return b"/".join((job.target, *inside))

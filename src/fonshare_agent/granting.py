@@ -1,0 +1,237 @@
+"""Answers members who ask for our files: tickets, block hashes, pushes.
+
+A ticket is granted only for a file of a share that is published to the asker's group
+now (DESIGN section 4, Content); every other case is answered `not_here`, so that an
+answer tells nothing about other groups. A file without a root is hashed first, ahead of
+all others. Core thread; the disk is touched by the store, the scanner and the doors.
+"""
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fonshare_agent.core import Core, Worker
+from fonshare_agent.disk import Disk, open_below
+from fonshare_agent.errors import ContentChanged, StorageError, TicketRefused
+from fonshare_agent.ftp.tickets import Ticket, TicketDesk, secret_hash
+from fonshare_agent.index.records import OwnFile
+from fonshare_agent.index.store import IndexStore
+from fonshare_agent.model import GroupId, NodeId, SharePath
+from fonshare_agent.protocol.certificate import fingerprint
+from fonshare_agent.protocol.content import block_size
+from fonshare_agent.protocol.fields import NONCE_BYTES
+from fonshare_agent.protocol.messages import (
+    BlocksAsk,
+    BlocksPage,
+    JobEnded,
+    Message,
+    PushAsk,
+    PushEnded,
+    TicketAsk,
+    TicketGrant,
+    TicketRefuse,
+)
+from fonshare_agent.protocol.roster import Roster
+from fonshare_agent.published import Published
+from fonshare_agent.transfer.wire import Address
+from fonshare_agent.transfer.worker import Push, TransferWorkers
+
+log = logging.getLogger(__name__)
+
+PAGE_HASHES = 512  # 16 KiB of hashes: the whole list of a file up to 64 MiB
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """How this node is reached: its certificate, and its friends' door's addresses as
+    a peer with these addresses may use them."""
+
+    certificate: bytes
+    addresses: Callable[[tuple[Address, ...]], tuple[Address, ...]]
+    trust: Callable[[bytes], None]  # let the friends' door accept this certificate
+
+
+class Granting:
+    """The decider of the source's side."""
+
+    def __init__(
+        self,
+        core: Core,
+        store: Worker,
+        index: IndexStore,
+        disk: Disk,
+        desk: TicketDesk,
+        workers: TransferWorkers,
+        published: Published,
+        roster: Callable[[GroupId], Roster],
+        hash_soon: Callable[[str, SharePath], None],
+        send: Callable[[GroupId, NodeId | None, Message], bool],
+        outside: Outside,
+        draw: Callable[[int], bytes],
+    ) -> None:
+        self._core, self._store, self._index = core, store, index
+        self._disk, self._desk, self._workers = disk, desk, workers
+        self._published, self._roster = published, roster
+        self._hash_soon, self._send = hash_soon, send
+        self._outside, self._draw = outside, draw
+
+    def is_allowed(self, ticket: Ticket) -> bool:
+        """Tell whether *ticket* may be used now: any thread, at every RETR and STOR."""
+        snapshot = self._published.snapshot
+        if ticket.direction == "write":
+            return snapshot.is_member(ticket.group, ticket.peer)
+        return snapshot.allows(ticket.group, ticket.peer, ticket.share)
+
+    def revoke_lost_rights(self) -> None:
+        """End what rosters and shares no longer allow; within a second of a change."""
+        self._desk.revoke(lambda ticket: not self.is_allowed(ticket))
+
+    # --- tickets ---
+
+    async def on_ticket_ask(
+        self, group: GroupId, member: NodeId, ask: TicketAsk
+    ) -> None:
+        try:
+            answer = await self._answer(group, member, ask)
+        except StorageError as error:
+            log.warning("a ticket could not be granted: %s", error)
+            answer = TicketRefuse(ask.request, "disk")
+        except TicketRefused:
+            answer = TicketRefuse(ask.request, "busy")
+        self._send(group, member, answer)
+
+    async def _answer(
+        self, group: GroupId, member: NodeId, ask: TicketAsk
+    ) -> TicketGrant | TicketRefuse:
+        own = await self._store.run(self._index.own_file, group, ask.share, ask.path)
+        if own is None or not self._published.snapshot.allows(group, member, ask.share):
+            return TicketRefuse(ask.request, "not_here")
+        if own.root is None:
+            self._hash_soon(ask.share, ask.path)
+            return TicketRefuse(ask.request, "hashing")
+        if ask.root is not None and ask.root != own.root:
+            return TicketRefuse(ask.request, "changed")
+        if not self._is_own_certificate(group, member, ask.certificate):
+            return TicketRefuse(ask.request, "not_here")
+        hashes = await self._store.run(self._index.blocks, own.root, 0, PAGE_HASHES)
+        self._outside.trust(ask.certificate)
+        secret, ticket_id = self._draw(NONCE_BYTES), self._draw(NONCE_BYTES)
+        self._desk.grant(self._ticket(group, member, ask, own, ticket_id, secret))
+        return TicketGrant(
+            ask.request,
+            ticket_id,
+            secret,
+            self._outside.certificate,
+            self._outside.addresses(ask.addresses),
+            own.root,
+            own.stamp.size,
+            own.stamp.mtime_ns // 1_000_000_000,
+            tuple(hashes),
+        )
+
+    def _is_own_certificate(
+        self, group: GroupId, member: NodeId, certificate: bytes
+    ) -> bool:
+        """Tell whether *certificate* is the one that the member's statement names."""
+        known = self._roster(group).members.get(member)
+        return known is not None and (
+            fingerprint(certificate) == known.statement.tls_fingerprint
+        )
+
+    def _ticket(
+        self,
+        group: GroupId,
+        member: NodeId,
+        ask: TicketAsk,
+        own: OwnFile,
+        ticket_id: bytes,
+        secret: bytes,
+    ) -> Ticket:
+        return Ticket(
+            id=ticket_id,
+            secret_hash=secret_hash(secret),
+            peer=member,
+            peer_fingerprint=fingerprint(ask.certificate),
+            group=group,
+            job=ask.job,
+            share=ask.share,
+            path=ask.path,
+            direction="read",
+            size=own.stamp.size,
+            root=own.root,
+            block_size=block_size(own.stamp.size),
+            opener=self._opener(own),
+        )
+
+    def _opener(self, own: OwnFile) -> Callable[[], int]:
+        """Return what opens the file below the disk without following a link.
+
+        ContentChanged if it is not the file any more whose root was granted.
+        """
+        shares = self._published.shares
+        folder = next(one for one in shares if one.name == own.share).path
+        below = os.fsencode(folder.relative_to(self._disk.path))
+        parts = tuple(part for part in below.split(b"/") if part not in (b"", b"."))
+        whole = SharePath((*parts, *own.path.parts))
+
+        def open_file() -> int:
+            root = self._disk.open_root()
+            try:
+                opened = open_below(root, whole, os.O_RDONLY)
+            finally:
+                os.close(root)
+            if not own.stamp.fits(os.fstat(opened)):
+                os.close(opened)
+                raise ContentChanged("the file is not the one that was granted")
+            return opened
+
+        return open_file
+
+    async def on_blocks_ask(
+        self, group: GroupId, member: NodeId, ask: BlocksAsk
+    ) -> None:
+        own = await self._store.run(self._index.own_file, group, ask.share, ask.path)
+        if own is None or own.root is None or own.root != ask.root:
+            self._send(group, member, TicketRefuse(ask.request, "not_here"))
+            return
+        page = await self._store.run(
+            self._index.blocks, own.root, ask.first, PAGE_HASHES
+        )
+        answer = BlocksPage(ask.request, own.root, ask.first, tuple(page))
+        self._send(group, member, answer)
+
+    def on_job_ended(self, group: GroupId, member: NodeId, ended: JobEnded) -> None:
+        """The asker needs that job's tickets no more."""
+        self._desk.revoke(
+            lambda t: (
+                (t.group, t.peer, t.job) == (group, member, ended.job)
+                and t.direction == "read"
+            )
+        )
+
+    # --- pushes ---
+
+    async def on_push_ask(self, group: GroupId, member: NodeId, ask: PushAsk) -> None:
+        """Write the bytes asked for to the asker's friends' door."""
+        own = await self._store.run(self._index.own_file, group, ask.share, ask.path)
+        known = self._roster(group).members.get(member)
+        allowed = self._published.snapshot.allows(group, member, ask.share)
+        if own is None or own.root != ask.root or known is None or not allowed:
+            self._send(group, member, PushEnded(ask.request, "not_here"))
+            return
+        reason = await self._workers.push(
+            Push(
+                ticket=ask.ticket,
+                secret=ask.secret,
+                addresses=ask.addresses,
+                peer_fingerprint=known.statement.tls_fingerprint,
+                opener=self._opener(own),
+                first=ask.first,
+                end=min(ask.end, own.stamp.size),
+                is_allowed=lambda: self._published.snapshot.allows(
+                    group, member, ask.share
+                ),
+            )
+        )
+        self._send(group, member, PushEnded(ask.request, reason))
