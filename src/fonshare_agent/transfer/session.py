@@ -125,18 +125,11 @@ class Session:
 
     def read_from(self, offset: int) -> "Download":
         """Begin to read the ticket's file at *offset*."""
-        wire = self._open_data(b"RETR", offset)
-        return Download(self, wire)
+        return Download(self, self._open_data(b"RETR", offset))
 
     def write_from(self, offset: int) -> "Upload":
         """Begin to write the ticket's file at *offset*."""
-        wire = self._open_data(b"STOR", offset)
-        try:
-            self._expect_beginning()
-        except BaseException:
-            wire.close()
-            raise
-        return Upload(self, wire)
+        return Upload(self, self._open_data(b"STOR", offset))
 
     def stay_open(self) -> None:
         """Tell the peer that we are still here; the session may be dead afterwards."""
@@ -187,6 +180,8 @@ class Session:
             wire.secure(
                 self._context, self.fingerprint, self._wire.session, self._hear_refusal
             )
+            # A refusal may leave the data connection open, and silent.
+            self._expect_beginning()
         except ConnectionLost:
             wire.close()
             self._hear_refusal()  # says why, if it said anything
@@ -258,9 +253,8 @@ class Session:
         self._received += buffer[:count]
 
     def _end_early(self) -> None:
-        """Read the replies to a transfer that we broke off."""
-        while self._read_reply().code < 200:  # 150, unless it is 426 at once
-            pass
+        """Read the reply to a transfer that we broke off."""
+        self._read_reply()  # 426, or 226 if everything was on its way already
         self.used_at = self._wire.patience.clock()
 
 
@@ -289,14 +283,12 @@ class Download:
         self._wire.close()
         if extra:
             raise SourceRefused("the peer sends more than the file has")
-        self._session._expect_beginning()
         self._session._expect_end()
 
     def explain(self) -> FonshareError:
         """Return why the bytes ended too soon, as the peer says it."""
         self._wire.close()
         try:
-            self._session._expect_beginning()
             self._session._expect_end()
         except FonshareError as error:
             return error

@@ -1,0 +1,369 @@
+"""Fetching and pushing through a real friends' door."""
+
+import os
+import shutil
+import time
+
+import pytest
+
+from fonshare_agent.core import Core
+from fonshare_agent.errors import ConnectionLost, DiskFull, FonshareError
+from fonshare_agent.nodekeys import load_or_create
+from fonshare_agent.transfer import session_pool
+from fonshare_agent.transfer.worker import reason_of
+from transfer_world import BLOCK, SECRET, WAIT_S, Watch, content_of, two_nodes
+
+
+@pytest.fixture
+def world(tmp_path):
+    with two_nodes(tmp_path) as made:
+        yield made
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def arrived(world, partial):
+    """Finish the partial and return what lies under its name."""
+    folder = os.fsencode(world.disk.path / "downloads")
+    name = partial.finish(folder, b"film.mkv", 0)
+    assert name is not None
+    return (world.disk.path / "downloads" / os.fsdecode(name)).read_bytes()
+
+
+def test_a_file_is_fetched_whole(world):
+    partial = world.partial()
+    assert world.fetch(partial) == ""
+    assert world.watch.done_bytes == len(world.data)
+    assert arrived(world, partial) == world.data
+
+
+def test_forty_megabytes_go_on_where_they_were_cut_off(tmp_path):
+    with two_nodes(tmp_path, 40 << 20) as world:
+        partial = world.partial()
+        ended = world.begin_fetch(partial)
+        wait_for(lambda: world.watch.done_bytes > 10 << 20)
+        world.watch.is_cancelled = True
+        assert world.settled(ended) == "source.lost"
+        partial.sync()
+        partial.close()
+        again = world.partial()
+        assert 0 < again.done_bytes < len(world.data)
+
+        world.watch = Watch()
+        assert world.fetch(again) == ""
+        assert arrived(world, again) == world.data
+
+
+def test_only_missing_blocks_are_read(world):
+    partial = world.partial()
+    for index in (0, 2):
+        offset, length = partial.content.range(index)
+        with partial.write_block(index) as writer:
+            writer.write(world.data[offset : offset + length])
+            assert writer.finish()
+    # What need not be read may be rubbish at the source.
+    stamp = world.source.stat()
+    with open(world.source, "r+b") as file:
+        file.write(bytes(BLOCK))
+    os.utime(world.source, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+
+    assert world.fetch(partial) == ""
+    assert arrived(world, partial) == world.data
+
+
+def test_a_complete_partial_asks_for_nothing_more(world):
+    partial = world.partial()
+    world.fetch(partial)
+    assert world.fetch(partial) == ""
+
+
+def test_bytes_that_are_wrong_twice_ban_the_source_and_the_right_ones_stay(world):
+    stamp = world.source.stat()
+    with open(world.source, "r+b") as file:
+        file.seek(BLOCK + 7)
+        file.write(b"damage")
+    os.utime(world.source, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    partial = world.partial()
+
+    assert world.fetch(partial) == "source.corrupt"
+    assert partial.has(0)
+    assert not partial.has(1)
+
+
+def test_a_block_that_was_wrong_once_is_fetched_a_second_time(world):
+    partial = world.partial()
+    broken = world.data[:BLOCK] + bytes(9) + world.data[BLOCK + 9 :]
+    other = world.folder / "broken"
+    other.write_bytes(broken)
+    opened = []
+
+    def opener():
+        opened.append(1)
+        path = other if len(opened) == 1 else world.source
+        return os.open(path, os.O_RDONLY)
+
+    ticket = world.grant(opener=opener, recorded=None)
+    assert world.fetch(partial, ticket=ticket) == ""
+    assert len(opened) == 2
+    assert arrived(world, partial) == world.data
+
+
+def test_a_file_that_changed_since_the_grant_is_told(world):
+    ticket = world.grant()
+    os.utime(world.source, (5, 5))
+    assert world.fetch(world.partial(), ticket=ticket) == "source.changed"
+
+
+def test_a_file_that_shrinks_under_the_ticket_ends_the_fetch(world):
+    world.source.write_bytes(world.data[: BLOCK + 5])
+    ticket = world.grant(recorded=None)
+    assert world.fetch(world.partial(), ticket=ticket) in (
+        "source.changed",
+        "source.lost",
+    )
+
+
+def test_a_ticket_of_another_secret_is_refused(world):
+    partial = world.partial()
+    assert world.fetch(partial, secret=b"x" * 16) == "source.lost"
+    assert partial.done_bytes == 0
+
+
+def test_a_node_with_another_certificate_gets_no_word_from_us(world):
+    stranger = load_or_create(world.folder / "stranger", os.urandom)
+    ticket = world.grant()
+    partial = world.partial()
+    fingerprint = stranger.tls_fingerprint
+    reason = world.fetch(partial, ticket=ticket, peer_fingerprint=fingerprint)
+
+    assert reason == "unreachable"
+    # The ticket was not even shown: it is still good.
+    assert world.fetch(partial, ticket=ticket) == ""
+
+
+def test_addresses_where_nobody_or_somebody_else_answers_are_passed_over(
+    world, tmp_path
+):
+    with two_nodes(tmp_path / "else") as other:
+        addresses = [("127.0.0.1", 1), *other.addresses, ("::1", 1), *world.addresses]
+        assert world.fetch(world.partial(), addresses=addresses) == ""
+
+
+def test_a_peer_that_nobody_can_reach_is_unreachable(world):
+    addresses = [("127.0.0.1", 1), ("::1", 1)]
+    assert world.fetch(world.partial(), addresses=addresses) == "unreachable"
+    assert world.fetch(world.partial(), addresses=[]) == "unreachable"
+
+
+def test_one_session_serves_one_job_after_another(world):
+    first, second = world.partial(0), world.partial(1)
+    sessions = []
+
+    def note(*arguments):
+        sessions.append(1)
+        return real(*arguments)
+
+    real = session_pool.Session.open
+    session_pool.Session.open = note
+    try:
+        held = world.grant()  # while any ticket is held the door keeps the session
+        assert world.fetch(first, ticket=held) == ""
+        world.tend()
+        assert world.fetch(second) == ""
+    finally:
+        session_pool.Session.open = real
+    assert len(sessions) == 1
+    assert arrived(world, second) == world.data
+
+
+def test_a_kept_session_that_has_died_is_replaced(world):
+    held = world.grant()
+    assert world.fetch(world.partial(0), ticket=held) == ""
+    world.served.desk.revoke(lambda ticket: True)  # 421: the door hangs up
+
+    assert world.fetch(world.partial(1)) == ""
+    world.tend()
+    assert world.fetch(world.partial(2)) == ""
+
+
+def test_a_range_in_the_middle_leaves_the_session_in_step(world):
+    partial = world.partial()
+    ticket = world.grant()
+    for index in (1, 3):
+        offset, length = partial.content.range(index)
+        with partial.write_block(index) as writer:
+            writer.write(world.data[offset : offset + length])
+            writer.finish()
+    assert partial.gaps() == [(0, 1), (2, 3)]
+
+    assert world.fetch(partial, ticket=ticket) == ""
+    assert arrived(world, partial) == world.data
+
+
+def test_a_revoked_ticket_ends_the_fetch_within_a_second(tmp_path):
+    with two_nodes(tmp_path, 40 << 20, kib_s=4000) as world:
+        partial = world.partial()
+        ticket = world.grant()
+        ended = world.begin_fetch(partial, ticket=ticket)
+        wait_for(lambda: world.watch.done_bytes > 0)
+        world.served.desk.revoke(lambda one: one is ticket)
+        started = time.monotonic()
+        assert world.settled(ended) == "source.lost"
+        assert time.monotonic() - started < 5
+
+
+def test_a_full_disk_stops_the_fetch_and_keeps_what_there_is(world, monkeypatch):
+    partial = world.partial()
+    real = partial.write_block
+
+    def write_block(index):
+        if index == 2:
+            raise DiskFull("no room")
+        return real(index)
+
+    monkeypatch.setattr(partial, "write_block", write_block)
+    assert world.fetch(partial) == "disk.full"
+    assert partial.gaps() == [(2, 4)]
+    monkeypatch.undo()
+    assert world.fetch(partial) == ""
+
+
+def test_a_pulled_disk_stops_the_fetch(world):
+    partial = world.partial()
+    shutil.rmtree(world.disk.path / ".fonshare")
+    assert world.fetch(partial) == "disk.missing"
+
+
+def test_cancelling_is_prompt_even_while_the_limit_holds_everything_up(tmp_path):
+    with two_nodes(tmp_path, 1 << 20, kib_s=40) as world:
+        ended = world.begin_fetch(world.partial())
+        wait_for(lambda: world.watch.done_bytes > 0)
+        started = time.monotonic()
+        world.watch.is_cancelled = True
+        assert world.settled(ended) == "source.lost"
+        assert time.monotonic() - started < 1
+
+
+def test_the_limit_holds_the_rate_down(tmp_path):
+    with two_nodes(tmp_path, 1 << 20, kib_s=1024) as world:
+        started = time.monotonic()
+        assert world.fetch(world.partial()) == ""
+        assert 0.7 < time.monotonic() - started < 3
+
+
+def test_stopping_cancels_what_runs(tmp_path):
+    with two_nodes(tmp_path, 1 << 20, kib_s=40) as world:
+        ended = world.begin_fetch(world.partial())
+        wait_for(lambda: world.watch.done_bytes > 0)
+        started = time.monotonic()
+        world.workers.stop()
+        assert time.monotonic() - started < 2
+        assert world.settled(ended) == "source.lost"
+
+
+# --- pushes -----------------------------------------------------------------------
+
+
+def write_ticket(world, partial):
+    return world.grant(
+        direction="write",
+        opener=partial.open_for_writing,
+        on_written=partial.verify_written,
+    )
+
+
+def test_a_file_is_pushed_whole(world):
+    partial = world.partial()
+    ticket = write_ticket(world, partial)
+    assert world.settled(world.begin_push(ticket)) == ""
+    assert partial.is_complete
+    assert arrived(world, partial) == world.data
+
+
+def test_only_the_missing_stretch_is_pushed(world):
+    partial = world.partial()
+    with partial.write_block(0) as writer:
+        writer.write(world.data[:BLOCK])
+        assert writer.finish()
+    first, end = partial.missing_range()
+    assert first == BLOCK
+    ticket = write_ticket(world, partial)
+
+    assert world.settled(world.begin_push(ticket, first=first, end=end)) == ""
+    assert arrived(world, partial) == world.data
+
+
+def test_a_push_of_other_bytes_does_not_complete_the_partial(world):
+    partial = world.partial()
+    ticket = write_ticket(world, partial)
+    world.source.write_bytes(content_of(len(world.data), seed=2))
+    world.settled(world.begin_push(ticket))
+    assert partial.done_bytes == 0
+
+
+def test_a_push_whose_right_is_lost_stops(tmp_path):
+    with two_nodes(tmp_path, 1 << 20, kib_s=400) as world:
+        partial = world.partial()
+        allowed = [True]
+        ended = world.begin_push(
+            write_ticket(world, partial), is_allowed=lambda: allowed[0]
+        )
+        wait_for(lambda: partial.done_bytes > 0)
+        allowed[0] = False
+        assert world.settled(ended) == "source.lost"
+        assert not partial.is_complete
+
+
+def test_a_push_without_a_right_ticket_is_refused(world):
+    partial = world.partial()
+    ticket = write_ticket(world, partial)
+    reading = world.grant()
+    assert world.settled(world.begin_push(reading)) == "source.lost"
+    assert world.settled(world.begin_push(ticket, secret=b"x" * 16)) == "source.lost"
+    assert partial.done_bytes == 0
+
+
+def test_a_source_that_is_gone_or_too_short_is_told_to_the_peer(world):
+    partial = world.partial()
+    ended = world.begin_push(
+        write_ticket(world, partial), opener=lambda: os.open("/nowhere", os.O_RDONLY)
+    )
+    assert world.settled(ended) == "source.vanished"
+    world.source.write_bytes(world.data[:100])
+    ended = world.begin_push(write_ticket(world, partial))
+    assert world.settled(ended) == "source.changed"
+
+
+def test_a_push_goes_on_beside_fetches_that_take_all_their_threads(tmp_path):
+    with two_nodes(tmp_path, kib_s=1200) as world:
+        running = [world.begin_fetch(world.partial(n)) for n in range(3)]
+        pushed = world.partial(9)
+        assert world.settled(world.begin_push(write_ticket(world, pushed))) == ""
+        world.watch.is_cancelled = True
+        for one in running:
+            world.settled(one)
+
+
+def test_every_error_has_a_reason_and_an_unknown_one_means_try_again():
+    assert reason_of(ConnectionLost("x")) == "source.lost"
+    assert reason_of(FonshareError("x")) == "source.lost"
+
+
+def test_no_secret_shows_in_a_repr(world):
+    shown = []
+    world.workers.fetch = lambda task: shown.append(repr(task)) or _settled(world.core)
+    world.begin_fetch(world.partial()).get(timeout=WAIT_S)
+    assert repr(SECRET) not in shown[0]
+
+
+def _settled(_: Core):
+    from fonshare_agent.core import Promise
+
+    promise = Promise()
+    promise.resolve("")
+    return promise
