@@ -114,6 +114,7 @@ class Invites:
             group,
         )
         self._sessions[session.name] = session
+        self._refresh()
         await self._drain(session)
         assert isinstance(session.machine, Invitation)
         return session.machine.code.encode()
@@ -258,6 +259,7 @@ class Invites:
                 else:
                     self._sessions[name] = session
                     self._pump(session)
+        self._refresh()
 
     def _restore(self, kind: str, name: str, kept: JSON) -> _Session | None:
         """Return the session in a document, None if its group is gone."""
