@@ -219,8 +219,6 @@ class Fold:
                 return self.admitted_at(operation.author, past) is not None
             case Remove(member) if member == operation.author:
                 return False  # `Leave` says that
-            case NameAdmin(member) if self.admitted_at(member, past) is None:
-                return False
             case Admit(statement) if not self._has_room(statement.node_id, past):
                 return False
             case Admit() | Remove() | NameAdmin() | UnnameAdmin() | SetBrokers():
