@@ -1,0 +1,332 @@
+"""Backup and restore of keys, memberships and settings under a passphrase.
+
+Owns the backup's form: a header in clear (format, scrypt's cost, salt, nonce), then
+XChaCha20-Poly1305 over JSON with the header as associated data. Rules kept: a wrong
+passphrase and a damaged file are one error; nothing is written before everything was
+read and checked; an identity that belongs to groups is never replaced by another; after
+a restore the incarnation and the statement's version are higher than any before, which
+needs the clock, since what was used after the backup was made is not known here.
+
+The disk's id is left out: restored on another router, the node takes the disk that is
+there. Runs in the command's own process while no agent does.
+"""
+
+import base64
+import binascii
+import hashlib
+import json
+import os
+import re
+import struct
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from fonshare_agent.config import load_settings
+from fonshare_agent.config_yaml import CHANGES_FILE
+from fonshare_agent.disk import write_durably
+from fonshare_agent.errors import (
+    AlreadyExists,
+    BackupUnreadable,
+    ClockUnknown,
+    FonshareError,
+    SettingsError,
+    StorageError,
+    UnsealError,
+)
+from fonshare_agent.nodekeys import (
+    GROUPS,
+    INCARNATION,
+    SECRETS,
+    Secrets,
+    load_or_create,
+    protect_folder,
+    read_incarnation,
+    read_secret,
+    write_incarnation,
+    write_secret,
+)
+from fonshare_agent.protocol.keys import (
+    NONCE_BYTES,
+    Signer,
+    decrypt,
+    encrypt,
+    node_id_text,
+)
+from fonshare_agent.settings import Settings
+
+MAGIC: Final = b"FonShare backup 1\n"
+MADE: Final = "backup-made"  # in the keys folder: `doctor` warns until it is there
+DISK_ID: Final = "disk-id"
+SALT_BYTES: Final = 16
+# 8 MiB on a box of 64, four times over: as dear as 32 MiB once to who guesses.
+COST_LOG2, COST_BLOCK, COST_TIMES = 13, 8, 4
+MEMORY_MAX: Final = 16 * 1024 * 1024  # a header may not ask for more
+YEAR_2025: Final = 1_735_689_600  # a clock before this has not been set
+_HEADER: Final = struct.Struct(f">{len(MAGIC)}sBBB{SALT_BYTES}s{NONCE_BYTES}s")
+_GROUP_FILE: Final = re.compile(r"[0-9a-f]{64}\.json")
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a restore brought back. `settings` is False if the present ones stay."""
+
+    node: str
+    groups: int
+    settings: bool
+
+
+def backup(
+    settings: Settings,
+    passphrase: str,
+    draw: Callable[[int], bytes] = os.urandom,
+) -> bytes:
+    """Return the sealed backup of this node, and note that one was made."""
+    keys = load_or_create(settings.keys, draw)
+    document = {
+        "node": node_id_text(keys.signer.node_id),
+        "kind": settings.kind.value,
+        "keys": _text(read_secret(settings.keys / SECRETS)),
+        "incarnation": keys.incarnation,
+        "groups": {
+            path.name: _text(read_secret(path))
+            for path in sorted((settings.keys / GROUPS).glob("*.json"))
+        },
+        "settings": _text(_read_plain(settings.path)),
+        "changes": _text(_read_plain(settings.state / CHANGES_FILE)),
+    }
+    sealed = seal(json.dumps(document).encode(), passphrase, draw)
+    write_secret(settings.keys, MADE, b"")
+    return sealed
+
+
+def restore(
+    settings: Settings,
+    sealed: bytes,
+    passphrase: str,
+    clock: Clock = time.time,
+) -> Restored:
+    """Bring a node back from its backup; see the module's text for what is refused.
+
+    Another identity in the keys folder, if it has no group, is put aside. Settings
+    that differ are put aside, too, and come back if the restored ones cannot be used.
+    """
+    document = _checked(unseal(sealed, passphrase))
+    now = int(clock())
+    if now < YEAR_2025:
+        raise ClockUnknown("a restore needs the time of day")
+    _demand_replaceable(settings.keys, document.secrets)
+    restored = _restore_settings(settings, document)
+    _restore_keys((restored or settings).keys, document, now)
+    if restored is not None and document.changes:
+        _replace_kept(restored.state / CHANGES_FILE, document.changes)
+    node = node_id_text(Signer(document.secrets.identity).node_id)
+    return Restored(node, len(document.groups), restored is not None)
+
+
+# --- the sealed form ----------------------------------------------------------------
+
+
+def seal(plain: bytes, passphrase: str, draw: Callable[[int], bytes]) -> bytes:
+    """Return *plain* sealed under *passphrase*."""
+    salt, nonce = draw(SALT_BYTES), draw(NONCE_BYTES)
+    cost = (COST_LOG2, COST_BLOCK, COST_TIMES)
+    header = _HEADER.pack(MAGIC, *cost, salt, nonce)
+    return header + encrypt(plain, header, nonce, _key(passphrase, salt, *cost))
+
+
+def unseal(sealed: bytes, passphrase: str) -> bytes:
+    """Undo `seal`; BackupUnreadable if anything is wrong."""
+    if len(sealed) < _HEADER.size or not sealed.startswith(MAGIC):
+        raise BackupUnreadable("this is not a backup of FonShare")
+    header = sealed[: _HEADER.size]
+    _, log2, block, times, salt, nonce = _HEADER.unpack(header)
+    if not (0 < log2 < 32 and block > 0 and 0 < times <= 16):
+        raise BackupUnreadable("the backup's header is damaged")
+    if 128 * block << log2 > MEMORY_MAX:
+        raise BackupUnreadable("the backup asks for more memory than there may be")
+    key = _key(passphrase, salt, log2, block, times)
+    try:
+        return decrypt(sealed[_HEADER.size :], header, nonce, key)
+    except UnsealError:
+        raise BackupUnreadable(
+            "the passphrase is wrong, or the backup is damaged"
+        ) from None
+
+
+def _key(passphrase: str, salt: bytes, log2: int, block: int, times: int) -> bytes:
+    return hashlib.scrypt(
+        passphrase.encode("utf-8", "surrogateescape"),
+        salt=salt,
+        n=1 << log2,
+        r=block,
+        p=times,
+        maxmem=MEMORY_MAX + 2 * 1024 * 1024,
+        dklen=32,
+    )
+
+
+# --- what is inside -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Document:
+    kind: str
+    secrets: Secrets
+    incarnation: int
+    groups: Mapping[str, bytes]
+    settings: bytes
+    changes: bytes
+
+
+def _checked(plain: bytes) -> _Document:
+    try:
+        document: dict[str, Any] = json.loads(plain)
+        groups = {name: _bytes(raw) for name, raw in document["groups"].items()}
+        if not all(_GROUP_FILE.fullmatch(name) for name in groups):
+            raise ValueError("a group's file has another name")
+        return _Document(
+            kind=str(document["kind"]),
+            secrets=Secrets.decode(_bytes(document["keys"]), SECRETS),
+            incarnation=int(document["incarnation"]),
+            groups=groups,
+            settings=_bytes(document["settings"]),
+            changes=_bytes(document["changes"]),
+        )
+    except (
+        *(AttributeError, KeyError, TypeError, ValueError, binascii.Error),
+        StorageError,
+    ) as error:
+        raise BackupUnreadable(f"the backup cannot be used: {error}") from None
+
+
+def _demand_replaceable(keys: Path, secrets: Secrets) -> None:
+    """Refuse if the keys folder holds another identity that belongs to groups."""
+    found = _present_secrets(keys)
+    if found is None or found.identity == secrets.identity:
+        return
+    if any((keys / GROUPS).glob("*.json")):
+        raise AlreadyExists(
+            f"{keys} holds another node's keys, which belong to groups",
+            thing=str(keys),
+            next="Move that folder away, then restore again; nothing was changed.",
+        )
+
+
+def _present_secrets(keys: Path) -> Secrets | None:
+    try:
+        return Secrets.decode(read_secret(keys / SECRETS), str(keys / SECRETS))
+    except FileNotFoundError:
+        return None
+
+
+# --- putting it back ----------------------------------------------------------------
+
+
+def _restore_keys(keys: Path, document: _Document, now: int) -> None:
+    present = _present_secrets(keys)
+    if present is not None and present.identity != document.secrets.identity:
+        _put_folder_aside(keys)
+    protect_folder(keys)
+    for name, raw in document.groups.items():
+        protect_folder(keys / GROUPS)
+        write_secret(keys / GROUPS, name, raw)
+    # Above whatever was used since the backup was made: peers ignore what is lower.
+    used = read_incarnation(keys)[0] if (keys / INCARNATION).exists() else 0
+    incarnation = max(used, document.incarnation, now) + 1
+    write_incarnation(keys, incarnation, b"")
+    versions = [document.secrets.statement_version, now]
+    if present is not None:
+        versions.append(present.statement_version)
+    secrets = replace(document.secrets, statement_version=max(versions), stated=b"")
+    # Last: until now a second try begins at the beginning.
+    write_secret(keys, SECRETS, secrets.encode())
+
+
+def _put_folder_aside(keys: Path) -> None:
+    aside = _free_name(keys)
+    keys.rename(aside)
+    if (aside / DISK_ID).exists():  # the disk is this machine's, whoever the node is
+        protect_folder(keys)
+        write_secret(keys, DISK_ID, (aside / DISK_ID).read_bytes())
+
+
+def _restore_settings(settings: Settings, document: _Document) -> Settings | None:
+    """Put the settings file back and load it; None if the present ones must do."""
+    path = settings.path
+    if path is None or not document.settings or document.kind != settings.kind.value:
+        return None
+    before = _read_plain(path)
+    aside = _replace_kept(path, document.settings)
+    try:
+        restored = load_settings(path)
+        _demand_replaceable(restored.keys, document.secrets)
+    except FonshareError as error:
+        _replace_file(path, before)
+        if aside is not None:
+            aside.unlink()
+        if isinstance(error, SettingsError):
+            return None  # made for another place
+        raise
+    return restored
+
+
+def _replace_kept(path: Path, raw: bytes) -> Path | None:
+    """Replace the file; return where the one before, if it differed, is kept."""
+    before = _read_plain(path)
+    if before == raw:
+        return None
+    aside = _free_name(path) if before else None
+    if aside is not None:
+        _replace_file(aside, before)
+    _replace_file(path, raw)
+    return aside
+
+
+def _free_name(path: Path) -> Path:
+    aside = path.with_name(path.name + ".before-restore")
+    number = 1
+    while os.path.lexists(aside):
+        number += 1
+        aside = path.with_name(f"{path.name}.before-restore-{number}")
+    return aside
+
+
+def _replace_file(path: Path, raw: bytes) -> None:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            # Settings may hold the broker's password.
+            write_durably(folder, os.fsencode(path.name), raw, 0o600)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise _unusable(path, error) from None
+
+
+def _read_plain(path: Path | None) -> bytes:
+    if path is None:
+        return b""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise _unusable(path, error) from None
+
+
+def _unusable(path: Path, error: OSError) -> FonshareError:
+    return StorageError(f"{path}: {error.strerror}", thing=str(path))
+
+
+def _bytes(text: str) -> bytes:
+    return base64.b64decode(text, validate=True)
+
+
+def _text(raw: bytes) -> str:
+    return base64.b64encode(raw).decode("ascii")
