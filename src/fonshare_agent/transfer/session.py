@@ -225,16 +225,14 @@ class Session:
 
     def _read_reply(self) -> Reply:
         line = self._read_line()
-        begins = line[:4]
-        for _ in range(REPLY_LINES_MAX):
-            if line[:3] == begins[:3] and line[3:4] == " ":
-                break
-            line = self._read_line()
-        else:
-            raise SourceRefused("the peer's answer does not end")
-        if not begins[:3].isdigit():
+        code = line[:3]
+        if not (code.isascii() and code.isdigit()) or line[3:4] not in (" ", "-"):
             raise SourceRefused("the peer does not speak FTP")
-        return Reply(int(begins[:3]), line[4:])
+        for _ in range(REPLY_LINES_MAX):
+            if line.startswith(code + " "):
+                return Reply(int(code), line[4:])
+            line = self._read_line()
+        raise SourceRefused("the peer's answer does not end")
 
     def _read_line(self) -> str:
         while (end := self._received.find(b"\n")) < 0:

@@ -1,0 +1,570 @@
+"""The client against peers that lie, stall, listen in, or are somebody else."""
+
+import os
+import socket
+import ssl
+import threading
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fonshare_agent.errors import (
+    ConnectionLost,
+    FonshareError,
+    PeerUnreachable,
+    SourceChanged,
+    SourceRefused,
+    TransferCancelled,
+    WrongCertificate,
+)
+from fonshare_agent.nodekeys import load_or_create
+from fonshare_agent.transfer import wire
+from fonshare_agent.transfer.session import Credentials, Session
+from fonshare_agent.transfer.session_pool import IDLE_MAX, IDLE_S, NOOP_S, SessionPool
+from fonshare_agent.transfer.wire import Patience, Wire, client_context, lacks_aes
+
+WAIT_S = 10.0
+CREDENTIALS = Credentials(b"t" * 16, b"s" * 16)
+LOGIN = ("331 secret?", "230 welcome", "200 ok", "200 ok", "200 ok")
+
+
+class Caller:
+    """One connection as the scripted peer sees it."""
+
+    def __init__(self, connected, door):
+        connected.settimeout(WAIT_S)
+        self.socket, self.door, self.heard = connected, door, b""
+
+    def say(self, *lines):
+        raw = "".join(line + "\r\n" for line in lines)
+        self.socket.sendall(raw.encode())
+
+    def hear(self, count=1):
+        """Wait for lines; return the last one."""
+        while self.heard.count(b"\n") < count:
+            got = self.socket.recv(4096)
+            if not got:
+                raise EOFError
+            self.heard += got
+            self.door.heard += got
+        *lines, self.heard = self.heard.split(b"\n", count)
+        return lines[-1].decode().strip()
+
+    def secure(self, context=None):
+        self.socket = (context or self.door.context).wrap_socket(
+            self.socket, server_side=True
+        )
+
+    def log_in(self):
+        """Take any ticket."""
+        self.say("220 hello")
+        assert self.hear() == "AUTH TLS"
+        self.say("234 go on")
+        self.secure()
+        self.hear(5)
+        self.say(*LOGIN)
+
+    def listen(self):
+        """Open a data port; return a function that waits for the connection."""
+        listener = socket.create_server(("127.0.0.1", 0))
+        listener.settimeout(WAIT_S)
+        self.door.sockets.append(listener)
+        self.hear(3)
+        self.say(f"229 in (|||{listener.getsockname()[1]}|)", "350 there")
+        return lambda: Caller(listener.accept()[0], self.door)
+
+
+class Door:
+    """A peer that does to each caller what *script* says."""
+
+    def __init__(self, folder, script):
+        self.keys = load_or_create(folder / "door", os.urandom)
+        pair = (self.keys.certificate_path, self.keys.private_key_path)
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(*pair)
+        self.heard = b""
+        self.failures = []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.sockets = [self.listener]
+        self.script = script
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def serve(self):
+        while True:
+            try:
+                connected = self.listener.accept()[0]
+            except OSError:
+                return
+            caller = Caller(connected, self)
+            try:
+                self.script(caller)
+            except (OSError, EOFError):
+                pass  # hung up on, as most tests want it
+            except AssertionError as error:
+                self.failures.append(error)
+            finally:
+                caller.socket.close()
+
+    @property
+    def address(self):
+        return self.listener.getsockname()
+
+    def close(self):
+        # shutdown wakes accept up; close alone does not.
+        self.listener.shutdown(socket.SHUT_RDWR)
+        for opened in self.sockets:
+            opened.close()
+        self.thread.join(WAIT_S)
+        assert not self.failures
+
+
+@pytest.fixture
+def context(tmp_path):
+    me = load_or_create(tmp_path / "me", os.urandom)
+    return client_context(me.certificate_path, me.private_key_path)
+
+
+@pytest.fixture
+def at(tmp_path):
+    """Opens a door with a script."""
+    doors = []
+
+    def make(script):
+        doors.append(Door(tmp_path, script))
+        return doors[-1]
+
+    yield make
+    for door in doors:
+        door.close()
+
+
+def patience(stall_s=WAIT_S, is_cancelled=lambda: False):
+    return Patience(time.monotonic, is_cancelled, stall_s)
+
+
+def enter(door, context, fingerprint=None, **options):
+    return Session.open(
+        [door.address],
+        context,
+        fingerprint or door.keys.tls_fingerprint,
+        CREDENTIALS,
+        patience(**options),
+    )
+
+
+def shows_ticket(heard):
+    ticket, secret = CREDENTIALS.words
+    return b"USER" in heard or ticket in heard or secret in heard
+
+
+# --- who is it --------------------------------------------------------------------
+
+
+def test_a_stranger_sees_no_ticket(at, context):
+    door = at(Caller.log_in)
+    with pytest.raises(PeerUnreachable, match="another node's certificate"):
+        enter(door, context, fingerprint=b"\0" * 32)
+    assert not shows_ticket(door.heard)
+
+
+def test_a_peer_without_tls_sees_no_ticket(at, context):
+    def script(caller):
+        caller.say("220 hello")
+        caller.hear()
+        caller.say("500 what is TLS?")
+        caller.hear()
+
+    door = at(script)
+    with pytest.raises(SourceRefused):
+        enter(door, context)
+    assert not shows_ticket(door.heard)
+
+
+def test_what_was_said_before_tls_began_is_not_believed_afterwards(at, context):
+    def script(caller):
+        caller.say("220 hello")
+        caller.hear()
+        caller.say("234 go on", *LOGIN)  # put there by somebody on the way
+        caller.secure()
+        caller.hear(5)
+
+    door = at(script)
+    with pytest.raises(PeerUnreachable, match="spoke on before TLS"):
+        enter(door, context)
+    assert not shows_ticket(door.heard)
+
+
+def test_the_certificate_is_compared_on_the_data_connection_too(at, context, tmp_path):
+    stranger = load_or_create(tmp_path / "stranger", os.urandom)
+    theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    theirs.load_cert_chain(stranger.certificate_path, stranger.private_key_path)
+
+    def script(caller):
+        caller.log_in()
+        accept = caller.listen()
+        caller.say("150 here it comes")
+        data = accept()
+        data.secure(theirs)
+        data.socket.sendall(b"rubbish")
+        caller.hear()
+
+    session = enter(at(script), context)
+    with pytest.raises(WrongCertificate):
+        session.read_from(0)
+    session.close()
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "227 in (10,0,0,1,4,1)",
+        "229 in (|1|10.0.0.1|1025|)",
+        "229 in (|||0|)",
+        "229 in (|||99999|)",
+        "229 in",
+    ],
+)
+def test_a_reply_cannot_send_us_elsewhere(at, context, reply):
+    def script(caller):
+        caller.log_in()
+        caller.hear(3)
+        caller.say(reply, "350 ok", "150 ok")
+        caller.hear()
+
+    session = enter(at(script), context)
+    with pytest.raises(SourceRefused):
+        session.read_from(0)
+    session.close()
+
+
+def test_a_data_connection_resumes_the_session_and_is_recognised(at, context):
+    reused = []
+
+    def script(caller):
+        caller.log_in()
+        for _ in range(2):
+            accept = caller.listen()
+            data = accept()
+            data.secure()
+            reused.append(data.socket.session_reused)
+            caller.say("150 here")
+            data.socket.sendall(b"bytes")
+            data.socket.close()
+            caller.say("226 done")
+        caller.hear()
+
+    session = enter(at(script), context)
+    for _ in range(2):
+        download = session.read_from(0)
+        buffer = bytearray(9)
+        assert download.fill(memoryview(buffer)) == 5
+        assert bytes(buffer[:5]) == b"bytes"
+        download.finish()
+    session.close()
+    assert reused == [True, True]
+
+
+# --- what may go wrong on the way -------------------------------------------------
+
+
+def serve_data(*, replies, content=b"x" * 1000, ends=True):
+    """A script that sends *content* and then says *replies*."""
+
+    def script(caller):
+        caller.log_in()
+        accept = caller.listen()
+        data = accept()
+        data.secure()
+        caller.say("150 here")
+        data.socket.sendall(content)
+        if ends:
+            data.socket.close()
+        caller.say(*replies)
+        caller.hear()
+
+    return script
+
+
+def test_more_bytes_than_the_file_has_are_refused(at, context):
+    session = enter(at(serve_data(replies=["226 done"])), context)
+    download = session.read_from(0)
+    assert download.fill(memoryview(bytearray(900))) == 900
+    with pytest.raises(SourceRefused, match="more than"):
+        download.finish()
+    session.close()
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        ("450 changed: it is another file now", SourceChanged),
+        ("450 the disk does not answer", SourceRefused),
+        ("426 cut", ConnectionLost),
+        ("550 no", SourceRefused),
+        ("226 done", ConnectionLost),
+    ],
+)
+def test_a_file_that_ends_too_soon_is_explained_by_the_peer(
+    at, context, reply, expected
+):
+    session = enter(at(serve_data(replies=[reply])), context)
+    download = session.read_from(0)
+    assert download.fill(memoryview(bytearray(2000))) == 1000
+    assert type(download.explain()) is expected
+    session.close()
+
+
+def test_a_change_noticed_after_the_last_byte_is_told(at, context):
+    session = enter(at(serve_data(replies=["450 changed: late"])), context)
+    download = session.read_from(0)
+    download.fill(memoryview(bytearray(1000)))
+    with pytest.raises(SourceChanged):
+        download.finish()
+    session.close()
+
+
+def test_a_refusal_while_the_data_connection_stays_open_is_heard(at, context):
+    def script(caller):
+        caller.log_in()
+        accept = caller.listen()
+        caller.say("450 changed: not it")
+        accept().hear()  # never shakes hands
+
+    session = enter(at(script), context)
+    started = time.monotonic()
+    with pytest.raises(SourceChanged):
+        session.read_from(0)
+    assert time.monotonic() - started < 3
+    session.close()
+
+
+def test_a_refused_ticket_is_told_and_a_lost_session_too(at, context):
+    def refuse(caller):
+        caller.say("220 hello")
+        caller.hear()
+        caller.say("234 go on")
+        caller.secure()
+        caller.hear(5)
+        caller.say("331 secret?", "530 no")
+
+    def hang_up(caller):
+        caller.say("220 hello")
+
+    with pytest.raises(SourceRefused, match="530"):
+        enter(at(refuse), context)
+    with pytest.raises(PeerUnreachable):
+        enter(at(hang_up), context)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"220 " + b"x" * 10_000,
+        b"220-x\r\n" * 100,
+        b"\xff\xfe\r\n",
+        b"SSH-2.0-OpenSSH\r\n",
+        b"\r\n" * 50,
+        b"230 logged in\r\n",
+    ],
+)
+def test_what_is_not_ftp_ends_soon(at, context, said):
+    def script(caller):
+        caller.socket.sendall(said)
+        caller.hear(2)
+
+    with pytest.raises(FonshareError):
+        enter(at(script), context, stall_s=5)
+
+
+def test_a_silent_peer_is_given_up_and_a_cancelled_wait_at_once(at, context):
+    def script(caller):
+        caller.hear(2)
+
+    door = at(script)
+    started = time.monotonic()
+    with pytest.raises(PeerUnreachable, match="nothing came"):
+        enter(door, context, stall_s=0.4)
+    assert 0.3 < time.monotonic() - started < 3
+
+    cancelled = []
+    threading.Timer(0.2, lambda: cancelled.append(1)).start()
+    started = time.monotonic()
+    with pytest.raises(TransferCancelled):
+        enter(door, context, is_cancelled=lambda: bool(cancelled))
+    assert time.monotonic() - started < 2
+
+
+def test_data_that_stands_still_is_given_up(at, context):
+    door = at(serve_data(replies=[], ends=False))
+    session = enter(door, context, stall_s=0.5)
+    download = session.read_from(0)
+    with pytest.raises(ConnectionLost, match="nothing came"):
+        download.fill(memoryview(bytearray(2000)))
+    download.close()
+    session.close()
+
+
+REPLIES = st.lists(
+    st.sampled_from(
+        [
+            *("220 a", "234 b", "331 c", "230 d", "200 e", "229 (|||1|)", "350 f"),
+            *("150 g", "226 h", "421 i", "450 changed", "550 j", "99", "", "220-x"),
+            *("\u00e9", "1 2", "abcdefg", "-", "2000 z"),
+        ]
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(replies=REPLIES, seed=st.integers(0, 255))
+def test_strangers_replies_end_in_an_error_of_ours_or_in_a_reply(replies, seed):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        raw = "".join(reply + "\r\n" for reply in replies).encode()
+        theirs.sendall(raw + bytes([seed]))
+        theirs.shutdown(socket.SHUT_WR)
+        session = Session(Wire(ours, patience()), None, b"")
+        try:
+            while True:
+                assert session._read_reply().code >= 0
+        except (ConnectionLost, SourceRefused):
+            pass
+
+
+def test_no_secret_shows_in_a_repr():
+    assert "s" * 16 not in repr(CREDENTIALS)
+
+
+# --- connecting ---------------------------------------------------------------------
+
+
+def test_an_address_that_swallows_everything_only_costs_its_head_start(at, context):
+    door = at(Caller.log_in)
+    swallowing = socket.create_server(("127.0.0.1", 0), backlog=0)
+    fillers = [socket.socket() for _ in range(4)]
+    for one in fillers:
+        one.setblocking(False)
+        one.connect_ex(swallowing.getsockname())
+    try:
+        started = time.monotonic()
+        found, address = wire.connect(
+            [swallowing.getsockname(), door.address], patience()
+        )
+        assert address == door.address
+        assert time.monotonic() - started < 3
+        found.close()
+    finally:
+        for one in (*fillers, swallowing):
+            one.close()
+
+
+def test_connecting_nowhere_is_given_up_in_time_and_leaves_nothing_open(monkeypatch):
+    monkeypatch.setattr(wire, "CONNECT_S", 0.3)
+    before = len(os.listdir("/proc/self/fd"))
+    for addresses in ([], [("127.0.0.1", 1)], [("::1", 1), ("no address", 5)]):
+        with pytest.raises(PeerUnreachable):
+            wire.connect(addresses, patience())
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+# --- the pool -------------------------------------------------------------------------
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+def stay_on(caller):
+    """Log in, then answer tickets and NOOPs."""
+    caller.log_in()
+    while line := caller.hear():
+        caller.say("200 ok" if line.startswith(("SITE TICKET", "NOOP")) else "500 ?")
+
+
+def test_idle_sessions_are_kept_alive_bounded_and_ended(at, context):
+    door = at(stay_on)
+    clock = Clock()
+    pool = SessionPool(context, clock)
+    session = pool.borrow(
+        [door.address], door.keys.tls_fingerprint, CREDENTIALS, patience()
+    )
+    pool.give_back(session)
+    session.used_at = clock.now
+    pool.tend()
+    assert b"NOOP" not in door.heard
+    clock.now += NOOP_S
+    pool.tend()
+    assert door.heard.count(b"NOOP") == 1
+    assert (
+        pool.borrow([], door.keys.tls_fingerprint, CREDENTIALS, patience()) is session
+    )
+    assert b"SITE TICKET" in door.heard
+
+    pool.give_back(session)
+    clock.now += IDLE_S
+    pool.tend()
+    with pytest.raises(PeerUnreachable):
+        pool.borrow([], door.keys.tls_fingerprint, CREDENTIALS, patience())
+
+
+def test_a_session_with_one_peer_is_never_used_for_another(at, context):
+    door = at(stay_on)
+    pool = SessionPool(context, Clock())
+    pool.give_back(enter(door, context))
+    with pytest.raises(PeerUnreachable):
+        pool.borrow([], b"\1" * 32, CREDENTIALS, patience())
+    pool.close()
+
+
+def test_only_a_few_sessions_are_kept(context):
+    class Idle:
+        fingerprint, is_closed = b"", False
+
+        def close(self):
+            self.is_closed = True
+
+    pool = SessionPool(context, Clock())
+    idle = [Idle() for _ in range(IDLE_MAX + 2)]
+    for one in idle:
+        pool.give_back(one)
+    assert [one.is_closed for one in idle] == [True, True] + [False] * IDLE_MAX
+    pool.close()
+    assert all(one.is_closed for one in idle)
+
+
+# --- ciphers ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "expected"),
+    [
+        ("flags\t\t: fpu vme aes avx\n", False),
+        ("Features\t: half thumb neon\n", True),
+        ("Features\t: fp asimd aes pmull\n", False),
+        ("system type\t: Ralink RT3052\ncpu model\t: MIPS 24KEc V4.12\n", True),
+        ("", True),
+    ],
+)
+def test_a_cpu_without_aes_is_recognised(cpuinfo, expected):
+    assert lacks_aes(cpuinfo) is expected
+
+
+@pytest.mark.parametrize(
+    ("prefers", "version", "cipher"),
+    [(True, "TLSv1.2", "CHACHA20"), (False, "TLSv1.3", "")],
+)
+def test_where_aes_is_slow_chacha_is_taken(at, tmp_path, prefers, version, cipher):
+    me = load_or_create(tmp_path / "me", os.urandom)
+    pair = (me.certificate_path, me.private_key_path)
+    session = enter(at(stay_on), client_context(*pair, prefers_chacha=prefers))
+    name, found, _ = session._wire._socket.cipher()
+    assert found == version
+    assert cipher in name
+    session.close()
