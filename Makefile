@@ -1,0 +1,53 @@
+# FonShare's tasks; `make help` lists them. Needs Python 3.11 or later and GNU make;
+# everything else is fetched into .venv, and Debian packages by `make deps` where it may.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+BEGAN := $(shell date +%s)
+# pytest's workers: the tests use real brokers, servers and clients, so two are enough
+# to keep two cores busy. `make test JOBS=0` runs all in one process.
+JOBS ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+
+# Runs $(2), prints how long `make` has been at it, and passes on its exit status.
+timed = @status=0; { $(2); } || status=$$?; \
+	echo "make $(1): $$(( $$(date +%s) - $(BEGAN) )) s"; exit $$status
+
+.DEFAULT_GOAL := help
+.PHONY: help venv deps run lint format test test-full bench clean
+
+help: ## this list
+	@awk -F ' *:.*## *' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' \
+		$(firstword $(MAKEFILE_LIST))
+
+venv: ## .venv with the agent, the development tools and the demo's broker
+	$(call timed,$@,$(PYTHON) tools/environment.py $(VENV))
+
+deps: ## install the Debian packages that the tests use, or name what is skipped
+	$(call timed,$@,$(PYTHON) tools/packages.py)
+
+run: venv ## the main job, shown: three nodes share and fetch (ONCE=1, SHARE=FOLDER)
+	$(call timed,$@,$(BIN)/python tools/demo.py $(if $(ONCE),--once) \
+		$(if $(SHARE),--share "$(SHARE)"))
+
+lint: venv ## ruff (rules and format) and mypy --strict
+	$(call timed,$@,$(BIN)/ruff check . && $(BIN)/ruff format --check . \
+		&& $(BIN)/mypy)
+
+format: venv ## let ruff mend and format the code
+	$(call timed,$@,$(BIN)/ruff check --fix . ; $(BIN)/ruff format .)
+
+test: venv deps lint ## everything fast: lint, types, and the tests (under 5 minutes)
+	$(call timed,$@,$(PYTEST) -m "not full" $(ARGS))
+
+test-full: venv deps ## the slower tier (under 20 minutes)
+	$(call timed,$@,$(PYTEST) -m full --timeout 600 $(ARGS))
+
+bench: venv ## what the budgets in docs/budgets.md are measured with (needs root's apt)
+	$(call timed,$@,$(BIN)/python bench/memory.py)
+
+clean: ## remove all that was built, .venv too
+	rm -rf $(VENV) build dist demo src/*.egg-info .hypothesis .mypy_cache \
+		.ruff_cache .pytest_cache
+	find src tests tools bench -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,62 @@
+"""What holds for every test: nothing is left behind, nothing is skipped unseen in CI.
+
+Hypothesis draws anew at each run where a person works, and always the same in CI, so
+that there a result depends on the commit alone.
+"""
+
+from collections.abc import Generator, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from packages import PACKAGES, find_program
+
+from leftovers import Belongings, wait_for_leftovers
+from programs import IS_CI, missing_text
+
+settings.register_profile("here", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("ci" if IS_CI else "here")
+
+WANTED = "is not installed"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves threads, children or open files behind."""
+    marker = request.node.get_closest_marker("leaves_behind")
+    if marker is not None:
+        assert marker.kwargs.get("reason") or marker.args, "say why in the marker"
+        yield
+        return
+    before = Belongings.now()
+    yield
+    left = wait_for_leftovers(before)
+    if left:
+        pytest.fail(f"the test left behind:\n{left}", pytrace=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, Any, Any]:
+    """A test without its program is skipped where a person works, and fails in CI."""
+    report = yield
+    error = call.excinfo.value if call.excinfo else None
+    program = _find_missing_program(error)
+    if program is not None and not IS_CI:
+        report.outcome = "skipped"
+        report.longrepr = (str(item.path), 0, missing_text(program))
+    if report.skipped and IS_CI and WANTED in str(report.longrepr):
+        report.outcome = "failed"
+        report.longrepr = f"skipped in CI: {report.longrepr[2]}"
+    return report
+
+
+def _find_missing_program(error: BaseException | None) -> str | None:
+    """Return the program for want of which *error* was raised."""
+    if isinstance(error, FileNotFoundError):
+        for package in PACKAGES:
+            if error.filename == package.program and not find_program(package.program):
+                return package.program
+    return None

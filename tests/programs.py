@@ -1,0 +1,32 @@
+"""Programs of other people that tests drive; tools/packages.py says what each is for.
+
+A missing one skips the test where a person works and fails it in CI, where nothing may
+be skipped unseen.
+"""
+
+import os
+
+import pytest
+from packages import PACKAGES, find_program
+
+IS_CI = bool(os.environ.get("CI"))
+
+
+def require_program(name: str) -> str:
+    """Return the program's path; skip the test, or fail it in CI, where it is missing."""
+    path = find_program(name)
+    if path is None:
+        refuse(missing_text(name))
+    return path
+
+
+def missing_text(name: str) -> str:
+    package = next((one.name for one in PACKAGES if one.program == name), name)
+    return f"{name} is not installed: apt-get install {package}"
+
+
+def refuse(reason: str) -> None:
+    """Skip the running test for want of a program; fail it in CI."""
+    if IS_CI:
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
