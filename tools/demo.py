@@ -30,6 +30,7 @@ from demo_nodes import (
     DemoFailed,
     Node,
     Ports,
+    shown_path,
     start_broker,
     wait_for,
 )
@@ -40,7 +41,7 @@ FILM, FILM_WORD, FILM_BYTES = "Été à Bréhat.mkv", "brehat", 40 << 20
 FETCH_KIB_S = 16384  # bob's limit in the demo: quick, and slow enough to be seen
 COPY_BYTES_MAX = 2 << 30  # of --share: it is copied, the original is never touched
 GROUP_S = 60.0  # joining and the first catalogue take a second or two
-FETCH_S = 900.0
+STALL_S = 60.0  # a source that is silent is asked again twice in this time
 LOG_LINES = 30
 
 BOLD, DIM, PLAIN = (
@@ -50,6 +51,7 @@ BOLD, DIM, PLAIN = (
 
 def main() -> int:
     options = _parse_arguments()
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     signal.signal(signal.SIGTERM, _interrupt)
     children: list[Child] = []
     try:
@@ -77,6 +79,9 @@ def _parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--once", action="store_true", help="end after the fetch")
     parser.add_argument("--share", metavar="FOLDER", help="show your own files instead")
+    parser.add_argument(
+        "--embedded", action="store_true", help="not Mosquitto, even if installed"
+    )
     parser.add_argument("--folder", default="demo", help="where the nodes live")
     return parser.parse_args()
 
@@ -94,7 +99,7 @@ def _start(
     root = _fresh_folder(Path(options.folder))
     ports = Ports()
     port = ports.take(1)
-    broker, name = start_broker(root / "broker", port)
+    broker, name = start_broker(root / "broker", port, options.embedded)
     stack.callback(broker.end)
     children.append(broker)
     print(f"{BOLD}{name} listens on 127.0.0.1:{port}.{PLAIN}")
@@ -240,7 +245,7 @@ def _find(alice: Node, bob: Node, has_own_files: bool) -> Any:
         return [row for row in rows if row["path"] == wanted and row["size"]]
 
     rows = wait_for("alice's catalogue reaches bob", search, GROUP_S)
-    print(f"$ {bob.shown('find', word)}")
+    print(f"$ {bob.shown('find', *(['--'] if word[0] == '-' else []), word)}")
     for row in rows:
         print(f"{row['name']}  {_size(row['size'])}  {row['group']}/{row['member']}")
     return rows[0]
@@ -256,15 +261,11 @@ def _fetch(bob: Node, entry: Any) -> Path:
         process = subprocess.Popen(
             bob.command("--json", *arguments), stdout=subprocess.DEVNULL
         )
-    deadline = began + FETCH_S
-    while process.poll() is None:
-        if not sys.stderr.isatty():
-            _show_progress(bob)
-        if time.monotonic() > deadline:
-            process.kill()
-            process.wait()
-            raise DemoFailed(f"the fetch did not end within {FETCH_S:.0f} s")
-        time.sleep(0.5)
+    try:
+        _watch(bob, process)
+    finally:
+        process.kill()
+        process.wait()
     job = bob.ask("jobs")[0]
     if process.returncode != 0 or job["state"] != "done":
         raise DemoFailed(f"the job is {job['state']}: {job['error']}")
@@ -275,11 +276,23 @@ def _fetch(bob: Node, entry: Any) -> Path:
     return Path(job["path"])
 
 
-def _show_progress(bob: Node) -> None:
-    for job in bob.ask("jobs"):
-        share = job["done_bytes"] / job["size"] if job["size"] else 1.0
-        bar = "#" * int(share * 30)
-        print(f"  [{bar:<30}] {share:4.0%} {job['state']}", flush=True)
+def _watch(bob: Node, process: "subprocess.Popen[bytes]") -> None:
+    """Wait for `get` to end; give up when nothing moves for too long."""
+    line, moved = "", time.monotonic()
+    while process.poll() is None:
+        jobs = bob.ask("jobs")
+        if jobs and (text := _progress(jobs[0])) != line:
+            line, moved = text, time.monotonic()
+            if not sys.stderr.isatty():  # else `get` draws its own
+                print(line)
+        if time.monotonic() > moved + STALL_S:
+            raise DemoFailed(f"the job does not move: {jobs}")
+        time.sleep(0.5)
+
+
+def _progress(job: Any) -> str:
+    share = job["done_bytes"] / job["size"] if job["size"] else 1.0
+    return f"  [{'#' * int(share * 30):<30}] {share:4.0%} {job['state']}"
 
 
 def _compare(alice: Node, entry: Any, fetched: Path) -> None:
@@ -288,7 +301,7 @@ def _compare(alice: Node, entry: Any, fetched: Path) -> None:
     for path in (source, fetched):
         with path.open("rb") as file:
             sums.append(hashlib.file_digest(file, "sha256").hexdigest())
-        print(f"{sums[-1]}  {os.path.relpath(path)}")
+        print(f"{sums[-1]}  {shown_path(path)}")
     if sums[0] != sums[1]:
         raise DemoFailed("the fetched file is not alice's file")
     print(f"{BOLD}The same, byte for byte.{PLAIN}")

@@ -106,12 +106,12 @@ def _is_free(port: int) -> bool:
         return True
 
 
-def start_broker(folder: Path, port: int) -> tuple[Child, str]:
-    """Start Mosquitto where it is installed, else the embedded broker."""
+def start_broker(folder: Path, port: int, is_embedded: bool) -> tuple[Child, str]:
+    """Start Mosquitto where it is installed and wanted, else the embedded broker."""
     folder.mkdir(parents=True)
     path = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/usr/local/sbin"
     mosquitto = shutil.which("mosquitto", path=path)
-    if mosquitto:
+    if mosquitto and not is_embedded:
         settings = folder / "mosquitto.conf"
         text = f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n"
         if os.geteuid() == 0:
@@ -193,8 +193,8 @@ class Node:
 
     def shown(self, *arguments: str) -> str:
         """Return a command as a person would type it here."""
-        settings = os.path.relpath(self.settings)
-        return shlex.join([_shown_program(), "-c", settings, *arguments])
+        words = [*_shown_program(), "-c", shown_path(self.settings), *arguments]
+        return shlex.join(words)
 
     def ask(self, *arguments: str) -> Any:
         """Run a command with --json and return its answer."""
@@ -231,9 +231,14 @@ def _fonshare() -> list[str]:
     return [sys.executable, "-m", "fonshare_agent"]
 
 
-def _shown_program() -> str:
+def _shown_program() -> list[str]:
     program = _fonshare()
     if len(program) > 1:
-        return "python -m fonshare_agent"
-    path = os.path.relpath(program[0])
-    return path if len(path) < len(program[0]) else program[0]
+        return ["python", *program[1:]]
+    return [shown_path(Path(program[0]))]
+
+
+def shown_path(path: Path) -> str:
+    """Return *path* as it is shortest to type from here."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
