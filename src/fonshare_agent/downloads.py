@@ -104,9 +104,7 @@ class Downloads:
                 thing=printable(found.name),
                 next="Nothing was fetched.",
             )
-        same = await self._store.run(
-            self._state.find_same, found.group, found.member, found.share, found.path
-        )
+        same = await self._find_same(found)
         if same is not None:
             return same
         target = self._target(found, to)
@@ -124,6 +122,27 @@ class Downloads:
         job = await self._store.run(self._add_job, job, found)
         self.wake()
         return job
+
+    async def _find_same(self, found: Found) -> Job | None:
+        """Return the job that fetches *found*, or has fetched just this content."""
+        job = await self._store.run(
+            self._state.find_same,
+            found.group,
+            found.member,
+            found.share,
+            found.path,
+            also_ended=True,
+        )
+        if job is None or job.state in (JobState.FAILED, JobState.CANCELLED):
+            return None
+        if job.state is not JobState.DONE:
+            return job
+        if job.kind != "file":
+            return None  # what is new in a folder is worth another look
+        file = await self._store.run(self._state.get_file, job.id, 0)
+        place = Path(os.fsdecode(_join(job.target, file.final_name or b"")))
+        is_here = await self._files.run(place.is_file)
+        return job if is_here and file.root == found.root else None
 
     def _add_job(self, job: Job, found: Found) -> Job:
         """On the store thread: the files of a folder are streamed, never gathered."""
@@ -214,10 +233,10 @@ class Downloads:
 
     async def view(self, job: Job) -> JSON:
         running = self._running.get(job.id)
-        path = job.target + b"/" + os.fsencode(job.name)
+        name = job.path.name if job.path is not None else job.share.encode()
         if job.kind == "file":
             file = await self._store.run(self._state.get_file, job.id, 0)
-            path = job.target + b"/" + (file.final_name or file.path.name)
+            name = file.final_name or name
         entry = id_text(
             id_digest(
                 "file" if job.kind == "file" else "folder",
@@ -229,6 +248,7 @@ class Downloads:
         )
         done = job.done_bytes + (running.watch.done_bytes if running else 0)
         sources = running.watch.sources if running else 0
+        path = _join(job.target, name)
         return views.job(job, entry, min(done, job.size), sources, path)
 
     # --- running ---
@@ -255,7 +275,7 @@ class Downloads:
                 if job.id not in self._running and due <= now:
                     self._start(job)
         except StorageError:
-            self._not_before["store"] = self._core.clock() + STORE_RETRY_S
+            self._core.call_later(STORE_RETRY_S, self._fill_soon)
             raise
         finally:
             self._is_filling = False
@@ -336,3 +356,7 @@ class Downloads:
             running.watch.is_cancelled = True
         while self._running:
             await self._core.sleep(0.02)
+
+
+def _join(folder: bytes, name: bytes) -> bytes:
+    return folder + b"/" + name

@@ -37,6 +37,7 @@ from fonshare_agent.groups import Followers, Groups
 from fonshare_agent.index.scanner import Scanner
 from fonshare_agent.index.state import StateStore
 from fonshare_agent.index.store import IndexStore
+from fonshare_agent.index.watcher import Watcher
 from fonshare_agent.invites import Invites
 from fonshare_agent.links.broker_url import BrokerUrl
 from fonshare_agent.links.link_events import LinkEvent
@@ -59,6 +60,8 @@ from fonshare_agent.transfer.worker import TransferWorkers
 
 log = logging.getLogger(__name__)
 
+TEND_S = 30.0  # idle sessions between friends are kept open by a word twice a minute
+
 Draw = Callable[[int], bytes]
 
 
@@ -73,6 +76,7 @@ class Node:
         self._store, self._files = Worker("store", core), Worker("files", core)
         self._crypto, self._closer = Worker("crypto", core), Worker("closer", core)
         self._started: list[Callable[[], Awaitable[None]]] = []
+        self._is_stopping = False
         self.home_broker = ""
         if settings.mqtt.broker:
             url = BrokerUrl.parse(settings.mqtt.broker)
@@ -160,6 +164,7 @@ class Node:
             is_busy=lambda: self._downloads.is_busy,
             period_s=self._settings.limits.scan_period_s,
         )
+        self._watcher = Watcher(self._scanner.on_change, self._scanner.rescan)
         self._published = Published(
             self._store,
             self._files,
@@ -318,10 +323,13 @@ class Node:
         await self._published.refresh()
         self._scanner.start()
         self._ends_with(self._closer, self._scanner.stop)
+        self._watcher.start()
+        self._ends_with(self._closer, self._watcher.stop)
         self._started += [self._downloads.stop, self._links.stop]
         await self._invites.load()
         self._links.refresh()
         self._downloads.wake()
+        self._core.call_later(TEND_S, self._tend_soon)
 
     def _parts(self) -> Parts:
         return Parts(
@@ -376,7 +384,9 @@ class Node:
         await self._published.refresh()
 
     def _set_shares(self, shares: tuple[ShareSettings, ...]) -> None:
-        self._scanner.set_shares({share.name: share.path for share in shares})
+        folders = {share.name: share.path for share in shares}
+        self._scanner.set_shares(folders)
+        self._watcher.set_shares(folders)
 
     def _set_limits(self, limits: LimitSettings) -> None:
         self._upload.set_rate(limits.upload_kib_s)
@@ -401,10 +411,24 @@ class Node:
             return error
         return None
 
+    # --- what is done now and then ---
+
+    def _tend_soon(self) -> None:
+        if not self._is_stopping:
+            self._core.spawn_service("housekeeping", self._tend())
+            self._core.call_later(TEND_S, self._tend_soon)
+
+    async def _tend(self) -> None:
+        """Keep idle sessions alive, back the state up, forget old jobs."""
+        await self._workers.tend()
+        await self._store.run(self._state.back_up_if_due)
+        await self._store.run(self._state.prune_ended)
+
     # --- the end ---
 
     async def stop(self) -> None:
         """End what was started, in order; bounded, whatever disk and net do."""
+        self._is_stopping = True
         for end in reversed(self._started):
             await end()
         for worker in (self._store, self._files, self._crypto):

@@ -1,0 +1,109 @@
+"""The watcher: what the kernel tells becomes paths to look at."""
+
+import os
+import threading
+
+import pytest
+
+from brokers import wait_until
+from fonshare_agent.index.watcher import Watcher
+
+
+class Heard:
+    def __init__(self):
+        self.paths, self.lost = [], threading.Event()
+
+    def names(self):
+        return {os.fsdecode(os.path.basename(path)) for path in self.paths}
+
+
+@pytest.fixture
+def watch(tmp_path):
+    """Return what watches *tmp_path*/share; it hears into a Heard."""
+    watchers = []
+
+    def begin(**options):
+        heard = Heard()
+        watcher = Watcher(heard.paths.append, heard.lost.set, **options)
+        watchers.append(watcher)
+        watcher.start()
+        share = tmp_path / "share"
+        share.mkdir(exist_ok=True)
+        watcher.set_shares({"Films": share})
+        probe = share / "probe"
+
+        def is_watching():
+            probe.write_bytes(b"x")
+            return "probe" in heard.names()
+
+        wait_until(is_watching, "the share is watched")
+        return watcher, heard, share
+
+    yield begin
+    for watcher in watchers:
+        watcher.stop()
+
+
+def test_a_file_is_announced_when_it_is_closed_and_not_before(watch):
+    _, heard, share = watch()
+    with (share / "slow").open("wb") as file:
+        file.write(b"begun")
+        file.flush()
+        (share / "marker").write_bytes(b"")
+        wait_until(lambda: "marker" in heard.names(), "the marker is heard")
+        assert "slow" not in heard.names()
+    wait_until(lambda: "slow" in heard.names(), "the file is heard")
+
+
+def test_renaming_deleting_and_linking_are_heard(watch, tmp_path):
+    _, heard, share = watch()
+    (share / "a").write_bytes(b"")
+    (share / "a").rename(share / "b")
+    (share / "c").hardlink_to(share / "b")
+    (tmp_path / "out").write_bytes(b"")
+    (tmp_path / "out").rename(share / "in")
+    wait_until(lambda: {"a", "b", "c", "in"} <= heard.names(), "all are heard")
+    heard.paths.clear()
+    (share / "b").unlink()
+    wait_until(lambda: "b" in heard.names(), "the deletion is heard")
+
+
+def test_what_happens_in_a_new_folder_is_heard_but_not_in_our_own(watch):
+    _, heard, share = watch()
+    (share / ".fonshare").mkdir()
+    (share / ".fonshare" / "secret").write_bytes(b"")
+    (share / "new").mkdir()
+    wait_until(lambda: "new" in heard.names(), "the folder is heard")
+
+    def is_heard():
+        (share / "new" / "inside").write_bytes(b"")
+        return "inside" in heard.names()
+
+    wait_until(is_heard, "the file in the new folder is heard")
+    assert not {".fonshare", "secret"} & heard.names()
+
+
+def test_without_watches_left_folders_are_counted_and_the_rest_still_works(watch):
+    watcher, heard, share = watch(watches_max=1)
+    (share / "unwatched").mkdir()
+    wait_until(lambda: watcher.unwatched == 1, "the folder is counted")
+    (share / "seen").write_bytes(b"")
+    wait_until(lambda: "seen" in heard.names(), "the share itself is watched")
+
+
+def test_a_share_that_is_no_longer_wanted_is_not_heard(watch, tmp_path):
+    watcher, heard, share = watch()
+    other = tmp_path / "other"
+    other.mkdir()
+    watcher.set_shares({"Other": other})
+
+    def is_watching():
+        (other / "probe2").write_bytes(b"")
+        return "probe2" in heard.names()
+
+    wait_until(is_watching, "the other share is watched")
+    heard.paths.clear()
+    (share / "unheard").write_bytes(b"")
+    (other / "heard").write_bytes(b"")
+    wait_until(lambda: "heard" in heard.names(), "the other share is heard")
+    assert "unheard" not in heard.names()
