@@ -411,6 +411,22 @@ def test_operations_of_two_groups_do_not_mix():
         OperationLog.from_raw([ANNA.does(Leave(), ANNA.creates()).raw])
 
 
+def test_a_crowd_of_void_operations_hides_no_removal():
+    history = History([BEN, CLEO], [BEN])
+    seen = history.last
+    log = OperationLog.from_raw(one.raw for one in history.all)
+    for number in range(300):
+        log.add(CLEO.does(SetBrokers((f"mqtt://{number}",)), seen))
+    removal = BEN.does(Remove(CLEO.id), seen)
+    log.add(removal)
+    assert len(log.heads()) == 256
+    assert removal.hash in log.heads()
+    assert log.heads() == tuple(sorted(log.heads()))
+    merged = log.append(ANNA.signer, Admit(DORA.statement))
+    assert removal.hash in merged.parents
+    assert len(log.heads()) == 46
+
+
 def test_a_newer_statement_of_a_member_replaces_the_admitted_one():
     roster = History([BEN]).roster()
     newer = roster.with_statement(BEN.state(5))

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, NamedTuple, Self
 
-from fonshare_agent.errors import BadGrant, MalformedMessage, UnsealError, WeakKey
+from fonshare_agent.errors import BadGrant, MalformedMessage, UnsealError
 from fonshare_agent.model import GroupId, NodeId
 from fonshare_agent.protocol.fold import MEMBERS_MAX
 from fonshare_agent.protocol.keys import (
@@ -98,7 +98,7 @@ class EpochGrant:
         return cls(
             raw,
             group,
-            _epoch_id(group, number, heads, key_commitment),
+            _epoch_id(number, heads, key_commitment),
             heads,
             key_commitment,
             node_id(identity),
@@ -121,7 +121,7 @@ class EpochGrant:
         for sealing_key in sealing_keys:
             try:
                 epoch_key = open_sealed(sealing_key, copy, Context.SEALED_EPOCH_KEY)
-            except (UnsealError, WeakKey):
+            except UnsealError:
                 continue  # sealed to the key before, or to the next one
             self.expect_key(epoch_key)
             return epoch_key
@@ -199,13 +199,12 @@ def _commit(epoch_key: bytes) -> bytes:
     return hkdf(epoch_key, COMMITMENT_INFO, HASH_BYTES)
 
 
-def _epoch_id(
-    group: GroupId, number: int, heads: tuple[bytes, ...], key_commitment: bytes
-) -> EpochId:
+def _epoch_id(number: int, heads: tuple[bytes, ...], key_commitment: bytes) -> EpochId:
     # Over the heads too: a grant of an old key that names newer heads must not pass
     # for the same epoch and so make it cover removals that it misses.
     heads_hash = hashlib.sha256(b"".join(heads)).digest()
-    bound = group + number.to_bytes(8, "big") + heads_hash + key_commitment
+    # They also say which group it is.
+    bound = number.to_bytes(8, "big") + heads_hash + key_commitment
     return EpochId(number, hashlib.sha256(bound).digest())
 
 

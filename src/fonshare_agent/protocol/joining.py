@@ -18,7 +18,6 @@ from fonshare_agent.errors import (
     NotAllowed,
     PeerError,
     UnsealError,
-    WeakKey,
 )
 from fonshare_agent.model import NodeId
 from fonshare_agent.protocol.admission import Admission
@@ -201,7 +200,7 @@ class Joining(InviteSession):
         for key in self._sealing_keys():
             try:
                 return open_sealed(key, sealed, Context.SEALED_INVITE)
-            except (UnsealError, WeakKey):
+            except UnsealError:
                 continue  # sealed to the key before
         raise UnsealError("an admission is sealed to none of this node's keys")
 

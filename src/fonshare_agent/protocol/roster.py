@@ -132,13 +132,20 @@ class OperationLog:
 
     def append(self, signer: Signer, action: Action) -> SignedOperation:
         """Sign *action* on top of all that is known here, and take it in."""
-        operation = SignedOperation.make(signer, self.heads()[:PARENTS_MAX], action)
+        operation = SignedOperation.make(signer, self.heads(), action)
         self.add(operation)
         return operation
 
     def heads(self) -> tuple[bytes, ...]:
-        """The hashes that no operation here names as a parent, sorted."""
-        return tuple(sorted(self._heads))
+        """The hashes that no operation here names as a parent, sorted.
+
+        At most as many as an operation or a message can name: then those that count
+        come first, so that nobody can crowd a removal out with operations of no effect.
+        """
+        heads = sorted(self._heads)
+        if len(heads) > PARENTS_MAX:
+            heads.sort(key=self.counts, reverse=True)
+        return tuple(sorted(heads[:PARENTS_MAX]))
 
     def missing(self) -> tuple[bytes, ...]:
         """The hashes for which operations wait, sorted."""
