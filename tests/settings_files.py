@@ -8,7 +8,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 import yaml
+
+from fonshare_agent.config import Settings, SourceKind, validate
+from fonshare_agent.errors import SettingsError
 
 PORTS = 20  # the two doors, and nine data ports for each
 # Below Linux' ephemeral ports, so that no outgoing connection takes one meanwhile.
@@ -97,3 +101,24 @@ def write_settings(
     path = folder / "fonshare.yaml"
     path.write_text(yaml.safe_dump(sections, allow_unicode=True, sort_keys=False))
     return path
+
+
+SETTINGS_FILE = Path("/srv/node/fonshare.yaml")
+
+
+def check(*, kind: SourceKind = SourceKind.YAML, **sections: object) -> Settings:
+    """Return the settings of a small valid node, with *sections* put in or over."""
+    merged: dict[str, object] = {"node": {"name": "alice"}}
+    merged |= {"disk": "/mnt/disk", "state": "/var/state"}
+    for section, value in sections.items():
+        known = merged.get(section)
+        both = isinstance(known, dict) and isinstance(value, dict)
+        merged[section] = {**known, **value} if both else value
+    return validate(merged, kind=kind, path=SETTINGS_FILE)
+
+
+def complaints(**sections: object) -> str:
+    """Return what is said against *sections* in such a node."""
+    with pytest.raises(SettingsError) as caught:
+        check(**sections)
+    return str(caught.value)

@@ -218,7 +218,15 @@ def test_a_share_in_both_files_is_a_complaint(tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    ["shares: 1", "what: []", "shares: [", "\x00", "passwords: []", "[]"],
+    [
+        "shares: 1",
+        "what: []",
+        "shares: [",
+        "\x00",
+        "passwords: []",
+        "[]",
+        "shares: [1]",
+    ],
 )
 def test_a_damaged_file_of_changes_is_named(tmp_path, text):
     path = write_settings(tmp_path)

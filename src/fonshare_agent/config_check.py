@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fonshare_agent.config_table import LIST_MAX, LISTS, OPTIONS, Option, Unset
-from fonshare_agent.config_values import Refused, shown
+from fonshare_agent.config_values import Refused, name_shape, shown
 from fonshare_agent.errors import SettingsError
 from fonshare_agent.passwords import (
     SALT_BYTES,
@@ -101,7 +101,7 @@ def _read_rows(
     if rows is None:
         return []
     if not isinstance(rows, list):
-        complaints.add(name, f"must be a list, not {shown(rows)}")
+        complaints.add(name, f"must be a list, not {name_shape(rows)}")
         return []
     if len(rows) > LIST_MAX[name]:
         complaints.add(name, f"has {len(rows)} entries", f"at most {LIST_MAX[name]}")
@@ -122,7 +122,8 @@ def _read_row(
 ) -> Row:
     known = [option.name for option in table]
     if not isinstance(row, dict):
-        complaints.add(place, f"must have {', '.join(known)}, and is {shown(row)}")
+        problem = f"must have {', '.join(known)}, and is {name_shape(row)}"
+        complaints.add(place, problem)
         return {"place": place} | dict.fromkeys(known)
     for key in row:
         if key not in known:
@@ -139,7 +140,9 @@ def _flatten(raw: object, complaints: Complaints) -> Row:
     if raw is None:
         return {}
     if not isinstance(raw, Mapping):
-        complaints.add("settings", f"must be a section of options, not {shown(raw)}")
+        complaints.add(
+            "settings", f"must be a section of options, not {name_shape(raw)}"
+        )
         return {}
     names = [option.name for option in OPTIONS] + list(LISTS)
     sections = {name.partition(".")[0] for name in names if "." in name}
@@ -152,7 +155,7 @@ def _flatten(raw: object, complaints: Complaints) -> Row:
         elif isinstance(value, Mapping):
             given |= _section(key, value, names, complaints)
         elif value is not None:
-            problem = f"must be a section of options, not {shown(value)}"
+            problem = f"must be a section of options, not {name_shape(value)}"
             complaints.add(key, problem)
     return given
 

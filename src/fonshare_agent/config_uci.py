@@ -167,7 +167,8 @@ def _apply(command: _Command, sections: list[Section]) -> str | None:
         case (("config" | "option" | "list" | "package"), _):
             return f"`{verb}` with {len(arguments)} words after it"
         case _:
-            return f"{shown(verb)} is none of config, option, list"
+            # Not repeated: it may be the rest of a password that was not quoted.
+            return "begins with none of config, option, list"
 
 
 def _begin(line: int, arguments: list[str], sections: list[Section]) -> str | None:

@@ -44,14 +44,20 @@ class Kind:
     is_secret: bool = False
 
 
-def shown(value: object) -> str:
-    """Return *value* as a complaint repeats it: short, printable, never a structure."""
-    if isinstance(value, list):
-        return "a list"
-    if isinstance(value, dict):
-        return "a section"
+def name_shape(value: object) -> str:
+    """Return what sort of thing *value* is, without what it says: it may be a secret
+    that stands where a section should."""
     if value is None:
         return "nothing"
+    if isinstance(value, (list, dict)):
+        return "a list" if isinstance(value, list) else "a section"
+    return "text" if isinstance(value, str) else "a number or a truth value"
+
+
+def shown(value: object) -> str:
+    """Return *value* as a complaint repeats it: short, printable, never a structure."""
+    if value is None or isinstance(value, (list, dict)):
+        return name_shape(value)
     if isinstance(value, bool):
         return str(value).lower()
     text = ascii(value) if isinstance(value, str) else repr(value)

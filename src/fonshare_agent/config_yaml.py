@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fonshare_agent.config_check import absolute
-from fonshare_agent.config_values import decimal, shown
+from fonshare_agent.config_values import decimal, name_shape, shown
 from fonshare_agent.errors import SettingsError
 
 DEPTH_MAX = 16  # settings need 4; PyYAML's composer recurses
@@ -21,6 +21,9 @@ DEFAULT_STATE = "state"
 
 _WORDS = {"true": True, "True": True, "TRUE": True}
 _WORDS |= {"false": False, "False": False, "FALSE": False}
+# What PyYAML itself finds in plain text, by YAML 1.1; some of it is text here.
+_TAGS = {"map", "seq", "str", "null", "bool", "int", "float", "timestamp", "merge"}
+_TAGS |= {"value"}
 _NOTHING = ("", "~", "null", "Null", "NULL")
 
 
@@ -40,7 +43,7 @@ def read_yaml(raw: bytes) -> tuple[Any, list[str]]:
         return {}, walker.complaints
     value = walker.value(node)
     if not isinstance(value, dict):
-        what = shown(value)
+        what = name_shape(value)
         return {}, [*walker.complaints, f"the file must hold options, not {what}"]
     return value, walker.complaints
 
@@ -89,7 +92,7 @@ class _Walker:
             self.complaints.append(f"line {line}: anchors and aliases are not taken")
             return None
         self._seen.add(id(node))
-        if not node.tag.startswith("tag:yaml.org,2002:"):
+        if node.tag.removeprefix("tag:yaml.org,2002:") not in _TAGS:
             what = f"the tag {shown(node.tag)}"
             self.complaints.append(f"line {line}: {what} is not taken")
             return None
@@ -154,6 +157,9 @@ def read_changes(place: Path) -> dict[str, Any]:
     for key, wanted in types.items():
         if not isinstance(values.setdefault(key, wanted()), wanted):
             complaints.append(f"`{key}` is not as a command writes it")
+    shares = values["shares"]
+    if isinstance(shares, list) and not all(isinstance(row, dict) for row in shares):
+        complaints.append("`shares` is not as a command writes it")
     if complaints:
         text = "\n".join(f"{place}: {line}" for line in complaints)
         raise SettingsError(text, thing=str(place))
