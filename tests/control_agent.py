@@ -69,6 +69,9 @@ class RunningAgent:
 
     def start(self) -> None:
         self.server.start()
+        self.start_core()
+
+    def start_core(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:

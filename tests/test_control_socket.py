@@ -1,13 +1,11 @@
 """The control socket: real server, real client, a core thread behind."""
 
-import itertools
 import json
 import logging
 import os
 import socket
 import stat
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -18,8 +16,8 @@ from hypothesis import strategies as st
 from control_agent import DEADLINE_S, RunningAgent, running_agent, wait_until
 from fonshare_agent.control import client, server
 from fonshare_agent.control.client import AgentError, request
-from fonshare_agent.control.rows import JSON
-from fonshare_agent.core import Core, Promise
+from fonshare_agent.control.door import bind
+from fonshare_agent.core import Promise
 from fonshare_agent.errors import (
     AgentRunning,
     NoAgent,
@@ -50,10 +48,6 @@ def connect_to(path: Path) -> socket.socket:
 
 def connect(agent: RunningAgent) -> socket.socket:
     return connect_to(agent.socket)
-
-
-async def bind_nothing(command: str, arguments: dict[str, JSON]) -> JSON:
-    return None
 
 
 def ask(connection: socket.socket, line: bytes) -> dict[str, object]:
@@ -316,23 +310,67 @@ def test_a_folder_that_cannot_hold_the_socket_is_named(tmp_path):
     assert "`run`" in caught.value.next
 
 
-def test_a_server_that_failed_can_serve_again(tmp_path):
-    path, clocks = tmp_path / "control.sock", iter([0.0])
+def test_a_server_that_failed_serves_again_and_forgets_who_waited(tmp_path):
+    agent, is_broken = RunningAgent(tmp_path), threading.Event()
 
     def clock() -> float:
-        return next(clocks)  # StopIteration: the bug of its first life
+        if is_broken.is_set():
+            raise StopIteration("the bug of its first life")
+        return 0.0
 
-    failing = server.ControlServer(path, Core(time.monotonic), bind_nothing, clock)
-    failing.open()
-    with connect_to(path), pytest.raises(StopIteration):
-        failing.serve()
-    assert not path.exists()
-
-    clocks = itertools.repeat(0.0)
+    slow: Promise[str] = Promise()
+    agent.answers["status"] = slow
+    agent.server = server.ControlServer(
+        agent.socket, agent.core, bind(agent.handlers), clock
+    )
+    agent.server.open()
+    agent.start_core()
+    failing = threading.Thread(target=fail_to_serve, args=(agent.server,))
     failing.start()
-    assert client.is_answered(path)
-    failing.stop()
-    assert not path.exists()
+    with connect(agent) as waiting:
+        waiting.sendall(b'{"command": "status"}\n')
+        wait_until(lambda: agent.calls == [("status", {})])
+        is_broken.set()
+        with connect(agent):
+            failing.join(DEADLINE_S)
+        assert not agent.socket.exists()
+        assert waiting.recv(1) == b""
+
+    is_broken.clear()
+    agent.server.start()
+    agent.core.post(lambda: slow.resolve("too late"))
+    agent.answers["disk"] = "here"
+    assert request(agent.socket, "disk", {}) == "here"
+    agent.stop()
+    assert not agent.socket.exists()
+
+
+def fail_to_serve(failing: server.ControlServer) -> None:
+    with pytest.raises(StopIteration):
+        failing.serve()
+
+
+def test_a_reason_given_before_the_request_is_read_is_not_lost(tmp_path):
+    path = tmp_path / "control.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        answered = threading.Event()
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            connection.sendall(b'{"error": {"code": "agent.busy"}}\n')
+            connection.close()
+            answered.set()
+
+        serving = threading.Thread(target=serve)
+        serving.start()
+        connection = client.connect(path)
+        assert answered.wait(DEADLINE_S)
+        with pytest.raises(AgentError) as caught:
+            client.exchange(connection, path, b"{}\n")
+        assert caught.value.answered_code == "agent.busy"
+        serving.join(DEADLINE_S)
 
 
 def test_nobody_on_the_socket_is_no_agent(tmp_path):

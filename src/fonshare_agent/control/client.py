@@ -3,6 +3,7 @@
 Imports little, because on the router every import of a command costs the user time.
 """
 
+import contextlib
 import json
 import socket
 from pathlib import Path
@@ -73,10 +74,18 @@ def request(path: Path, command: str, arguments: dict[str, JSON]) -> JSON:
     line = json.dumps({"command": command, "arguments": arguments}).encode("ascii")
     if len(line) >= REQUEST_BYTES_MAX:
         raise UsageError("the command is too long; give it in parts", thing=command)
-    with connect(path) as connection:
+    return exchange(connect(path), path, line + b"\n")
+
+
+def exchange(connection: socket.socket, path: Path, line: bytes) -> JSON:
+    """Send *line*, return the result that comes back; closes the connection."""
+    with connection:
         connection.settimeout(ANSWER_TIMEOUT_S)
         try:
-            connection.sendall(line + b"\n")
+            # An agent that turns clients away answers and closes without reading: then
+            # sending fails, and the reason waits to be read.
+            with contextlib.suppress(BrokenPipeError):
+                connection.sendall(line)
             raw = _read_line(connection)
         except TimeoutError:
             raise _no_answer(path, "the agent did not answer in time") from None
