@@ -281,7 +281,7 @@ class Fetcher:
             Fetch(
                 ticket=grant.ticket,
                 secret=grant.secret,
-                addresses=grant.addresses,
+                addresses=self._outside.dialable(grant.addresses),
                 peer_fingerprint=member.statement.tls_fingerprint,
                 partial=kept,
                 watch=watch,

@@ -17,6 +17,7 @@ from fonshare_agent.errors import ContentChanged, StorageError, TicketRefused
 from fonshare_agent.ftp.tickets import Ticket, TicketDesk, secret_hash
 from fonshare_agent.index.records import OwnFile
 from fonshare_agent.index.store import IndexStore
+from fonshare_agent.links.netinfo import Address
 from fonshare_agent.model import GroupId, NodeId, SharePath
 from fonshare_agent.protocol.certificate import fingerprint
 from fonshare_agent.protocol.content import block_size
@@ -34,7 +35,6 @@ from fonshare_agent.protocol.messages import (
 )
 from fonshare_agent.protocol.roster import Roster
 from fonshare_agent.published import Published
-from fonshare_agent.transfer.wire import Address
 from fonshare_agent.transfer.worker import Push, TransferWorkers
 
 log = logging.getLogger(__name__)
@@ -45,10 +45,11 @@ PAGE_HASHES = 512  # 16 KiB of hashes: the whole list of a file up to 64 MiB
 @dataclass(frozen=True, slots=True)
 class Outside:
     """How this node is reached: its certificate, and its friends' door's addresses as
-    a peer with these addresses may use them."""
+    a peer with these addresses may use them; and which of a peer's it may dial."""
 
     certificate: bytes
     addresses: Callable[[tuple[Address, ...]], tuple[Address, ...]]
+    dialable: Callable[[tuple[Address, ...]], tuple[Address, ...]]
     trust: Callable[[bytes], None]  # let the friends' door accept this certificate
 
 
@@ -224,7 +225,7 @@ class Granting:
             Push(
                 ticket=ask.ticket,
                 secret=ask.secret,
-                addresses=ask.addresses,
+                addresses=self._outside.dialable(ask.addresses),
                 peer_fingerprint=known.statement.tls_fingerprint,
                 opener=self._opener(own),
                 first=ask.first,

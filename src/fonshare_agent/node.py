@@ -206,6 +206,7 @@ class Node:
         outside = Outside(
             self._keys.tls_certificate_der,
             lambda theirs: self._reach.addresses(theirs),
+            lambda theirs: self._reach.dialable(theirs),
             self._ftp.trust_peer,
         )
         self._granting = Granting(

@@ -1,21 +1,59 @@
-"""How this node's friends' door is reached: the addresses that go into tickets.
+"""How this node's friends' door is reached, and whom it may dial.
 
-The rules of DESIGN section 4, Ticket addresses, are in links/netinfo.py; here they get
-this node's settings and its present interfaces.
+The rules are in links/netinfo.py; here they get this node's settings and its present
+interfaces. An address that the owner bound the FTP server to is one that the owner
+allows to be given away, also a private one.
 """
 
+import logging
 from collections.abc import Callable
 
+from fonshare_agent.links.netinfo import (
+    IP,
+    Address,
+    Kind,
+    dialable,
+    kind_of,
+    local_addresses,
+    parse_ip,
+    ticket_addresses,
+)
 from fonshare_agent.settings import Settings
-from fonshare_agent.transfer.wire import Address
+
+log = logging.getLogger(__name__)
 
 
 class Reach:
     """Asks the kernel anew each time: routers change addresses."""
 
     def __init__(self, settings: Settings, friends_port: Callable[[], int]) -> None:
-        self._settings, self._friends_port = settings, friends_port
+        self._friends_port = friends_port
+        self._public_name = settings.node.public_name
+        bound = parse_ip(settings.ftp.address)
+        self._bound = None if bound is None or bound.is_unspecified else bound
+        self._allows_private = settings.node.allow_private_addresses or (
+            self._bound is not None and kind_of(self._bound) is Kind.PRIVATE
+        )
 
     def addresses(self, theirs: tuple[Address, ...]) -> tuple[Address, ...]:
         """Return where a peer that shows *theirs* may try to reach us."""
-        return ((self._settings.ftp.address, self._friends_port()),)
+        return ticket_addresses(
+            self._own(),
+            self._friends_port(),
+            public_name=self._public_name,
+            theirs=theirs,
+            allows_private=self._allows_private,
+        )
+
+    def dialable(self, theirs: tuple[Address, ...]) -> tuple[Address, ...]:
+        """Return which of *theirs* we may try."""
+        return dialable(theirs, self._own(), allows_private=self._allows_private)
+
+    def _own(self) -> list[IP]:
+        if self._bound is not None:
+            return [self._bound]
+        try:
+            return [one.ip for one in local_addresses()]
+        except OSError as error:
+            log.warning("this host's addresses are not known: %s", error.strerror)
+            return []
