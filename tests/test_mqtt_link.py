@@ -161,6 +161,34 @@ def test_only_the_topics_last_asked_for_arrive(any_broker, topic):
     )
 
 
+def test_a_topic_is_asked_for_before_the_question_whose_answer_comes_there(
+    monkeypatch,
+):
+    kinds = []
+
+    def note(connection):
+        accept_login(connection)
+        while True:
+            kinds.append(read_packet(connection)[0] >> 4)
+
+    with Listener(note) as broker, Owner(broker.url) as owner:
+        owner.wait_for(Connected)
+        take = owner.link._outbox.take
+
+        def ask_at_the_worst_moment():  # just when the link looks for messages
+            monkeypatch.setattr(owner.link._outbox, "take", take)
+            owner.link.set_subscriptions({"answer"})
+            owner.link.publish("question", b"?")
+            return take()
+
+        monkeypatch.setattr(mqtt_link, "FAREWELL_S", 0.1)
+        monkeypatch.setattr(owner.link._outbox, "take", ask_at_the_worst_moment)
+        owner.link.retry_now()  # wakes it
+        wait_until(lambda: len(kinds) >= 2)
+
+    assert kinds[:2] == [SUBSCRIBE, PUBLISH]
+
+
 def test_nothing_is_taken_while_there_is_no_connection(any_broker, topic):
     owner = Owner(any_broker.url)
     assert not owner.link.publish(topic, b"early")
@@ -480,7 +508,7 @@ def test_stopping_is_prompt_while_a_name_is_looked_up(monkeypatch):
 
     def hang(host, port, **_):
         asked.append(host)
-        time.sleep(3)
+        time.sleep(1.5)
         return []
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)

@@ -116,11 +116,9 @@ def _start(
         _make_files(alice.disk / FOLDER)
     for node in nodes:
         print(f"{DIM}$ {node.shown('agent')} &{PLAIN}")
-        try:
-            node.start()
-        finally:
-            if node.child:
-                children.append(node.child)
+        children.append(node.start())
+    for node in nodes:
+        node.wait_until_up()
     return alice, bob, carol
 
 
@@ -330,7 +328,6 @@ def _stay(alice: Node, bob: Node, carol: Node) -> None:
 Everything stays up until Ctrl-C. In another terminal, try:
 
   {bob.shown("ls", GROUP)}
-  {bob.shown("find", "plage")}
   {bob.shown("get", f"{GROUP}/alice/{SHARE}", "--wait")}
   {bob.shown("status")}
   {alice.shown("group", "invite", GROUP)}

@@ -174,10 +174,14 @@ class Node:
             lines.append(f"run: {self._run}")
         return "\n".join([*lines, ""])
 
-    def start(self) -> None:
-        """Start the agent; returns once it answers."""
+    def start(self) -> Child:
+        """Start the agent."""
         command = [*_fonshare(), "-c", str(self.settings), "agent"]
         self.child = Child(self.name, command, self.folder / "agent.log")
+        return self.child
+
+    def wait_until_up(self) -> None:
+        """Return once the agent answers and its broker is connected."""
         wait_for(f"{self.name}'s agent answers", self._answers, START_S)
 
     def _answers(self) -> bool:

@@ -202,7 +202,7 @@ class MqttLink:
                 session.open(self._stopping.is_set)
                 self._subscribe(session)
                 self._outbox.open()
-                self._connected_at = time.monotonic()
+                self._connected_at, self._hurry = time.monotonic(), False
                 self._emit(Connected(self.url, *will))
                 while not self._stopping.is_set():
                     self._serve(session)
@@ -211,8 +211,11 @@ class MqttLink:
                 self._deliver(session)
 
     def _serve(self, session: Session) -> None:
+        # In this order: a question taken here was put after its topic was wanted, so
+        # the topic is asked for first and the answer cannot be missed.
+        messages = self._outbox.take()
         self._subscribe(session)
-        for message in self._outbox.take():
+        for message in messages:
             session.publish(message)
         session.step(TICK_S)
         self._deliver(session)
