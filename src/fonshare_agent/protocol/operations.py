@@ -35,9 +35,9 @@ from fonshare_agent.protocol.signed import (
 
 PARENTS_MAX: Final = 256  # 64 members act rarely at once; as HEADS_MAX in messages
 BROKERS_MAX: Final = 8  # every member stays connected to all of them
-BROKER_CHARS_MAX: Final = 512  # a URL with user, password and pin
+BROKER_CHARS_MAX: Final = 1024  # as in invite codes: a URL with user and password
 CREATE_NONCE_BYTES: Final = 16  # two groups of one creator must differ
-OPERATION_BYTES_MAX: Final = 20480  # 256 parents are 12 KiB, 8 brokers 4 KiB
+OPERATION_BYTES_MAX: Final = 24576  # 256 parents are 12 KiB, 8 brokers 8 KiB
 
 
 @dataclass(frozen=True, slots=True)
