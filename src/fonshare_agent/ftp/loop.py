@@ -10,6 +10,7 @@ All sessions belong to the one thread that calls `run`. Others only `post`.
 import logging
 import os
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -79,6 +80,7 @@ class _Waker:
         self._fileno, self._write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._io = io
         self._closed = False
+        self._lock = threading.Lock()
         io.register(self._fileno, self, READ)
 
     def post(self, call: Callable[[], None]) -> None:
@@ -86,11 +88,13 @@ class _Waker:
         self._wake()
 
     def _wake(self) -> None:
-        # A full pipe is a wake-up already; a broken one is a loop that has ended, whose
-        # sessions are gone, so that nobody waits for the call.
-        if not self._closed:
-            with suppress(BlockingIOError, BrokenPipeError):
-                os.write(self._write_end, b"\0")
+        # Under a lock: a late `post` must not write to a file number that somebody else
+        # has opened since `close`. A full pipe is a wake-up already; after the end of
+        # the loop nobody waits for the call.
+        with self._lock:
+            if not self._closed:
+                with suppress(BlockingIOError):
+                    os.write(self._write_end, b"\0")
 
     # what the poller asks of its instances
 
@@ -113,13 +117,9 @@ class _Waker:
         self.close()
 
     def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self._io.unregister(self._fileno)
-            os.close(self._fileno)
-            # The write end stays: a late `post` of another thread must not hit a
-            # file number that somebody else has opened meanwhile. It goes with us.
-
-    def __del__(self) -> None:
-        with suppress(OSError):
-            os.close(self._write_end)
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._io.unregister(self._fileno)
+                os.close(self._fileno)
+                os.close(self._write_end)

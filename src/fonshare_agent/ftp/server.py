@@ -87,8 +87,8 @@ class FtpService:
 
     def start(self) -> None:
         """Bind both doors and serve. Raises OSError if a port is taken."""
-        self._open_house()
         try:
+            self._open_house()
             self._open_friends()
         except OSError:
             self._loop.close()
