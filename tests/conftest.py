@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
-from packages import PACKAGES, find_program
 
 from leftovers import Belongings, wait_for_leftovers
+from packages import PACKAGES, find_program
 from programs import IS_CI, missing_text
 
 settings.register_profile("here", deadline=None)
@@ -19,6 +19,7 @@ settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True
 settings.load_profile("ci" if IS_CI else "here")
 
 WANTED = "is not installed"
+HAS_FAILED = pytest.StashKey[bool]()
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +32,10 @@ def _nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     before = Belongings.now()
     yield
+    if request.node.stash.get(HAS_FAILED, False):
+        return  # a failed test's frames live on in its report, with all they hold
+    # What fixtures gave is still held here; files that close with it are not forgotten.
+    request.node.funcargs.clear()
     left = wait_for_leftovers(before)
     if left:
         pytest.fail(f"the test left behind:\n{left}", pytrace=False)
@@ -42,6 +47,8 @@ def pytest_runtest_makereport(
 ) -> Generator[None, Any, Any]:
     """A test without its program is skipped where a person works, and fails in CI."""
     report = yield
+    if call.excinfo is not None:
+        item.stash[HAS_FAILED] = True
     error = call.excinfo.value if call.excinfo else None
     program = _find_missing_program(error)
     if program is not None and not IS_CI:

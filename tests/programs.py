@@ -7,13 +7,14 @@ be skipped unseen.
 import os
 
 import pytest
+
 from packages import PACKAGES, find_program
 
 IS_CI = bool(os.environ.get("CI"))
 
 
 def require_program(name: str) -> str:
-    """Return the program's path; skip the test, or fail it in CI, where it is missing."""
+    """Return the program's path; without it skip the test, or fail it in CI."""
     path = find_program(name)
     if path is None:
         refuse(missing_text(name))
