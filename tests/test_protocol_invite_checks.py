@@ -8,7 +8,7 @@ import pytest
 from fonshare_agent.errors import PeerError
 from fonshare_agent.protocol.admission import Admission
 from fonshare_agent.protocol.codes import invite_keys
-from fonshare_agent.protocol.epochs import make_grant
+from fonshare_agent.protocol.epochs import extend_grant, make_grant
 from fonshare_agent.protocol.invite import Finished, InviterState, JoinerState, Refused
 from fonshare_agent.protocol.invite_messages import (
     CHUNK_BYTES,
@@ -265,10 +265,11 @@ def test_an_admission_counts_if_all_fits():
 
 def test_an_admission_after_which_the_joiner_is_no_member_is_a_fault():
     _, joiner, _ = accepted()
-    log, grants = good_parts()
+    log, _ = good_parts()
     log.append(ANNA.signer, Remove(BEN.id))
-    grants.append(make_grant(ANNA.signer, log, 2, bytes(32), drawer()))
-    give(joiner, log, grants)
+    grant = make_grant(ANNA.signer, log, 2, bytes(32), drawer())
+    more = extend_grant(ANNA.signer, grant, bytes(32), [BEN.statement], drawer())
+    give(joiner, log, [grant, more])
     assert joiner.saw(Refused) == [Refused("bad_admission", by_peer=False)]
 
 
