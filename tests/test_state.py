@@ -12,8 +12,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fonshare_agent.errors import DatabaseTooNew, NotFound, StorageError
+from fonshare_agent.errors import (
+    DatabaseDamaged,
+    DatabaseTooNew,
+    NotFound,
+    StorageError,
+)
 from fonshare_agent.index.state import BACKUP_PERIOD_S, COMMANDS_KEPT, StateStore
+from fonshare_agent.index.state_backup import back_up
 from fonshare_agent.index.state_records import Job, JobFile, StoredWindow
 from fonshare_agent.model import GroupId, JobState, NodeId, Root, SharePath
 
@@ -450,6 +456,25 @@ def test_a_backup_that_fails_leaves_the_one_before(store, place, clock, monkeypa
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises((OSError, StorageError)):
         store.back_up()
+    assert {path: path.read_bytes() for path in good} == good
+
+
+def test_a_backup_that_is_not_sound_does_not_take_the_place_of_a_good_one(store, place):
+    store.back_up()
+    store.back_up()
+    good = {path: path.read_bytes() for path in place.parent.glob("*.backup-?")}
+
+    class Failing:
+        def __getattr__(self, name):
+            return getattr(store._connection, name)
+
+        def backup(self, copy):
+            store._connection.backup(copy)
+            copy.execute("PRAGMA writable_schema = ON")
+            copy.execute("UPDATE sqlite_master SET rootpage = 3 WHERE name = 'job'")
+
+    with pytest.raises(DatabaseDamaged):
+        back_up(Failing(), place)
     assert {path: path.read_bytes() for path in good} == good
 
 

@@ -228,6 +228,33 @@ def test_another_root_never_meets_bytes_of_the_first(opened):
     assert opened().gaps() == [(0, 3)]
 
 
+def test_another_root_leaves_no_room_taken_by_the_first(opened, disk):
+    first = opened()
+    fill(first)
+    first.sync()
+    first.close()
+    root = root_of(bytes(len(DATA)))
+    Partial.open(disk, "job", 0, len(DATA), root).close()
+
+    folder = disk.path / ".fonshare/partial/job-0"
+    assert listing(folder) == ["data"]
+    assert (folder / "data").stat().st_size == 0
+
+
+def test_a_record_of_another_root_or_beyond_the_data_promises_nothing(opened, disk):
+    partial = opened()
+    fill(partial)
+    partial.sync()
+    partial.close()
+    folder = disk.path / ".fonshare/partial/job-0"
+    record = (folder / "have").read_bytes()
+    (folder / "have").write_bytes(bytes(32) + record[32:])
+    assert opened().gaps() == [(0, 3)]
+    (folder / "have").write_bytes(record)
+    os.truncate(folder / "data", 2 * BLOCK - 1)
+    assert opened().gaps() == [(1, 3)]
+
+
 @pytest.mark.parametrize("victim", ["blocks", "have", "data"])
 @pytest.mark.parametrize("damage", [b"", b"\xff" * 40, b"\0" * 5000])
 def test_damage_of_any_file_costs_time_but_never_a_wrong_file(
@@ -442,13 +469,24 @@ def occupy(target, name, content):
 def test_a_name_taken_by_other_content_gets_a_number(way, opened, target):
     occupy(target, NAME, b"mine")
     occupy(target, "Bréhat (2).mkv".encode(), DATA[:-1] + b"x")
+    occupy(target, "Bréhat (3).mkv".encode(), DATA + b"and more")
     partial = opened()
     fill(partial)
 
-    assert partial.finish(target, NAME, MODIFIED) == "Bréhat (3).mkv".encode()
+    assert partial.finish(target, NAME, MODIFIED) == "Bréhat (4).mkv".encode()
     assert read(target) == b"mine"
-    assert read(target, "Bréhat (3).mkv".encode()) == DATA
-    assert len(listing(target)) == 3
+    assert read(target, "Bréhat (4).mkv".encode()) == DATA
+    assert len(listing(target)) == 4
+
+
+def test_a_placeholder_that_somebody_has_filled_meanwhile_is_left_alone(opened, target):
+    partial = opened()
+    fill(partial)
+    partial._files.write_final(NAME, placeholder=True)
+    occupy(target, NAME, b"somebody's")
+
+    assert partial.finish(target, NAME, MODIFIED) == "Bréhat (2).mkv".encode()
+    assert read(target) == b"somebody's"
 
 
 def test_a_file_with_the_same_content_is_used_as_it_is(way, opened, target):
