@@ -19,6 +19,7 @@ from fonshare_agent.protocol.invite import (
     JoinerState,
     Refused,
     SecondJoinerRefused,
+    StateChanged,
 )
 from fonshare_agent.protocol.operations import Admit
 from invite_homes import InviterHome, JoinerHome, Wire, meet
@@ -133,6 +134,27 @@ def test_no_frame_leaves_before_the_spent_code_is_stored():
     assert inviter.machine.take_frames() == []
     inviter.machine.stored(change.version)
     assert len(inviter.machine.take_frames()) == 1
+
+
+def test_the_state_is_not_stored_again_after_it_may_be_deleted():
+    inviter, joiner, wire = meet()
+    orders = []
+    for home in (inviter, joiner):
+        take = home.machine.take_events
+
+        def watched(take=take):
+            events = take()
+            orders.append([type(event) for event in events])
+            return events
+
+        home.machine.take_events = watched
+    wire.run(10 * 3600.0)
+    last = [order for order in orders if Finished in order]
+    assert last == [[StateChanged, Finished], [StateChanged, Finished]]
+    # A power cut in between does not leave the state behind for ever.
+    for home in (inviter, joiner):
+        home.restart(wire.now)
+        assert Finished in [type(event) for event in home.machine.take_events()]
 
 
 def test_after_a_restart_a_spent_code_still_refuses_a_second_joiner():

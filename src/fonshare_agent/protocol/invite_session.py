@@ -51,7 +51,7 @@ class Peer:
 class StateChanged:
     """Store *state* durably, then call `stored(version)`; it holds secrets.
 
-    The last of its batch: what the events before it ask for is done first.
+    It comes after what it tells of: what those events ask for is done first.
     """
 
     version: int
@@ -130,7 +130,7 @@ class SecondJoinerRefused:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """Nothing more will be sent: the state can be deleted."""
+    """Nothing more will be sent: delete the state. The last event of all."""
 
 
 InviteEvent = (
@@ -221,6 +221,8 @@ class InviteSession(ABC):
         if self._told_version < self._version:
             self._told_version = self._version
             events.append(StateChanged(self._version, self.to_dict()))
+        # Last, so that the state is not stored again after it was deleted.
+        events.sort(key=lambda event: isinstance(event, Finished))
         return events
 
     @abstractmethod

@@ -378,4 +378,6 @@ class Invitation(InviteSession):
         if reveal:
             session._reveal = read_reveal(reveal, Kind.REVEAL, session._invite)
         session._want_admission()
+        if session.state is _S.OVER:
+            session._report(Finished())
         return session

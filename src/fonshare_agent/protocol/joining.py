@@ -383,4 +383,6 @@ class Joining(InviteSession):
         reply = read_bytes(document["reply"])
         if reply:
             session._reply = read_reply(reply, session._invite)
+        if session.state is _S.OVER:
+            session._report(Finished())
         return session
