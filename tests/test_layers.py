@@ -1,0 +1,219 @@
+"""Who may import whom: two tables are the architecture that docs/architecture.md tells.
+
+Read from the source by `ast`, so imports inside functions count as well.
+"""
+
+import ast
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent / "src" / "fonshare_agent"
+
+# Which part a module of the top level belongs to; a folder is a part by itself.
+PARTS = {
+    "words": "errors model clock",
+    "core": "core services",
+    "settings": (
+        "settings passwords config config_changes config_check config_docs "
+        "config_rules config_table config_uci config_values config_yaml"
+    ),
+    "storage": "disk nodekeys memberships backup",
+    "writing": "settings_writer",  # settings that commands change
+    "group": "asking channel groups invites published routing",
+    "sharing": "sharing",
+    "jobs": "downloads fetching granting",
+    "reach": "reach",
+    "control": "doctor",  # beside the folder of that name
+    "wiring": "agent node",
+    "program": (  # the command line, which runs without an agent's modules
+        "__main__ cli command_line agent_commands local_commands first_use "
+        "help_texts completion terminal render progress joining"
+    ),
+}
+
+# What each part may import, besides itself and `words`. "part.module" opens one module.
+ALLOWED = {
+    "words": "",
+    "core": "",
+    "protocol": "",  # pure: see PURE below
+    "settings": "",
+    "storage": "protocol settings",
+    "ftp": "",
+    "index": "protocol storage.disk",
+    "transfer": "core protocol storage.disk",
+    "links": "core protocol settings",
+    "writing": "links.uci settings",
+    "sharing": "core index protocol",
+    "group": (
+        "core index links protocol settings storage writing sharing jobs control.rows"
+    ),
+    "jobs": (
+        "core index protocol storage settings.settings transfer ftp.tickets "
+        "links.netinfo group.published group.asking control.rows control.views"
+    ),
+    "reach": "links.netinfo settings.settings",
+    "control": "core index links protocol storage settings writing group jobs",
+    "program": "control settings wiring.agent storage.backup",
+    "wiring": (
+        "core protocol settings storage ftp index transfer links writing sharing "
+        "group jobs reach control"
+    ),
+}
+
+# Pairs that must never meet, though their parts may: (importer, imported) by prefix.
+STRANGERS = (
+    ("sharing", "downloads"),  # the two deciders do not know each other
+    ("downloads", "sharing"),
+    ("control", "agent"),
+    ("control", "node"),
+)
+
+# All that protocol/ may use of others: nothing that does I/O, tells time or draws lots.
+PURE = {
+    *("abc", "base64", "binascii", "collections", "dataclasses", "enum", "functools"),
+    *("hashlib", "hmac", "itertools", "json", "re", "struct", "types", "typing"),
+    *("unicodedata", "zlib", "nacl"),
+}
+
+# Libraries of others, each with the one place that may import it.
+HOMES = {
+    "paho": "links/paho_session.py",
+    "pyftpdlib": "ftp/loop.py",
+    "asyncore": "ftp/loop.py",
+    "asynchat": "ftp/loop.py",
+    "sqlite3": "index/",
+    "nacl": "protocol/ backup.py",
+    "yaml": "config_yaml.py config_changes.py first_use.py",
+}
+# 4 to 6 MB each, or a second TLS: not on a router with 64 MB (DESIGN section 3).
+BANNED = {"asyncio", "requests", "cryptography", "OpenSSL", "http", "uuid"}
+# Only where a YAML file is read or written: the router's settings are UCI.
+ONLY_IN_FUNCTIONS = {"yaml"}
+
+
+@cache
+def modules() -> dict[str, ast.Module]:
+    """Every module of the agent by its path below the package."""
+    found = {}
+    for file in sorted(SOURCE.rglob("*.py")):
+        if file.name != "__init__.py" or file.stat().st_size:
+            found[str(file.relative_to(SOURCE))] = ast.parse(file.read_bytes())
+    return found
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """The full names of the modules that *tree* imports."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute here"
+            name = str(node.module)
+            for alias in node.names:
+                whole = f"{name}.{alias.name}"
+                yield whole if is_module(whole) else name
+
+
+def is_module(name: str) -> bool:
+    place = SOURCE.parent / name.replace(".", "/")
+    return place.with_suffix(".py").is_file() or place.is_dir()
+
+
+def ours(path: str) -> Iterator[str]:
+    """What the module at *path* imports of the package, without the package's name."""
+    for name in imports(modules()[path]):
+        if name.startswith("fonshare_agent."):
+            yield name.removeprefix("fonshare_agent.")
+
+
+def part_of(name: str) -> str:
+    """Return the part of a module named as in `ours`, or by its path."""
+    first = name.removesuffix(".py").replace("/", ".").split(".")[0]
+    if (SOURCE / first).is_dir():
+        return first
+    found = [part for part, names in PARTS.items() if first in names.split()]
+    assert len(found) == 1, f"{first} belongs to no part: add it to PARTS"
+    return found[0]
+
+
+def as_member(name: str) -> str:
+    """Return "part.module" of a module named as in `ours`."""
+    return name if (SOURCE / name.split(".")[0]).is_dir() else f"{part_of(name)}.{name}"
+
+
+def test_imports_go_one_way():
+    wrong = []
+    for path in modules():
+        own = part_of(path) if path != "__init__.py" else "words"
+        allowed = {own, "words", *ALLOWED[own].split()}
+        wrong += [
+            f"{path} ({own}) must not import {name}"
+            for name in ours(path)
+            if part_of(name) not in allowed and as_member(name) not in allowed
+        ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(("one", "other"), STRANGERS)
+def test_strangers_stay_strangers(one, other):
+    for path in modules():
+        if path.removesuffix(".py").split("/")[0] == one:
+            met = [n for n in ours(path) if n == other or n.startswith(other + ".")]
+            assert not met, f"{path} must not import {met}"
+
+
+def test_the_allowed_imports_have_no_circle():
+    """Parts form layers, but for the few modules that are opened one by one."""
+    whole = {
+        part: {name for name in names.split() if "." not in name}
+        for part, names in ALLOWED.items()
+    }
+    done: set[str] = set()
+    while rest := [part for part in whole if part not in done]:
+        free = [part for part in rest if whole[part] <= done]
+        assert free, f"these parts go round in a circle: {', '.join(rest)}"
+        done.update(free)
+
+
+def foreign(tree: ast.AST) -> set[str]:
+    """Return the top-level names of what *tree* imports of others."""
+    return {name.split(".")[0] for name in imports(tree)} - {"fonshare_agent"}
+
+
+def test_the_protocol_does_no_io():
+    for path, tree in modules().items():
+        if not path.startswith("protocol/"):
+            continue
+        assert foreign(tree) <= PURE, path
+        nodes = list(ast.walk(tree))
+        used = {node.id for node in nodes if isinstance(node, ast.Name)}
+        used |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+        assert not used & {"open", "print", "input", "randombytes", "random"}, path
+
+
+def test_each_library_has_its_place():
+    known = sys.stdlib_module_names | HOMES.keys()
+    for path, tree in modules().items():
+        used = foreign(tree)
+        assert used <= known, path
+        assert not used & BANNED, path
+        for library in used & HOMES.keys():
+            homes = tuple(HOMES[library].split())
+            assert path.startswith(homes), f"{path} must not import {library}"
+
+
+def test_what_the_router_must_not_load_is_imported_where_it_is_used():
+    for path, tree in modules().items():
+        inside = {
+            node
+            for function in ast.walk(tree)
+            if isinstance(function, ast.FunctionDef)
+            for node in ast.walk(function)
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import | ast.ImportFrom) and node not in inside:
+                assert not foreign(node) & ONLY_IN_FUNCTIONS, f"{path}:{node.lineno}"
