@@ -69,6 +69,26 @@ def test_an_empty_mount_point_is_a_missing_disk_and_gets_no_marker(disk):
         disk.check()
 
 
+def test_a_first_start_before_the_mount_marks_nothing(tmp_path, monkeypatch):
+    id_file = tmp_path / "keys" / "disk-id"
+    early = Disk(Path("/"), id_file, os.urandom, needs_mount=True)
+    with pytest.raises(DiskMissing, match="nothing is mounted"):
+        early.open()
+    with pytest.raises(DiskMissing, match="nothing is mounted"):
+        early.adopt()
+    assert not Path("/.fonshare").exists()
+    assert not id_file.exists()
+
+    (tmp_path / "disk").mkdir()
+    real = os.stat
+    as_root = real("/proc")  # any other device
+    monkeypatch.setattr(
+        os, "stat", lambda path, **rest: as_root if path == "/" else real(path, **rest)
+    )
+    mounted = Disk(tmp_path / "disk", id_file, os.urandom, needs_mount=True)
+    assert mounted.open()
+
+
 def test_a_mount_point_that_is_not_even_there_is_a_missing_disk(disk):
     disk.open()
     shutil.rmtree(disk.path)

@@ -54,7 +54,9 @@ class Disk:
     """The one disk of this node. Stateless but for the device seen at `open`.
 
     *id_file* remembers the id outside the disk (KEYS/disk-id); *draw* gives random
-    bytes. Methods may run on any thread that may block.
+    bytes. With *needs_mount* (on the router) the first start waits until something is
+    mounted at *path*, since it might come before the mount. Methods may run on any
+    thread that may block.
     """
 
     def __init__(
@@ -62,12 +64,14 @@ class Disk:
         path: Path,
         id_file: Path,
         draw: Callable[[int], bytes],
+        *,
+        needs_mount: bool = False,
         devices: Path = Path("/sys/dev/block"),
     ) -> None:
         self.path = path
         self._id_file = id_file
         self._draw = draw
-        self._devices = devices
+        self._needs_mount, self._devices = needs_mount, devices
         self._device: int | None = None
         self._id: str | None = None  # as `open` found it
         self._has_device_node = False
@@ -196,6 +200,9 @@ class Disk:
             raise DiskWrong(str(error), thing=str(self.path)) from None
 
     def _make_marker(self, root: int) -> str:
+        # Compared with /, where an empty mount point lies also when / is an overlay.
+        if self._needs_mount and os.fstat(root).st_dev == os.stat("/").st_dev:
+            raise self._missing("nothing is mounted there")
         disk_id = base32(self._draw(ID_BYTES))
         try:
             folder = _enter_or_make(root, PRIVATE_FOLDER, 0o700)

@@ -1,12 +1,11 @@
 """Puts a complete file under its final name, and never over another one.
 
 Owns the choice of the name (`name (2).ext` when it is taken by other content) and the
-three ways to move without overwriting: renameat2, link and unlink, and on file systems
-with neither an empty placeholder. Folders are descriptors, names raw bytes. Must not
-know jobs or blocks.
+three ways to move without overwriting: link and unlink; renameat2 where there are no
+links (FAT); and with neither an empty placeholder. Folders are descriptors, names raw
+bytes. Must not know jobs or blocks.
 """
 
-import ctypes
 import errno
 import functools
 import os
@@ -49,7 +48,7 @@ def move_without_overwriting(
     *announce_placeholder* is called before an empty file takes the name for a moment,
     so that after a crash the caller knows it for its own.
     """
-    if _rename_no_replace(source, target) or _link_and_unlink(source, target):
+    if _link_and_unlink(source, target) or _rename_no_replace(source, target):
         return
     announce_placeholder()
     _claim(target)
@@ -74,12 +73,10 @@ def _rename_no_replace(source: Spot, target: Spot) -> bool:
     call = _find_renameat2()
     if call is None:
         return False
-    done = call(
+    error = call(
         source.folder, source.name, target.folder, target.name, RENAME_NOREPLACE
     )
-    if done == 0:
-        return True
-    return _explain(ctypes.get_errno(), target)
+    return not error or _explain(error, target)
 
 
 def _link_and_unlink(source: Spot, target: Spot) -> bool:
@@ -113,17 +110,19 @@ def _explain(number: int, target: Spot) -> bool:
 
 @functools.cache
 def _find_renameat2() -> Callable[..., int] | None:
-    # musl of OpenWrt 24.10 does not have it; the other ways serve there.
+    """Return what calls renameat2 and returns errno; None if this libc has it not."""
+    # Imported here: most disks have links, and ctypes takes memory on the router.
+    import ctypes
+
     found = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    if found is None:
+    if found is None:  # musl of OpenWrt 24.10
         return None
     found.argtypes = (
         *(ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p),
         ctypes.c_uint,
     )
     found.restype = ctypes.c_int
-    call: Callable[..., int] = found
-    return call
+    return lambda *arguments: ctypes.get_errno() if found(*arguments) else 0
 
 
 # --- names ----------------------------------------------------------------------
