@@ -2,6 +2,7 @@
 
 import hashlib
 import zlib
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +25,7 @@ from fonshare_agent.protocol.invite_messages import (
     read_reply,
     seal_frame,
 )
+from fonshare_agent.protocol.invite_states import INVITER_STEPS, JOINER_STEPS
 from fonshare_agent.protocol.keys import Context, KeyStatement, encrypt, seal_to
 from fonshare_agent.protocol.operations import Admit, NameAdmin, Remove
 from fonshare_agent.protocol.roster import OperationLog
@@ -325,3 +327,16 @@ def test_a_code_holds_what_its_inviter_was_given():
     state = repr(inviter.machine.take_events())
     assert to_text(joiner.code.secret) not in state
     assert inviter.machine.code.encode() not in state
+
+
+def test_the_document_s_state_tables_are_the_code_s():
+    text = (Path(__file__).parents[1] / "docs/protocol/invite.md").read_text("utf-8")
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    expected = [
+        f"| {state.value} | {step.value} | {to.value} |".replace("_", " ")
+        for steps in (INVITER_STEPS, JOINER_STEPS)
+        for (state, step), to in steps.items()
+    ]
+    first = lines.index("| inviter | on | becomes |")
+    table = [line for line in lines[first:] if "on | becomes" not in line]
+    assert [line for line in table if not line.startswith("| ---")] == expected
