@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fonshare_agent.errors import BadPath
+from fonshare_agent.errors import BadPath, DiskMissing, NotAllowed
 from fonshare_agent.ftp.accounts import Account, Accounts
-from fonshare_agent.ftp.filesystem import path_text, resolve
+from fonshare_agent.ftp.filesystem import DiskFiles, View, path_text, resolve
 from fonshare_agent.ftp.passive import plain_address
 from ftp_service import (
     GUEST,
@@ -139,6 +139,44 @@ def test_a_guest_changes_nothing(served, guest, command):
         guest.sendcmd(command)
     assert os.listdir(served.disk / "films") == ["one"]
     assert served.changes == []
+
+
+def test_a_guest_folder_that_is_a_file_is_not_a_guest_file(tmp_path):
+    with serving(tmp_path, guest_folders=((b"note",),)) as served:
+        (served.disk / "note").write_bytes(b"private")
+        ftp = served.login(GUEST)
+        assert ftp.nlst() == []
+        for command in ("SIZE note", "MLST note"):
+            with pytest.raises(ftplib.error_perm, match=r"^550"):
+                ftp.sendcmd(command)
+        with pytest.raises(ftplib.error_perm, match=r"^550"):
+            fetch(ftp, "note")
+
+
+def test_the_disk_itself_refuses_a_login_that_may_only_read(tmp_path):
+    files, view = DiskFiles(tmp_path, lambda: None), View(None, can_write=False)
+    (tmp_path / "a").write_bytes(b"")
+    for change in (files.make_folder, files.remove_folder, files.remove_file):
+        with pytest.raises(NotAllowed):
+            change(view, (b"a",))
+    with pytest.raises(NotAllowed):
+        files.rename(view, (b"a",), (b"b",))
+    with pytest.raises(NotAllowed):
+        files.set_modified(view, (b"a",), 0)
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_disk_mounted_between_opening_and_checking_is_not_used(tmp_path):
+    mount_point = tmp_path / "disk"
+    mount_point.mkdir()
+
+    def check() -> None:  # which finds the right disk: it came this very moment
+        mount_point.rename(tmp_path / "empty mount point")
+        mount_point.mkdir()
+
+    with pytest.raises(DiskMissing):
+        DiskFiles(mount_point, check).make_folder(View(None, True), (b"a",))
+    assert os.listdir(tmp_path / "empty mount point") == []
 
 
 # --- our own folder, links, strange things

@@ -178,6 +178,30 @@ def test_a_session_that_ends_while_its_file_is_opened_leaves_no_descriptor(
     )
 
 
+def test_a_client_that_goes_while_its_upload_is_synced_leaves_no_file(
+    served, monkeypatch, gate
+):
+    hold(monkeypatch, gate, "fsync")
+    lines = served.raw().login()
+    data = lines.data()
+    lines.send("STOR film")
+    data.sendall(b"half of it")
+    data.close()
+    assert gate.held.wait(WAIT_S)
+    lines.close()
+    wait_for(lambda: served.service.open_connections() == 0, "the session to end")
+    gate.open()
+
+    owner = served.login()
+    wait_for(lambda: owner.sendcmd("NOOP") and _is_idle(served), "the worker")
+    assert not (served.disk / "film").exists()
+    assert owner.size("film") == 10
+
+
+def _is_idle(served: Served) -> bool:
+    return not served.service._uploads._active
+
+
 def test_stopping_does_not_wait_for_a_disk_that_never_answers(
     tmp_path, monkeypatch, gate
 ):

@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 from fonshare_agent.ftp import tls
-from fonshare_agent.ftp.streams import FileSource
+from fonshare_agent.ftp.data import DataChannel, End, How
+from fonshare_agent.ftp.loop import FtpLoop
+from fonshare_agent.ftp.streams import FileSource, ListingSource
+from fonshare_agent.ftp.workers import WorkerPool
 from ftp_service import (
     GUEST,
     OWNER,
@@ -248,6 +251,27 @@ def test_a_full_send_buffer_does_not_lose_the_end_of_a_download(served):
     assert bytes(got) == content
     data.close()
     assert ftp.voidresp().startswith("226")
+
+
+def test_a_channel_that_is_to_be_protected_never_sends_in_clear(pair):
+    """Whoever starts a transfer too early gets an end, not plain bytes on the wire."""
+    ends: list[End] = []
+    loop = FtpLoop()
+    ours, theirs = socket.socketpair()
+    channel = DataChannel(
+        ours,
+        loop.io,
+        files=WorkerPool("test", 1, lambda call: call()),
+        buffer_size=1024,
+        context=tls.house_context(*pair),
+        on_confirmed=lambda _: None,
+        on_gone=lambda _: None,
+    )
+    channel.send_from(ListingSource(iter([b"secret"])), ends.append)
+    assert theirs.recv(100) == b""
+    assert [end.how for end in ends] == [How.CUT]
+    theirs.close()
+    loop.close()
 
 
 def test_a_file_system_without_nowait_reads_is_read_by_workers(tmp_path, monkeypatch):
