@@ -51,9 +51,11 @@ def test_three_nodes_one_group_one_file(make_node, broker):
         assert len(observed.seen) > 20
         carried = b"".join(one.topic.encode() + one.payload for one in observed.seen)
     broker.stop()
+    logs = b"".join(node.log.read_bytes() for node in (alice, bob, carol))
     for word in ("Famille", "Films", "hat.mkv", "alice", "bob", "127.0.0.1"):
         assert word.encode() not in carried
         assert word.encode() not in broker.store
+        assert word.encode() not in logs
 
 
 def test_the_same_entry_again_is_the_same_job_and_a_taken_name_gets_a_number(make_node):

@@ -5,8 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fonshare_agent.errors import NotAllowed
+from fonshare_agent.model import IndexId
 from fonshare_agent.protocol.group import RemovedFromGroup
 from fonshare_agent.protocol.messages import CatalogueAsk, Message
+from fonshare_agent.protocol.peers import HeadSeen
 from wire import Wire, WireNode
 
 ASK = CatalogueAsk(b"indexid8", 0)
@@ -41,6 +43,35 @@ def test_members_become_ready_for_each_other_and_commands_pass():
     wire.run(2)
     assert set(bob.commands) == {(anna.id, ASK), (carl.id, ASK)}
     assert commands(anna) == [ASK]
+
+
+def test_what_is_asked_the_moment_a_member_is_ready_is_heard():
+    wire = Wire(seed=12)
+    anna, bob = wire.node("anna"), wire.node("bob")
+    anna.ask_when_ready = bob.ask_when_ready = ASK
+    anna.create()
+    anna.connect()
+    anna.group.admit(bob.statement, wire.now)
+    bob.join(anna)
+    bob.connect()
+    wire.run(1)
+    assert ASK in commands(anna)
+    assert ASK in commands(bob)
+    bob.commands.clear()
+    bob.restart()
+    bob.connect()
+    wire.run(1)
+    assert ASK in commands(bob), "whoever has begun anew is asked anew"
+
+
+def test_a_greeting_tells_the_catalogues_head_even_if_the_presence_is_not_heard():
+    wire = Wire(seed=13)
+    anna, bob = a_group(wire, "anna", "bob")
+    anna.group.peers.own_head = (IndexId(b"indexid9"), 7)
+    bob.events.clear()
+    bob.group.connect(wire.now)
+    wire.run(1)
+    assert HeadSeen(anna.id, IndexId(b"indexid9"), 7) in bob.events
 
 
 def test_whatever_was_carried_changes_nothing_when_it_is_carried_again():

@@ -37,6 +37,7 @@ from fonshare_agent.protocol.messages import (
     decode,
     encode,
 )
+from fonshare_agent.protocol.peers import MemberReady
 from fonshare_agent.protocol.roster import OperationLog
 from fonshare_agent.protocol.topics import EpochTopics
 
@@ -70,6 +71,7 @@ class WireNode:
         self.heard: dict[EpochId, EpochTopics] = {}
         self.cached: tuple[object, set[str]] = (None, set())
         self.is_connected = False
+        self.ask_when_ready: Message | None = None
         self.events: list[GroupEvent] = []
         self.commands: list[tuple[NodeId, Message]] = []
 
@@ -244,6 +246,12 @@ class WireNode:
             return False
         events, messages = self.machine.take_events(), self.machine.take_messages()
         self.events += events
+        for event in events:
+            if isinstance(event, MemberReady) and self.ask_when_ready is not None:
+                ready = event.member
+                epoch = self.machine.sending_epoch
+                assert epoch is not None
+                messages.append(Outgoing(epoch, ready, self.ask_when_ready))
         for message in messages:
             if self.is_connected:
                 self._publish(message)

@@ -32,6 +32,7 @@ RETRY_S = 3.0  # while there is no disk to start on
 STOP_NOTICE_S = 0.1
 OOM_SCORE = "800"  # the agent dies before the router's own services do
 DISK_ID = "disk-id"
+LOG_LEVEL = "FONSHARE_LOG"  # DEBUG shows names and paths too
 
 
 class Agent:
@@ -41,7 +42,12 @@ class Agent:
         self._settings = settings
         self._core = Core(time.monotonic)
         self._keys = load_or_create(settings.keys, os.urandom)
-        self._disk = Disk(settings.disk, settings.keys / DISK_ID, os.urandom)
+        self._disk = Disk(
+            settings.disk,
+            settings.keys / DISK_ID,
+            os.urandom,
+            needs_mount=settings.is_on_router,  # else a first start could mark flash
+        )
         self._node: Node | None = None
         self._dispatch: Dispatch | None = None
         self._trouble: FonshareError | None = None
@@ -126,7 +132,7 @@ class Agent:
 
     def _report(self, error: FonshareError) -> None:
         if self._trouble is None or str(self._trouble) != str(error):
-            log.warning("%s; %s", error, error.next)
+            log.warning("no node now: %s; `fonshare doctor` says more", error.code)
         self._trouble = error
 
     # --- answers ---
@@ -169,11 +175,11 @@ def run_agent(settings: Settings) -> int:
     Raises FonshareError when it cannot even begin.
     """
     logging.basicConfig(
-        level=logging.INFO,
+        level=os.environ.get(LOG_LEVEL, "INFO").upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     for warning in settings.warnings:
-        log.warning("%s", warning)
+        log.debug("%s", warning)
     _offer_to_oom_killer(Path("/proc/self/oom_score_adj"))
     agent = Agent(settings)
 

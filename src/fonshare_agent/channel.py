@@ -118,6 +118,7 @@ class ControlChannel:
     def add_group(self, machine: GroupMachine) -> None:
         """Take part in a group; stores it if it is new."""
         state = self._groups[machine.group] = _Group(machine)
+        self._tell_head(machine)
         self._learn_epochs(state)
         self._refresh_links()
         if self._links is not None:
@@ -206,7 +207,7 @@ class ControlChannel:
         try:
             await self._listener.save(state.machine)
         except StorageError as error:
-            log.warning("a membership could not be stored, nothing is sent: %s", error)
+            log.warning("a membership is not stored, nothing is sent: %s", error.code)
             group = state.machine.group
             self._core.call_later(STORE_RETRY_S, lambda: self.pump(group))
             return False
@@ -275,7 +276,7 @@ class ControlChannel:
         assert self._links is not None
         assert self._listener is not None
         machine, epoch = state.machine, state.machine.sending_epoch
-        will, head = self._links.will(broker), self._listener.own_head(machine.group)
+        will, head = self._links.will(broker), self._tell_head(machine)
         if epoch is None or will is None or head is None:
             return
         presence = Presence(
@@ -290,6 +291,14 @@ class ControlChannel:
         if payload is not None and epoch in state.topics:
             topic = state.topics[epoch].presence(machine.me)
             self._links.publish(broker, topic, payload, retain=True)
+
+    def _tell_head(self, machine: GroupMachine) -> tuple[IndexId, int] | None:
+        """Return our catalogue's head, and let greetings carry it."""
+        assert self._listener is not None
+        head = self._listener.own_head(machine.group)
+        if head is not None:
+            machine.peers.own_head = head
+        return head
 
     def on_connected(self, broker: str) -> None:
         """A broker took us: presence first, then greetings (DESIGN, Presence)."""

@@ -134,7 +134,8 @@ class Core:
     def spawn_service(self, what: str, work: Coroutine[Any, Any, Any]) -> None:
         """Run *work* for nobody in particular: its errors are logged, not lost.
 
-        A deliberate error is a warning; anything else is a bug and is logged whole.
+        A deliberate error is a warning by its code alone: the text may hold a name.
+        Anything else is a bug and is logged whole.
         """
         promise = self.spawn(work)
         promise.when_settled(lambda: _report(what, promise))
@@ -171,7 +172,8 @@ def _report(what: str, promise: Promise[Any]) -> None:
     try:
         promise.result()
     except FonshareError as error:
-        log.warning("%s: %s", what, error)
+        log.warning("%s: %s", what, error.code)
+        log.debug("%s: %s", what, error)
     except Exception:
         log.exception("%s failed: this is a bug", what)
 

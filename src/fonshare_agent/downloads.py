@@ -218,6 +218,14 @@ class Downloads:
             if job.group == group:
                 await self.cancel(job.id)
 
+    async def drop_orphans(self) -> None:
+        """Delete what was kept for jobs that state.db does not know any more."""
+        kept = await self._files.run(Partial.jobs, self._fetcher.disk)
+        for job_id in kept:
+            job = await self._store.run(self._state.find_job, job_id)
+            if job is None or job.has_ended:
+                await self._files.run(Partial.discard, self._fetcher.disk, job_id)
+
     # --- views ---
 
     async def views(self) -> list[JSON]:

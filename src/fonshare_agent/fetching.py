@@ -15,7 +15,7 @@ from functools import partial
 from fonshare_agent.asking import Asking, NoAnswer
 from fonshare_agent.core import Core, Promise, Worker
 from fonshare_agent.disk import Disk
-from fonshare_agent.errors import DiskFull, StorageError
+from fonshare_agent.errors import BadContent, StorageError
 from fonshare_agent.ftp.tickets import Ticket, TicketDesk, secret_hash
 from fonshare_agent.granting import Outside
 from fonshare_agent.index.state import StateStore
@@ -38,10 +38,11 @@ from fonshare_agent.protocol.messages import (
     TicketRefuse,
 )
 from fonshare_agent.transfer.partial import Partial
-from fonshare_agent.transfer.worker import Fetch, TransferWorkers
+from fonshare_agent.transfer.worker import Fetch, TransferWorkers, reason_of
 
 log = logging.getLogger(__name__)
 
+QUEUED = JobState.QUEUED
 RETRY_S = 15.0
 RETRY_SLOWLY_S = 60.0
 HASHING_RETRY_S = 3.0  # a file being hashed: small ones are ready at once
@@ -75,8 +76,15 @@ REASONS = {
             "neither side can reach the other: forward the friends' door on one",
             RETRY_SLOWLY_S,
         ),
-        Reason("disk.full", "the disk is full", RETRY_SLOWLY_S, JobState.QUEUED),
-        Reason("disk.missing", "the disk is missing", RETRY_S, JobState.QUEUED),
+        Reason("disk.full", "the disk is full", RETRY_SLOWLY_S, QUEUED),
+        Reason("disk.readonly", "the disk can only be read", RETRY_SLOWLY_S, QUEUED),
+        Reason(
+            "disk.file_too_large",
+            "the disk's file system holds no file that large (FAT: 4 GiB)",
+            RETRY_SLOWLY_S,
+            QUEUED,
+        ),
+        Reason("disk.missing", "the disk is missing", RETRY_S, QUEUED),
     )
 }
 
@@ -136,13 +144,33 @@ class Fetcher:
             return await self._fetch(job, file, watch)
         except NoAnswer:
             raise Postponed("source.silent") from None
-        except DiskFull:
-            raise Postponed("disk.full") from None
+        except BadContent:
+            raise Postponed("source.corrupt") from None
         except StorageError as error:
-            log.warning("job %s: %s", job.id, error)
-            raise Postponed("disk.missing") from None
+            log.warning("job %s waits for the disk: %s", job.id, error.code)
+            raise Postponed(reason_of(error)) from None
 
     async def _fetch(self, job: Job, file: JobFile, watch: Watch) -> JobFile:
+        kept = await self._open_kept(file)
+        if kept is not None:
+            try:
+                if kept.has_hashes and kept.is_complete:
+                    # All is here; only the end was lost, and that needs no source.
+                    return await self._finish(job, file, kept)
+            finally:
+                await self._files.run(kept.close)
+        return await self._fetch_from_source(job, file, watch)
+
+    async def _open_kept(self, file: JobFile) -> Partial | None:
+        if file.root is None:
+            return None
+        return await self._files.run(
+            Partial.open, self.disk, file.job, file.number, file.size, file.root
+        )
+
+    async def _fetch_from_source(
+        self, job: Job, file: JobFile, watch: Watch
+    ) -> JobFile:
         granted = await self._find_source(job, file)
         try:
             file = await self._pin(file, granted.grant)
@@ -224,10 +252,8 @@ class Fetcher:
         self, job: Job, file: JobFile, granted: _Granted
     ) -> Partial:
         """Return the partial with its verified block list, asking for its rest."""
-        assert file.root is not None
-        kept = await self._files.run(
-            Partial.open, self.disk, job.id, file.number, file.size, file.root
-        )
+        kept = await self._open_kept(file)
+        assert kept is not None  # the root is pinned
         try:
             if not kept.has_hashes:
                 hashes = await self._all_hashes(job, file, granted)

@@ -96,7 +96,7 @@ class Granting:
         try:
             answer = await self._answer(group, member, ask)
         except StorageError as error:
-            log.warning("a ticket could not be granted: %s", error)
+            log.warning("a ticket could not be granted: %s", error.code)
             answer = TicketRefuse(ask.request, "disk")
         except TicketRefused:
             answer = TicketRefuse(ask.request, "busy")

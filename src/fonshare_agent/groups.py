@@ -36,7 +36,8 @@ ID_PREFIX_MIN = 6  # shorter ones would be guesses
 class Followers:
     """Who must hear that a group came or went."""
 
-    joined: Callable[[GroupId], Awaitable[None]]
+    joining: Callable[[GroupId], Awaitable[None]]  # before anything is said in it
+    joined: Callable[[GroupId], None]
     dropped: Callable[[GroupId], Awaitable[None]]
 
 
@@ -90,8 +91,9 @@ class Groups:
 
     async def _take_part(self, machine: GroupMachine) -> None:
         assert self._followers is not None
-        await self._followers.joined(machine.group)
+        await self._followers.joining(machine.group)
         self._channel.add_group(machine)
+        self._followers.joined(machine.group)
 
     async def save(self, machine: GroupMachine) -> None:
         """Store what *machine* knows; nothing is sent before this returns."""

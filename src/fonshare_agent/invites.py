@@ -114,7 +114,7 @@ class Invites:
             group,
         )
         self._sessions[session.name] = session
-        self._refresh()
+        self._refresh_now()
         await self._drain(session)
         assert isinstance(session.machine, Invitation)
         return session.machine.code.encode()
@@ -146,7 +146,7 @@ class Invites:
         )
         self._sessions[session.name] = session
         self._ended.pop(session.label, None)
-        self._refresh()
+        self._refresh_now()
         await self._drain(session)
         return {"group": session.label, "state": self._state_of(session)}
 
@@ -239,9 +239,11 @@ class Invites:
 
     def _state_of(self, session: _Session) -> str:
         state = session.machine.state
+        if state is JoinerState.REFUSING or session.machine.reason:
+            return "expired" if state is JoinerState.EXPIRED else "refused"
         if state is JoinerState.ADMITTED or state is JoinerState.OVER:
             return MEMBER
-        return "refused" if state is JoinerState.REFUSING else str(state.value)
+        return str(state.value)
 
     def _new_name(self, kind: str) -> str:
         return kind + base32(self._draw(SESSION_ID_BYTES))
@@ -367,8 +369,8 @@ class Invites:
     async def _act(self, session: _Session, event: InviteEvent) -> None:
         machine = session.machine
         match event:
-            case JoinerKnown(name, _, _):
-                log.info("%s asks to join a group", name)
+            case JoinerKnown():
+                log.info("a node asks to join a group: see `fonshare group requests`")
                 if isinstance(machine, Invitation) and machine.accept_first:
                     machine.accept()
             case AdmissionWanted(statement, node):
@@ -406,7 +408,7 @@ class Invites:
             if not machine.roster.is_member(node):
                 machine.admit(statement, self._core.clock())
         except FonshareError as error:
-            log.warning("a joiner could not be admitted: %s", error)
+            log.warning("a joiner could not be admitted: %s", error.code)
             invitation.refuse()
             return
         await self._channel.flush(machine.group)
@@ -436,6 +438,11 @@ class Invites:
         self._pump(session)
         if not session.is_pumping:
             self._arm(session)
+
+    def _refresh_now(self) -> None:
+        """Subscribe before anything is said that may be answered."""
+        if self._links is not None:
+            self._links.refresh_now()
 
     def _refresh(self) -> None:
         if self._links is not None:

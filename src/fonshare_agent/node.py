@@ -62,6 +62,8 @@ log = logging.getLogger(__name__)
 
 TEND_S = 30.0  # idle sessions between friends are kept open by a word twice a minute
 
+UPLOADS_KEPT_S = 7 * 24 * 3600.0  # an interrupted upload nobody goes on with
+
 Draw = Callable[[int], bytes]
 
 
@@ -306,7 +308,9 @@ class Node:
             ),
             self._links,
         )
-        self._groups.wire(Followers(self._on_joined, self._on_dropped))
+        self._groups.wire(
+            Followers(self._sharing.add_group, self._on_joined, self._on_dropped)
+        )
         self._invites.wire(self._links)
 
     async def _start_services(self) -> None:
@@ -329,6 +333,7 @@ class Node:
         self._started += [self._downloads.stop, self._links.stop]
         await self._invites.load()
         self._links.refresh()
+        self._core.spawn_service("old partials", self._downloads.drop_orphans())
         self._downloads.wake()
         self._core.call_later(TEND_S, self._tend_soon)
 
@@ -374,8 +379,8 @@ class Node:
         finally:
             done()
 
-    async def _on_joined(self, group: GroupId) -> None:
-        await self._sharing.add_group(group)
+    def _on_joined(self, group: GroupId) -> None:
+        del group  # its members have rights now
         self._core.spawn_service("publish", self._published.refresh())
 
     async def _on_dropped(self, group: GroupId) -> None:
@@ -424,6 +429,8 @@ class Node:
         await self._workers.tend()
         await self._store.run(self._state.back_up_if_due)
         await self._store.run(self._state.prune_ended)
+        if clock.is_known():
+            await self._closer.run(self._ftp.purge_uploads, UPLOADS_KEPT_S)
 
     # --- the end ---
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from fonshare_agent.channel import ControlChannel
 from fonshare_agent.core import Worker
+from fonshare_agent.errors import NotFound
 from fonshare_agent.groups import Groups
 from fonshare_agent.index.store import IndexStore
 from fonshare_agent.model import GroupId, NodeId
@@ -86,6 +87,9 @@ class Published:
         """Publish a folder more; the settings are written before it is."""
         for label in share.groups:
             self._groups.get(label)
+        folder = self.settings.disk / share.path
+        if not await self._files.run(folder.is_dir):
+            raise NotFound(f"there is no folder {str(folder)!r}", thing=str(folder))
         assert self._writer is not None
         self.settings = await self._files.run(self._writer.add_share, share)
         await self.refresh()

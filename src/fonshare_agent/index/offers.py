@@ -43,9 +43,8 @@ class Offering:
         self._head = self._before = head
 
     def put(self, place: Parts, data: Metadata) -> None:
-        if self._tree.find(place) != data:
+        if self._tree.put(place, data, self._head + 1):
             self._head += 1
-            self._tree.put(place, data, self._head)
 
     def remove(self, place: Parts) -> None:
         if self._tree.remove(place):

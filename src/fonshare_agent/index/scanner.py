@@ -194,7 +194,7 @@ class Scanner:
             self._abandon()
             self._retry_at = self._clock() + RETRY_S
             self.rescan()  # also for what was given up
-            log.warning("scanning stopped: %s", error)
+            log.warning("scanning stopped: %s", error.code)
             return False
 
     def _step(self) -> bool:
@@ -275,7 +275,7 @@ class Scanner:
             self._check_disk()
             problem = f"its folder cannot be read: {error.strerror}"
             self._set_report(share, ShareReport(problem=problem))
-            log.warning("share %r was not scanned: %s", share, problem)
+            log.warning("a share was not scanned: see `fonshare doctor`")
             return
         except StorageError as error:
             self._set_report(share, ShareReport(problem=str(error)))
@@ -348,7 +348,7 @@ class Scanner:
                 place.close()
         except OSError as error:
             self._check_disk()
-            log.info("a changed place in share %r was not read: %s", share, error)
+            log.info("a changed place was not read: %s", error.strerror)
             self._set_due(share, 0.0)
 
 

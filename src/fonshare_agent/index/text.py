@@ -12,6 +12,7 @@ from itertools import islice
 
 TRIGRAM = 3  # characters the index is made of
 QUERY_CHARS_MAX = 512  # twice the longest name; what follows narrows nothing
+CHARACTERS_KEPT = 2048  # a few scripts; names of others' must not fill the memory
 GRAMS_MAX = 48  # trigrams looked up; hits are checked against all the words anyway
 
 # Where a word begins inside a name: a letter or digit after something else; each
@@ -37,12 +38,22 @@ def fold_name(raw: bytes) -> str:
     return fold(raw.decode("utf-8", "surrogateescape"))
 
 
+class _Marks(dict[int, int | None]):
+    """Maps combining marks to nothing, for `str.translate`; filled as it is used."""
+
+    def __missing__(self, code: int) -> int | None:
+        if len(self) >= CHARACTERS_KEPT:
+            self.clear()
+        kept = None if unicodedata.combining(chr(code)) else code
+        self[code] = kept
+        return kept
+
+
+_marks = _Marks()
+
+
 def _without_marks(text: str) -> str:
-    return "".join(
-        char
-        for char in unicodedata.normalize("NFKD", text)
-        if not unicodedata.combining(char)
-    )
+    return unicodedata.normalize("NFKD", text).translate(_marks)
 
 
 def index_text(folded: str) -> str:

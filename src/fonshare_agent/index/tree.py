@@ -47,31 +47,42 @@ class Tree:
         self._folders: dict[Parts, _Folder] = {}
         self.added = 0  # entries more (or less) than at the beginning
 
-    def put(self, place: Parts, data: Metadata, seq: int | None) -> None:
-        """Add the file at *place*, or change what is known of it."""
+    def put(self, place: Parts, data: Metadata, seq: int | None) -> bool:
+        """Add the file at *place*, or note what is new about it; False if nothing."""
         folder = self._make_folder(place[:-1])
         name = place[-1]
-        values = (data.size, data.modified, data.root, seq)
+        values = (data.size, data.modified, data.root)
         tag = id_tag(self._digest("file", place))
         # Most are new, so the insert is tried first.
         cursor = self._connection.execute(
             "INSERT INTO entry"
             " (catalogue, folder, name, tag, size, modified, root, seq)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-            (self._catalogue, folder.id, name, tag, *values),
+            (self._catalogue, folder.id, name, tag, *values, seq),
         )
-        if cursor.rowcount == 1:
-            self._connection.execute(
-                "INSERT INTO search (rowid, text) VALUES (?, ?)",
-                (cursor.lastrowid, folder.text + index_text(fold_name(name))),
-            )
-            self.added += 1
-            return
+        if cursor.rowcount != 1:
+            return self._update(folder.id, name, values, seq)
         self._connection.execute(
-            "UPDATE entry SET size = ?, modified = ?, root = ?, seq = ?"
-            " WHERE folder = ? AND name = ?",
-            (*values, folder.id, name),
+            "INSERT INTO search (rowid, text) VALUES (?, ?)",
+            (cursor.lastrowid, folder.text + index_text(fold_name(name))),
         )
+        self.added += 1
+        return True
+
+    def _update(
+        self,
+        folder: int,
+        name: bytes,
+        values: tuple[int, int, Root | None],
+        seq: int | None,
+    ) -> bool:
+        cursor = self._connection.execute(
+            "UPDATE entry SET size = ?1, modified = ?2, root = ?3, seq = ?4"
+            " WHERE folder = ?5 AND name = ?6"
+            " AND (size, modified, root) IS NOT (?1, ?2, ?3)",
+            (*values, seq, folder, name),
+        )
+        return cursor.rowcount == 1
 
     def find(self, place: Parts) -> Metadata | None:
         """Return what the catalogue says about the file at *place*."""

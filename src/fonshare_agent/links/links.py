@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 FAREWELL_BYTES = 32
 LIVENESS_BYTES = 20
+TAG_BYTES = 3
 
 MakeLink = Callable[
     [BrokerUrl, Callable[[], tuple[str, bytes]], Callable[[LinkEvent], None]], MqttLink
@@ -101,6 +102,10 @@ class Links:
         found = self._brokers.get(broker)
         return found is not None and found.link.publish(topic, payload, retain)
 
+    def refresh_now(self) -> None:
+        """As `refresh`, before the caller goes on: an answer is expected there."""
+        self._refresh()
+
     def refresh(self) -> None:
         """Follow what is wanted now; many calls in one turn cost one look."""
         if not self._is_refreshing:
@@ -123,7 +128,7 @@ class Links:
         try:
             parsed = BrokerUrl.parse(url)
         except BadBrokerUrl as error:
-            log.warning("a group names a broker that is no address: %s", error)
+            log.warning("a group names a broker that is no address: %s", error.code)
             return
         topic = liveness_topic(hkdf(self._secret, "liveness " + url, LIVENESS_BYTES))
         link = self._make_link(
@@ -152,6 +157,10 @@ class Links:
         for broker in brokers.values():
             await self._closer.run(broker.link.stop, _farewell(broker))
 
+    def _tag(self, url: str) -> str:
+        """What the log calls a broker: no address stands in it (DESIGN section 8)."""
+        return hkdf(self._secret, "log " + url, TAG_BYTES).hex()
+
     def _on_event(self, url: str, event: LinkEvent) -> None:
         broker = self._brokers.get(url)
         if broker is None:
@@ -159,13 +168,16 @@ class Links:
         match event:
             case Connected(_, topic, payload):
                 broker.will, broker.error = (topic, payload), None
-                log.info("broker connected: %s", event.broker)
+                log.info("broker %s connected", self._tag(url))
                 self._handlers.on_connected(url)
             case Disconnected(_, error, retry_in_s):
                 was_connected = broker.will is not None
                 broker.will, broker.error = None, error
                 log.warning(
-                    "broker %s: %s; next try in %.0f s", event.broker, error, retry_in_s
+                    "broker %s: %s; next try in %.0f s",
+                    self._tag(url),
+                    error.code,
+                    retry_in_s,
                 )
                 if was_connected:
                     self._handlers.on_disconnected(url)
@@ -176,10 +188,12 @@ class Links:
             case Oversized(_, _, size):
                 broker.oversized = size
                 log.warning(
-                    "broker %s: a message of %d bytes was not read", event.broker, size
+                    "broker %s: a message of %d bytes was not read",
+                    self._tag(url),
+                    size,
                 )
             case SubscriptionRefused():
-                log.warning("broker %s refuses to let us read a topic", event.broker)
+                log.warning("broker %s refuses to let us read a topic", self._tag(url))
 
 
 def _farewell(broker: _Broker) -> list[tuple[str, bytes, bool]]:

@@ -253,7 +253,7 @@ class MqttLink:
                 session.publish(message)
             session.say_goodbye(time.monotonic() + FAREWELL_S)
         except (BrokerError, OversizedPacket, OSError) as error:
-            log.info("the farewell was not confirmed: %s", error)
+            log.info("the farewell was not confirmed: %s", type(error).__name__)
 
     def _wait_for_clock(self) -> None:
         if not self._dialer.needs_clock or self._clock_is_known():

@@ -222,6 +222,10 @@ def number() -> Any:
     return _wire(_number)
 
 
+def flag() -> Any:
+    return _wire(_flag)
+
+
 def file_path() -> Any:
     return _wire(_path, SharePath.wire)
 

@@ -21,6 +21,7 @@ from fonshare_agent.protocol.fields import (
     change_list,
     code_text,
     file_path,
+    flag,
     hash_list,
     number,
     raw_list,
@@ -87,10 +88,17 @@ class Hello(Message):
 
 @dataclass(frozen=True, slots=True)
 class Welcome(Message):
-    """The answer; its own counter becomes the floor of the asker's window."""
+    """The answer; its own counter becomes the floor of the asker's window.
+
+    `is_known`: the sender holds a window for the asker, whose commands pass. The head
+    of its catalogue is here too, since a broker may lose or flood a presence.
+    """
 
     KIND: ClassVar[str] = "welcome"
     nonce: bytes = blob(NONCE_BYTES)
+    is_known: bool = flag()
+    index_id: bytes = blob(8)
+    sequence: int = number()
     roster_heads: tuple[bytes, ...] = hash_list()
 
 

@@ -31,13 +31,17 @@ from fonshare_agent.protocol.window import Window
 CHALLENGE_RETRY_S = (2.0, 4.0, 8.0, 15.0, 30.0)  # then every 60 s while it is online
 CHALLENGE_PERIOD_S = 60.0
 OPEN_NONCES_MAX = 4  # an answer slower than four challenges is asked for again
+NO_INDEX = IndexId(bytes(8))  # of a node that has not told its catalogue's head yet
 MESSAGES_PER_SECOND = 5.0  # DESIGN section 4, Limits
 MESSAGES_BURST = 50.0
 
 
 @dataclass(frozen=True, slots=True)
 class MemberReady:
-    """Both know that the other lives now: commands pass from here on."""
+    """Both know that the other lives now: commands pass, both ways, from here on.
+
+    Comes again when the other has begun anew: what it was asked is to be asked again.
+    """
 
     member: NodeId
 
@@ -94,6 +98,7 @@ class _Peer:
         self.for_greetings = _Allowance(now)
         self.for_commands = _Allowance(now)
         self.open_nonces: list[bytes] = []  # challenges that wait for an answer
+        self.is_welcomed = False  # a hello of it was answered: it knows us then
         self.tries = 0
         self.next_challenge: float | None = None
 
@@ -125,6 +130,7 @@ class Peers:
         self._me = me
         self._draw = draw
         self._heads = heads
+        self.own_head: tuple[IndexId, int] = (NO_INDEX, 0)  # as the caller tells it
         self._peers: dict[NodeId, _Peer] = {}
         self._events: list[PeerEvent] = []
         self._messages: list[tuple[NodeId | None, Message]] = []
@@ -195,8 +201,14 @@ class Peers:
         return message if known else None
 
     def _on_hello(self, peer: _Peer, header: Header, hello: Hello, now: float) -> None:
-        self._messages.append((header.sender, Welcome(hello.nonce, self._heads())))
-        if peer.window is None or header.incarnation != peer.incarnation:
+        known = peer.window is not None and header.incarnation == peer.incarnation
+        welcome = Welcome(hello.nonce, known, *self.own_head, self._heads())
+        self._messages.append((header.sender, welcome))
+        peer.is_welcomed = True
+        if known:
+            # It has lost its window for us: what we asked of it lately was dropped.
+            self._events.append(MemberReady(header.sender))
+        else:
             self._challenge(header.sender, peer, now)  # it is there to answer now
 
     def _on_welcome(self, peer: _Peer, header: Header, welcome: Welcome) -> bool:
@@ -204,6 +216,8 @@ class Peers:
         if welcome.nonce not in peer.open_nonces:
             return False
         if peer.window is not None and header.incarnation == peer.incarnation:
+            peer.open_nonces.remove(welcome.nonce)
+            self._note_head(header.sender, welcome)
             return True
         if peer.incarnation is not None and header.incarnation < peer.incarnation:
             return False  # incarnations only rise: an answer from an earlier life
@@ -211,8 +225,16 @@ class Peers:
         peer.window = Window.after(header.counter)
         peer.next_challenge, peer.tries = None, 0
         peer.open_nonces.clear()
-        self._events.append(MemberReady(header.sender))
+        if welcome.is_known or peer.is_welcomed:
+            # Else our commands would be dropped there; its hello is on its way.
+            self._events.append(MemberReady(header.sender))
+        self._note_head(header.sender, welcome)
         return True
+
+    def _note_head(self, member: NodeId, told: Presence | Welcome) -> None:
+        if told.index_id != NO_INDEX:
+            head = HeadSeen(member, IndexId(told.index_id), told.sequence)
+            self._events.append(head)
 
     # --- presence ---
 
@@ -223,13 +245,12 @@ class Peers:
         version = (header.incarnation, header.counter)
         if version > peer.presence_version:
             peer.presence_version = version
-            self._events.append(
-                HeadSeen(header.sender, IndexId(presence.index_id), presence.sequence)
-            )
+            self._note_head(header.sender, presence)
         peer.presence[broker] = presence
         self._tell_if_changed(header.sender, peer, before)
         if header.incarnation != peer.incarnation:
-            peer.window = None  # a new life: its counters start anew
+            # A new life: its counters start anew, and it knows nobody yet.
+            peer.window, peer.is_welcomed = None, False
         self._challenge_if_unknown(header.sender, peer, now)
 
     def _challenge_if_unknown(self, member: NodeId, peer: _Peer, now: float) -> None:

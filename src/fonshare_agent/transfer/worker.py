@@ -19,6 +19,8 @@ from fonshare_agent.errors import (
     BadContent,
     BadPath,
     DiskFull,
+    DiskReadOnly,
+    FileTooLarge,
     FonshareError,
     PeerUnreachable,
     SourceChanged,
@@ -136,7 +138,7 @@ class TransferWorkers:
         )
         reason = self._explained(lambda: self._push_by_session(task, patience))
         # The reason is told to the peer, and the disk is ours.
-        return "source.disk" if reason == "disk.missing" else reason
+        return "source.disk" if reason.startswith("disk.") else reason
 
     def _push_by_session(self, task: Push, patience: Patience) -> None:
         source = _open_source(task)
@@ -177,6 +179,8 @@ def reason_of(error: FonshareError) -> str:
         (SourceVanished, "source.vanished"),
         (BadContent, "source.corrupt"),
         (DiskFull, "disk.full"),
+        (FileTooLarge, "disk.file_too_large"),
+        (DiskReadOnly, "disk.readonly"),
         (StorageError, "disk.missing"),
     ):
         if isinstance(error, kind):
