@@ -104,7 +104,7 @@ def test_command_lines_that_documents_show_are_understood():
     for name, line in lines:
         if re.search(r"\[|…|\.\.\.|\w\|\w", line):  # a form, not an example
             continue
-        words = shlex.split(re.split(r" [|>] ", line)[0])[1:]
+        words = shlex.split(re.split(r" [|<>] ", line)[0])[1:]
         try:
             parse(words)
         except Exception as error:

@@ -1,0 +1,95 @@
+"""The README's two nodes, typed as it says: its files, its commands, its outcome."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from brokers import Mosquitto, free_port
+from programs import require_program
+
+ROOT = Path(__file__).parent.parent
+STORY = (ROOT / "README.md").read_text().split("## Two nodes")[1].split("\n## ")[0]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+WAIT_S = 60.0
+pytestmark = pytest.mark.full
+
+
+def write_settings(folder: Path, broker: str) -> None:
+    """Write the files that the README shows, with ports that are free here."""
+    names = re.findall(r"^`(try/\w+\.yaml)`:$", STORY, re.MULTILINE)
+    texts = [text for kind, text in BLOCK.findall(STORY) if kind == "yaml"]
+    assert len(names) == len(texts) == 2
+    for name, text in zip(names, texts, strict=True):
+        text = text.replace("mqtt://127.0.0.1:1883", broker)
+        text = re.sub(r"\bport: \d+", f"port: {free_port()}", text)
+        text = re.sub(r"friends_port: \d+", f"friends_port: {free_port()}", text)
+        if "friends_port" not in text:
+            text = text.replace("ftp: {", f"ftp: {{friends_port: {free_port()}, ")
+        (folder / name).write_text(text)
+
+
+def command_blocks() -> list[list[str]]:
+    return [text.splitlines() for kind, text in BLOCK.findall(STORY) if not kind]
+
+
+def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        line,
+        shell=True,
+        cwd=folder,
+        env=os.environ
+        | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=WAIT_S,
+    )
+
+
+def run_until_done(line: str, folder: Path) -> str:
+    """Do *line* again until it succeeds and says something: friends need a moment."""
+    deadline = time.monotonic() + WAIT_S
+    while True:
+        done = run(line, folder)
+        if done.returncode == 0 and (done.stdout.strip() or ">" in line):
+            return done.stdout
+        assert time.monotonic() < deadline, f"{line}\n{done.stdout}{done.stderr}"
+        time.sleep(0.5)
+
+
+@contextmanager
+def agent(line: str, folder: Path) -> Iterator[None]:
+    program, *arguments = line.split()
+    command = [Path(sys.executable).with_name(program), *arguments]
+    log = folder / f"{Path(arguments[1]).stem}.log"
+    with log.open("wb") as output:
+        child = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output)
+    try:
+        yield
+    finally:
+        child.terminate()
+        child.wait(WAIT_S)
+
+
+def test_the_two_nodes_of_the_readme_share_a_file(tmp_path):
+    require_program("mosquitto")
+    prepare, start, *story = command_blocks()
+    (tmp_path / "README.md").write_text(STORY)
+    for line in prepare:
+        if not line.startswith(("python3 -m venv", "export PATH")):
+            assert run(line, tmp_path).returncode == 0, line
+    with Mosquitto(tmp_path / "broker") as broker, ExitStack() as stack:
+        write_settings(tmp_path, broker.url)
+        for line in start:
+            stack.enter_context(agent(line, tmp_path))
+        for line in (line for block in story for line in block):
+            run_until_done(line, tmp_path)
+
+    arrived = tmp_path / "try/bob-disk/downloads/Famille/alice/README.md"
+    assert arrived.read_text() == STORY
