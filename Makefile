@@ -44,8 +44,8 @@ test: venv deps lint ## everything fast: lint, types, and the tests (under 5 min
 test-full: venv deps ## the slower tier (under 20 minutes)
 	$(call timed,$@,$(PYTEST) -m full --timeout 600 $(ARGS))
 
-bench: venv ## what the budgets in docs/budgets.md are measured with (needs root's apt)
-	$(call timed,$@,$(BIN)/python bench/memory.py)
+bench: venv ## what a node costs: memory on a 32-bit userland (bench/README.md)
+	$(call timed,$@,PYTHONPATH=tools $(BIN)/python bench/memory.py)
 
 clean: ## remove all that was built, .venv too
 	rm -rf $(VENV) build dist demo src/*.egg-info .hypothesis .mypy_cache \

@@ -1,0 +1,285 @@
+"""Resident memory of an idle node on a 32-bit userland, against its budget.
+
+    make bench            (or: python bench/memory.py [--json FILE])
+
+What is measured is what the router runs: the agent with settings in UCI, FTP, TLS,
+MQTT and the index open, one group, one share; Debian's Python 3.11 for i386 with the
+vendored libraries, natively on this machine. First each part's imports alone, so that
+a change that costs shows where. Exit status 1 when the agent is over its budget.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from demo_nodes import DemoFailed, Ports, start_broker, wait_for
+from fonshare_agent.passwords import hash_password
+from userland import Userland
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build"
+VENDORED = ROOT / "package" / "fonshare-agent" / "vendored.txt"
+PACKAGES = ["python3", "python3-nacl", "python3-paho-mqtt"]
+RESIDENT_MAX_KIB = 22 * 1024  # DESIGN section 7
+ANONYMOUS_MAX_KIB = 10 * 1024
+SETTLE_S = 10.0  # after the last thing that happened
+WAIT_S = 60.0
+LIBRARY, FILES = "usr/lib/fonshare", 100
+RUN = "/usr/bin/python3"
+COMPILED = ("/usr/lib/python3.11", "/usr/lib/python3/dist-packages", f"/{LIBRARY}")
+
+# Each alone, then what they sum up to. `sleep` keeps them there to be looked at.
+IMPORTS = {
+    "python3 alone": "",
+    "core, queues, logging": "import fonshare_agent.core",
+    "settings": "import fonshare_agent.config",
+    "sqlite3, a database open": "import sqlite3; d = sqlite3.connect(':memory:')",
+    "ssl, a context made": "import ssl; c = ssl.create_default_context()",
+    "PyNaCl": "import nacl.bindings",
+    "paho": "import fonshare_agent.links.mqtt_link",
+    "FTP server": "import fonshare_agent.ftp.server",
+    "all of the agent": "import fonshare_agent.agent",
+}
+
+
+def main() -> int:
+    """Measure, print a table, write JSON; the exit status."""
+    parser = argparse.ArgumentParser(description="Memory of an idle node, 32-bit.")
+    default = BUILD / "bench" / "memory.json"
+    parser.add_argument("--json", type=Path, default=default, metavar="FILE")
+    options = parser.parse_args()
+    userland = Userland(BUILD / "userland-i386", "i386")
+    userland.build(PACKAGES)
+    _install_agent(userland.root)
+    # Compiling leaves its traces in a process's memory; on the router all is compiled.
+    userland.run(RUN, "-m", "compileall", "-q", *COMPILED)
+    rows = {name: _measure_import(userland, code) for name, code in IMPORTS.items()}
+    rows |= _measure_agent(userland)
+    _print_table(rows)
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(_report(userland, rows), indent=1) + "\n")
+    return 1 if _is_over(rows["agent, idle"]) else 0
+
+
+def _install_agent(root: Path) -> None:
+    """Put the agent and what the package vendors where the package will have them."""
+    library = root / LIBRARY
+    shutil.rmtree(library, ignore_errors=True)
+    shutil.copytree(
+        ROOT / "src" / "fonshare_agent",
+        library / "fonshare_agent",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "--disable-pip-version-check", "install"),
+            *("--quiet", "--no-deps", "--no-binary", ":all:", "--require-hashes"),
+            *("--no-compile", "--target", str(library), "-r", str(VENDORED)),
+        ],
+        check=True,
+    )
+
+
+def _python(*arguments: str) -> list[str]:
+    return [f"PYTHONPATH=/{LIBRARY}", RUN, *arguments]
+
+
+def _measure_import(userland: Userland, code: str) -> dict[str, int]:
+    """Return the memory of a process that has run *code*."""
+    program = f"{code}\nprint('ready', flush=True); input()"
+    command = userland.command(*_python("-c", program))
+    child = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    if child.stdout.readline() != "ready\n":
+        raise SystemExit(f"this fails in the userland: {code}")
+    figures = _memory(child.pid)
+    child.communicate("\n")
+    return figures
+
+
+def _memory(pid: int) -> dict[str, int]:
+    """Return KiB resident, of it anonymous, and the threads of a process."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    fields = dict(line.split(":", 1) for line in lines)
+    return {
+        "resident_kib": int(fields["VmRSS"].split()[0]),
+        "anonymous_kib": int(fields["RssAnon"].split()[0]),
+        "threads": int(fields["Threads"]),
+    }
+
+
+def _measure_agent(userland: Userland) -> dict[str, dict[str, int]]:
+    """Return the figures of a node at rest, new and after some use."""
+    ports = Ports()
+    broker_port = ports.take(1)
+    folder = BUILD / "bench" / "broker"
+    shutil.rmtree(folder, ignore_errors=True)
+    broker, _ = start_broker(folder, broker_port, False)
+    try:
+        first_port = ports.take(30)
+        _fill_disk(userland.disk)
+        _prepare_node(userland.root, first_port, broker_port)
+        with _agent(userland) as child:
+            _ask(userland, "group", "create", "Famille")
+            wait_for("the index", lambda: _is_idle(userland), WAIT_S)
+            time.sleep(SETTLE_S)
+            idle = _memory(child.pid)
+            _use_ftp(first_port)
+            time.sleep(SETTLE_S)
+            return {"agent, idle": idle, "agent, after FTPS": _memory(child.pid)}
+    finally:
+        broker.end()
+
+
+def _fill_disk(disk: Path) -> None:
+    shutil.rmtree(disk, ignore_errors=True)
+    (disk / "films").mkdir(parents=True)
+    for number in range(FILES):
+        (disk / "films" / f"film {number}.mkv").write_bytes(os.urandom(1000))
+
+
+def _prepare_node(root: Path, port: int, broker_port: int) -> None:
+    """Write the node's settings and the house's certificate; no keys yet."""
+    shutil.rmtree(root / "etc" / "fonshare", ignore_errors=True)
+    certificate = root / "etc" / "fonshare.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-days", "3650"),
+            *("-pkeyopt", "ec_paramgen_curve:P-256", "-subj", "/CN=bench"),
+            *("-keyout", f"{certificate}.key", "-out", certificate),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    password = hash_password("secret", os.urandom(16))
+    (root / "etc" / "config").mkdir(exist_ok=True)
+    (root / "etc" / "config" / "fonshare").write_text(f"""
+config node 'node'
+	option name 'bench'
+	option enabled '1'
+	option port_mapping 'off'
+config disk 'disk'
+	option path '/mnt/disk'
+	option keys '/etc/fonshare'
+	option run '/run'
+config ftp 'ftp'
+	option address '127.0.0.1'
+	option port '{port}'
+	option friends_port '{port + 1}'
+	option passive_ports '{port + 2}-{port + 11}'
+	option friends_passive_ports '{port + 12}-{port + 21}'
+	option certificate '/etc/fonshare.pem'
+	option certificate_key '/etc/fonshare.pem.key'
+config mqtt 'mqtt'
+	option broker 'mqtt://127.0.0.1:{broker_port}'
+config user
+	option name 'owner'
+	option password '{password}'
+	option access 'write'
+config share
+	option name 'Films'
+	option path 'films'
+	list groups 'Famille'
+""")
+
+
+@contextmanager
+def _agent(userland: Userland) -> Iterator[subprocess.Popen[bytes]]:
+    command = userland.command(*_python("-m", "fonshare_agent", "agent"))
+    log = BUILD / "bench" / "agent.log"
+    with log.open("wb") as output:
+        child = subprocess.Popen(command, stdout=output, stderr=output)
+    try:
+        wait_for("the agent", lambda: _status(userland) is not None, WAIT_S)
+        wait_for("the broker", lambda: _is_connected(userland), WAIT_S)
+        yield child
+    except DemoFailed as error:
+        raise SystemExit(f"{error}\n{log.read_text()}") from None
+    finally:
+        child.terminate()
+        child.wait(WAIT_S)
+
+
+def _ask(userland: Userland, *words: str) -> Any:
+    command = _python("-m", "fonshare_agent", "--json", *words)
+    return json.loads(userland.run(*command))
+
+
+def _status(userland: Userland) -> Any:
+    try:
+        return _ask(userland, "status")
+    except RuntimeError:  # not yet
+        return None
+
+
+def _is_connected(userland: Userland) -> bool:
+    return bool(_status(userland)["broker"]["connected"])
+
+
+def _is_idle(userland: Userland) -> bool:
+    index = _status(userland)["index"]
+    return index["files"] == FILES and not index["scanning"]
+
+
+def _use_ftp(port: int) -> None:
+    """Log in by TLS, list a folder and read a file, as the house does."""
+    import ftplib
+    import ssl
+
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with ftplib.FTP_TLS(context=context) as ftp:
+        ftp.connect("127.0.0.1", port, timeout=WAIT_S)
+        ftp.login("owner", "secret")
+        ftp.prot_p()
+        listed: list[str] = []
+        ftp.retrlines("LIST films", listed.append)
+        ftp.retrbinary("RETR films/film 1.mkv", lambda _: None)
+        if len(listed) != FILES:
+            raise SystemExit(f"the listing has {len(listed)} lines, not {FILES}")
+
+
+def _is_over(row: dict[str, int]) -> bool:
+    return (
+        row["resident_kib"] > RESIDENT_MAX_KIB
+        or row["anonymous_kib"] > ANONYMOUS_MAX_KIB
+    )
+
+
+def _print_table(rows: dict[str, dict[str, int]]) -> None:
+    print(f"\n{'KiB, 32-bit Python':28}{'resident':>10}{'anonymous':>11}{'threads':>9}")
+    for name, row in rows.items():
+        figures = f"{row['resident_kib']:10,}{row['anonymous_kib']:11,}"
+        print(f"{name:28}{figures}{row['threads']:9}")
+    print(f"{'budget, idle':28}{RESIDENT_MAX_KIB:10,}{ANONYMOUS_MAX_KIB:11,}")
+    if _is_over(rows["agent, idle"]):
+        print("OVER the budget.")
+
+
+def _report(userland: Userland, rows: dict[str, dict[str, int]]) -> dict[str, Any]:
+    code = "import platform, sqlite3, ssl; print(platform.python_version(), "
+    code += "sqlite3.sqlite_version, ssl.OPENSSL_VERSION, sep='; ')"
+    return {
+        "what": "memory of an idle node",
+        "userland": "Debian i386",
+        "versions": userland.run(RUN, "-c", code).strip(),
+        "budget": {
+            "resident_kib": RESIDENT_MAX_KIB,
+            "anonymous_kib": ANONYMOUS_MAX_KIB,
+        },
+        "rows": rows,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
