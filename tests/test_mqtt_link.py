@@ -634,6 +634,25 @@ def test_a_topic_that_rested_is_tried_again(mosquitto, topic, monkeypatch):
     assert message.payload == b"small"
 
 
+def test_a_topic_whose_large_message_is_retained_rests_longer_each_time(
+    mosquitto, topic, monkeypatch
+):
+    monkeypatch.setattr(mqtt_link, "REST_S", 0.1)
+    monkeypatch.setattr(mqtt_link, "TICK_S", 0.02)
+    publisher = mosquitto.connect()
+    publisher.publish_stream(topic, PAYLOAD_MAX + 600, retain=True)
+    backoff = Backoff(bytes, 0.02, 0.02)
+    with Owner(mosquitto.url, backoff=backoff) as owner:
+        owner.link.set_subscriptions({topic})
+        seen = []
+        for count in (1, 2, 3, 4):
+            owner.wait_for(Oversized, count)
+            seen.append(time.monotonic())
+    publisher.publish(topic, b"", retain=True)
+    publisher.close()
+    assert seen[3] - seen[2] >= 0.4
+
+
 def test_a_large_message_nobody_asked_for_makes_the_link_wait_longer():
     def send_large(connection):
         accept_login(connection)

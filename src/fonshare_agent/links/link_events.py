@@ -46,7 +46,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Oversized:
-    """A message over every size we use was not read; its topic rests ten minutes."""
+    """A message over every size we use was not read; its topic rests."""
 
     broker: BrokerUrl
     topic: str

@@ -54,7 +54,8 @@ __all__ = [
 ]
 
 TICK_S = 5.0  # how often paho may look at its keepalive; a wake-up costs the router
-REST_S = 600.0  # how long the topic of an oversized message is left alone
+REST_S = 30.0  # how long the topic of an oversized message is left alone at first;
+REST_MAX_S = 600.0  # doubled each time, since a retained one is there again
 CLOCK_POLL_S = 2.0  # how soon a set clock is noticed
 FAREWELL_S = 3.0  # how long stopping waits for the broker's confirmations
 STOP_S = FAREWELL_S + 2.0
@@ -97,6 +98,7 @@ class MqttLink:
         )
         self._outbox, self._pending = Outbox(), Pending()
         self._wanted: frozenset[str] = frozenset()
+        self._rests: dict[str, float] = {}  # topic: seconds of its next rest
         self._resting: dict[str, float] = {}  # topic: monotonic time of its return
         self._hurry = False
         self._connected_at = 0.0
@@ -234,6 +236,7 @@ class MqttLink:
         now = time.monotonic()
         for topic in [t for t, until in self._resting.items() if until <= now]:
             del self._resting[topic]
+        self._rests = {t: s for t, s in self._rests.items() if t in self._wanted}
         topics = self._wanted - self._resting.keys()
         if topics != session.topics:
             session.subscribe(topics)
@@ -243,7 +246,9 @@ class MqttLink:
         topic = packet.topic.decode("utf-8", "replace")
         helps = topic in self._wanted and topic not in self._resting
         if helps:
-            self._resting[topic] = time.monotonic() + REST_S
+            rest_s = self._rests.get(topic, REST_S)
+            self._rests[topic] = min(rest_s * 2, REST_MAX_S)
+            self._resting[topic] = time.monotonic() + rest_s
         self._emit(Oversized(self.url, topic, packet.size))
         return helps
 
