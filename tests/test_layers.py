@@ -25,7 +25,7 @@ PARTS = {
     "writing": "settings_writer",  # settings that commands change
     "group": "asking channel groups invites published routing",
     "sharing": "sharing",
-    "jobs": "downloads fetching granting",
+    "jobs": "downloads fetching granting receiving watch",
     "reach": "reach",
     "control": "doctor",  # beside the folder of that name
     "wiring": "agent node",

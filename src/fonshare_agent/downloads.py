@@ -18,7 +18,7 @@ from fonshare_agent.control import views
 from fonshare_agent.control.rows import JSON
 from fonshare_agent.core import Core, Timer, Worker
 from fonshare_agent.errors import BadPath, NotAllowed, StorageError
-from fonshare_agent.fetching import Fetcher, Postponed, Watch
+from fonshare_agent.fetching import Fetcher, Postponed
 from fonshare_agent.index.records import Found, id_digest, id_text
 from fonshare_agent.index.state import StateStore
 from fonshare_agent.index.state_records import ENDED, Job, JobFile
@@ -33,6 +33,7 @@ from fonshare_agent.model import (
 )
 from fonshare_agent.settings import LimitSettings, Settings
 from fonshare_agent.transfer.partial import Partial
+from fonshare_agent.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -303,8 +304,19 @@ class Downloads:
         self._fill_soon()
 
     def _start(self, job: Job) -> None:
-        running = self._running[job.id] = _Running(Watch())
+        running = self._running[job.id] = _Running(
+            Watch(lambda: self._core.post(lambda: self._note_begun(job.id)))
+        )
         self._core.spawn_service(f"job {job.id}", self._run(job, running))
+
+    def _note_begun(self, job_id: str) -> None:
+        running = self._running.get(job_id)
+        if running is not None and running.stop is None:
+            begun = self._set_state(job_id, JobState.RUNNING)
+            self._core.spawn_service(f"job {job_id}", begun)
+
+    async def _set_state(self, job_id: str, state: JobState) -> None:
+        await self._store.run(self._state.update_job, job_id, state)
 
     async def _run(self, job: Job, running: _Running) -> None:
         try:
@@ -317,17 +329,18 @@ class Downloads:
 
     async def _advance(self, job: Job, running: _Running) -> None:
         """Fetch the job's files one after another until none is missing."""
+        if not job.error_code:  # else that stays told until bytes come again
+            await self._set_state(job.id, JobState.LOCATING)
         while files := await self._store.run(
             self._state.files, job.id, WAITING_STATES, limit=1
         ):
             if running.stop is not None:
                 return
-            await self._store.run(self._state.update_job, job.id, JobState.RUNNING)
             done = await self._fetch(job, files[0], running)
             running.watch.done_bytes = 0
             folder = Path(os.fsdecode(job.target))
             self._on_arrived(folder / os.fsdecode(done.final_name or b""))
-        await self._store.run(self._state.update_job, job.id, JobState.DONE)
+        await self._set_state(job.id, JobState.DONE)
         log.info("job %s is done", job.id)
 
     async def _fetch(self, job: Job, file: JobFile, running: _Running) -> JobFile:

@@ -13,32 +13,30 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from fonshare_agent.asking import Asking, NoAnswer
-from fonshare_agent.core import Core, Promise, Worker
+from fonshare_agent.core import Core, Worker
 from fonshare_agent.disk import Disk
 from fonshare_agent.errors import BadContent, StorageError
-from fonshare_agent.ftp.tickets import Ticket, TicketDesk, secret_hash
+from fonshare_agent.ftp.tickets import TicketDesk
 from fonshare_agent.granting import Outside
 from fonshare_agent.index.state import StateStore
 from fonshare_agent.index.state_records import Job, JobFile
 from fonshare_agent.index.store import IndexStore
-from fonshare_agent.model import GroupId, JobState, NodeId, Root
-from fonshare_agent.protocol.certificate import fingerprint
-from fonshare_agent.protocol.content import block_count, block_size
-from fonshare_agent.protocol.fields import NONCE_BYTES
+from fonshare_agent.model import GroupId, JobState, NodeId, Root, SharePath
+from fonshare_agent.protocol.content import block_count
 from fonshare_agent.protocol.group import GroupMachine
 from fonshare_agent.protocol.messages import (
     BlocksAsk,
     BlocksPage,
     JobEnded,
     Message,
-    PushAsk,
-    PushEnded,
     TicketAsk,
     TicketGrant,
     TicketRefuse,
 )
+from fonshare_agent.receiving import Receiver, Wanted
 from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.transfer.worker import Fetch, TransferWorkers, reason_of
+from fonshare_agent.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +44,7 @@ QUEUED = JobState.QUEUED
 RETRY_S = 15.0
 RETRY_SLOWLY_S = 60.0
 HASHING_RETRY_S = 3.0  # a file being hashed: small ones are ready at once
-PUSH_TIMEOUT_S = 30.0  # without a byte: the other side cannot reach us either
+PUSHER_S = 600.0  # who was reached by push alone is asked for one first, so long
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,18 +95,11 @@ class Postponed(Exception):
         self.reason = REASONS[code]
 
 
-class Watch:
-    """How the owner follows and stops an attempt. Any thread may read and count."""
-
-    def __init__(self) -> None:
-        self.is_cancelled = False
-        self.done_bytes = 0
-        self.sources = 0
-
-
 @dataclass(frozen=True, slots=True)
 class _Granted:
     source: NodeId
+    share: str  # where the source has it: another one's place than the job's member's
+    path: SharePath
     grant: TicketGrant
 
 
@@ -136,7 +127,8 @@ class Fetcher:
         self._desk, self._workers, self._asking = desk, workers, asking
         self._machine, self._send = machine, send
         self._outside, self._draw = outside, draw
-        self._pushes: dict[bytes, Promise[str]] = {}
+        self._receiver = Receiver(desk, asking, outside, core.clock, draw)
+        self._pushers: dict[NodeId, float] = {}  # and until when they are remembered
 
     async def fetch(self, job: Job, file: JobFile, watch: Watch) -> JobFile:
         """Bring *file* here and return it as done; Postponed if that must wait."""
@@ -203,20 +195,28 @@ class Fetcher:
         code = "source.offline"
         for source in (job.member, *others):
             if machine.peers.is_ready(source) and source in machine.peers.online():
-                answer = await self._ask(job, file, source)
+                share, path = await self._place_at(job, file, source)
+                answer = await self._ask(job, file, source, share, path)
                 if isinstance(answer, TicketGrant):
-                    return _Granted(source, answer)
+                    return _Granted(source, share, path, answer)
                 code = _refusal(answer)
         raise Postponed(code)
 
-    async def _ask(self, job: Job, file: JobFile, source: NodeId) -> Message:
-        share, path = job.share, file.path
+    async def _place_at(
+        self, job: Job, file: JobFile, source: NodeId
+    ) -> tuple[str, SharePath]:
+        """Return the share and path under which *source* offers the file."""
         if source != job.member and file.root is not None:
             found = await self._store.run(
                 self._index.find_offer, job.group, source, file.root
             )
             if found is not None and found.path is not None:
-                share, path = found.share, found.path
+                return found.share, found.path
+        return job.share, file.path
+
+    async def _ask(
+        self, job: Job, file: JobFile, source: NodeId, share: str, path: SharePath
+    ) -> Message:
         return await self._asking.ask(
             job.group,
             source,
@@ -271,8 +271,8 @@ class Fetcher:
         while len(hashes) < block_count(file.size):
             ask = partial(
                 BlocksAsk,
-                share=job.share,
-                path=file.path,
+                share=granted.share,
+                path=granted.path,
                 root=root,
                 first=len(hashes),
             )
@@ -287,14 +287,21 @@ class Fetcher:
     ) -> None:
         """Get every missing block: pulled, else pushed."""
         watch.sources = 1
-        watch.done_bytes = kept.done_bytes
+        watch.start_at(kept.done_bytes)
         if kept.is_complete:
             return
-        reason = await self._pull(job, granted, kept, watch)
+        pull = partial(self._pull, job, granted, kept, watch)
+        push = partial(self._have_pushed, job, file, granted, kept, watch)
+        # Knocking in vain takes seconds: not again for each file of a folder.
+        is_pusher = self._pushers.pop(granted.source, 0.0) > self._core.clock()
+        first, second = (push, pull) if is_pusher else (pull, push)
+        came_by, reason = first, await first()
         if reason == "unreachable":
-            reason = await self._have_pushed(job, file, granted, kept, watch)
+            came_by, reason = second, await second()
         if reason:
             raise Postponed(reason)
+        if came_by is push:
+            self._pushers[granted.source] = self._core.clock() + PUSHER_S
 
     async def _pull(
         self, job: Job, granted: _Granted, kept: Partial, watch: Watch
@@ -317,81 +324,21 @@ class Fetcher:
     async def _have_pushed(
         self, job: Job, file: JobFile, granted: _Granted, kept: Partial, watch: Watch
     ) -> str:
-        """Grant a write ticket for the missing range and let the source use it."""
-        certificate = granted.grant.certificate
-        addresses = self._outside.addresses(granted.grant.addresses)
-        if not addresses:
-            return "unreachable"
-        self._outside.trust(certificate)
-        ticket_id, secret = self._draw(NONCE_BYTES), self._draw(NONCE_BYTES)
-        first, end = kept.missing_range()
-        self._desk.grant(
-            Ticket(
-                id=ticket_id,
-                secret_hash=secret_hash(secret),
-                peer=granted.source,
-                peer_fingerprint=fingerprint(certificate),
-                group=job.group,
-                job=_job_code(file),
-                share=job.share,
-                path=file.path,
-                direction="write",
-                size=file.size,
-                root=file.root,
-                block_size=block_size(file.size),
-                opener=kept.open_for_writing,
-                on_written=lambda at, length: _verify(kept, at, length),
-            )
-        )
-        try:
-            return await self._await_push(
-                job, file, granted, kept, watch, (ticket_id, secret), (first, end)
-            )
-        finally:
-            self._desk.revoke(lambda ticket: ticket.id == ticket_id)
-
-    async def _await_push(
-        self,
-        job: Job,
-        file: JobFile,
-        granted: _Granted,
-        kept: Partial,
-        watch: Watch,
-        credentials: tuple[bytes, bytes],
-        stretch: tuple[int, int],
-    ) -> str:
         assert file.root is not None
-        root = file.root
-        ended = self._asking.ask(
-            job.group,
-            granted.source,
-            lambda request: PushAsk(
-                request,
+        reason = await self._receiver.receive(
+            Wanted(
+                job.group,
+                granted.source,
                 _job_code(file),
-                job.share,
-                file.path,
-                root,
-                credentials[0],
-                credentials[1],
-                self._outside.addresses(granted.grant.addresses),
-                stretch[0],
-                stretch[1],
+                granted.share,
+                granted.path,
+                file.root,
+                granted.grant,
             ),
-            timeout_s=PUSH_TIMEOUT_S,
-            is_alive=lambda: self._has_moved(kept, watch),
+            kept,
+            watch,
         )
-        answer = await ended
-        if not isinstance(answer, PushEnded):
-            return "source.lost"
-        watch.done_bytes = kept.done_bytes
-        if kept.is_complete:
-            return ""
-        return answer.reason if answer.reason in REASONS else "source.lost"
-
-    def _has_moved(self, kept: Partial, watch: Watch) -> bool:
-        """Note progress of a push; tell whether there was any since the last look."""
-        before, watch.done_bytes = watch.done_bytes, kept.done_bytes
-        return not watch.is_cancelled and watch.done_bytes > before
+        return reason if not reason or reason in REASONS else "source.lost"
 
     # --- the end ---
 
@@ -407,11 +354,6 @@ class Fetcher:
         await self._store.run(self._state.update_file, done)
         await self._files.run(kept.remove)
         return done
-
-
-def _verify(kept: Partial, offset: int, length: int) -> None:
-    for index in kept.verify_written(offset, length):
-        log.warning("a pushed block came wrong: %d", index)
 
 
 def _job_code(file: JobFile) -> str:

@@ -1,0 +1,136 @@
+"""Lets a source push what this node cannot pull (docs/protocol/transfer.md, Push).
+
+Grants a write ticket for the missing stretch, asks the source to use it, and follows
+what arrives. Nothing that is written counts before the partial has verified it. Core
+thread, but for `_Arrivals.note`. Must not know jobs.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fonshare_agent.asking import Asking
+from fonshare_agent.ftp.tickets import Ticket, TicketDesk, secret_hash
+from fonshare_agent.granting import Outside
+from fonshare_agent.model import GroupId, NodeId, Root, SharePath
+from fonshare_agent.protocol.certificate import fingerprint
+from fonshare_agent.protocol.content import block_size
+from fonshare_agent.protocol.fields import NONCE_BYTES
+from fonshare_agent.protocol.messages import PushAsk, PushEnded, TicketGrant
+from fonshare_agent.transfer.partial import Partial
+from fonshare_agent.watch import Watch
+
+log = logging.getLogger(__name__)
+
+PUSH_TIMEOUT_S = 30.0  # without a byte: the other side cannot reach us either
+LOOK_S = 0.5  # how soon a cancelled push lets go
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A file at a source, as the source has granted it to be read."""
+
+    group: GroupId
+    source: NodeId
+    job: str
+    share: str
+    path: SharePath
+    root: Root
+    grant: TicketGrant
+
+
+class Receiver:
+    """One push a call of `receive`; several run side by side."""
+
+    def __init__(
+        self,
+        desk: TicketDesk,
+        asking: Asking,
+        outside: Outside,
+        clock: Callable[[], float],
+        draw: Callable[[int], bytes],
+    ) -> None:
+        self._desk, self._asking, self._outside = desk, asking, outside
+        self._clock, self._draw = clock, draw
+
+    async def receive(self, wanted: Wanted, kept: Partial, watch: Watch) -> str:
+        """Have the missing stretch pushed; return why it ended, "" if all is here."""
+        if not self._outside.addresses(wanted.grant.addresses):
+            return "unreachable"
+        self._outside.trust(wanted.grant.certificate)
+        ticket_id, secret = self._draw(NONCE_BYTES), self._draw(NONCE_BYTES)
+        arrivals = _Arrivals(kept, watch, self._clock)
+        self._desk.grant(_write_ticket(wanted, ticket_id, secret, arrivals))
+        try:
+            answer = await self._asking.ask(
+                wanted.group,
+                wanted.source,
+                self._question(wanted, kept, ticket_id, secret),
+                timeout_s=LOOK_S,
+                is_alive=arrivals.may_go_on,
+            )
+        finally:
+            self._desk.revoke(lambda ticket: ticket.id == ticket_id)
+        if kept.is_complete:
+            return ""
+        return (isinstance(answer, PushEnded) and answer.reason) or "source.lost"
+
+    def _question(
+        self, wanted: Wanted, kept: Partial, ticket_id: bytes, secret: bytes
+    ) -> Callable[[bytes], PushAsk]:
+        first, end = kept.missing_range()
+        return lambda request: PushAsk(
+            request,
+            wanted.job,
+            wanted.share,
+            wanted.path,
+            wanted.root,
+            ticket_id,
+            secret,
+            self._outside.addresses(wanted.grant.addresses),
+            first,
+            end,
+        )
+
+
+def _write_ticket(
+    wanted: Wanted, ticket_id: bytes, secret: bytes, arrivals: "_Arrivals"
+) -> Ticket:
+    return Ticket(
+        id=ticket_id,
+        secret_hash=secret_hash(secret),
+        peer=wanted.source,
+        peer_fingerprint=fingerprint(wanted.grant.certificate),
+        group=wanted.group,
+        job=wanted.job,
+        share=wanted.share,
+        path=wanted.path,
+        direction="write",
+        size=wanted.grant.size,
+        root=wanted.root,
+        block_size=block_size(wanted.grant.size),
+        opener=arrivals.kept.open_for_writing,
+        on_written=arrivals.note,
+    )
+
+
+class _Arrivals:
+    """What a push has brought so far, and since when nothing came."""
+
+    def __init__(self, kept: Partial, watch: Watch, clock: Callable[[], float]) -> None:
+        self.kept = kept
+        self._watch, self._clock = watch, clock
+        self._moved_at = clock()
+
+    def note(self, offset: int, length: int) -> None:
+        """Verify what a stretch completes. On a worker of the FTP server's."""
+        # A block may take minutes on a slow line: bytes count as life, not blocks.
+        self._moved_at = self._clock()
+        for index in self.kept.verify_written(offset, length):
+            log.warning("a pushed block came wrong: %d", index)
+        self._watch.done_bytes = self.kept.done_bytes
+
+    def may_go_on(self) -> bool:
+        """Tell whether to wait on: nobody has cancelled, and something comes."""
+        silent_s = self._clock() - self._moved_at
+        return not self._watch.is_cancelled and silent_s < PUSH_TIMEOUT_S

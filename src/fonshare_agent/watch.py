@@ -1,0 +1,31 @@
+"""What passes between a job's owner and the threads that move its bytes."""
+
+from collections.abc import Callable
+
+
+class Watch:
+    """How the owner follows and stops an attempt. Any thread may read and count.
+
+    *on_begun* is called once, when bytes begin to come, by the thread that counts them.
+    """
+
+    def __init__(self, on_begun: Callable[[], None] = lambda: None) -> None:
+        self.is_cancelled = False
+        self.sources = 0
+        self._done_bytes = 0
+        self._has_begun, self._on_begun = False, on_begun
+
+    @property
+    def done_bytes(self) -> int:
+        return self._done_bytes
+
+    @done_bytes.setter
+    def done_bytes(self, count: int) -> None:
+        has_grown, self._done_bytes = count > self._done_bytes, count
+        if has_grown and not self._has_begun:
+            self._has_begun = True
+            self._on_begun()
+
+    def start_at(self, count: int) -> None:
+        """*count* bytes were here before anything came."""
+        self._done_bytes = count
