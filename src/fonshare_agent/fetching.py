@@ -194,7 +194,7 @@ class Fetcher:
             raise Postponed("source.vanished")
         code = "source.offline"
         for source in (job.member, *others):
-            if machine.peers.is_ready(source) and source in machine.peers.online():
+            if machine.peers.can_be_asked(source):
                 share, path = await self._place_at(job, file, source)
                 answer = await self._ask(job, file, source, share, path)
                 if isinstance(answer, TicketGrant):

@@ -154,6 +154,16 @@ class Peers:
         peer = self._peers.get(member)
         return peer is not None and peer.window is not None
 
+    def can_be_asked(self, member: NodeId) -> bool:
+        """Tell whether asking *member* makes sense: proven alive, not known to be gone.
+
+        A presence that a broker lost or flooded must not stand in the way.
+        """
+        peer = self._peers.get(member)
+        if peer is None or peer.window is None:
+            return False
+        return peer.is_online() or not peer.presence
+
     # --- the door: before and after the signature is checked ---
 
     def may_pass(self, header: Header, now: float) -> bool:
