@@ -1,0 +1,246 @@
+"""What the router gets: the package's Makefile, the init script, the files.
+
+The Makefile is evaluated by GNU make over tests/openwrt_stand_in, the init script by a
+shell in which OpenWrt's functions only note how they are called. Both stand-ins are
+written from facts and prove what is ours, not that OpenWrt takes it.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fonshare_agent import __version__
+from fonshare_agent.config_docs import uci_sections
+from init_script import SCRIPT, updated
+from programs import require_program
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "package" / "fonshare-agent"
+# The parts of the standard library that OpenWrt ships apart, by what they hold.
+SPLITS = {
+    "asyncio": {"asyncio"},
+    "codecs": {"unicodedata"},
+    "ctypes": {"ctypes"},
+    "decimal": {"decimal"},
+    "logging": {"logging"},
+    "multiprocessing": {"multiprocessing"},
+    "openssl": {"_ssl", "_hashlib"},
+    "sqlite3": {"sqlite3"},
+    "unittest": {"unittest"},
+    "urllib": {"urllib", "email"},
+    "uuid": {"uuid"},
+    "xml": {"xml", "pyexpat"},
+}
+
+
+def make_package(
+    target: str, folder: Path, libraries: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    variables = [f"TOPDIR={ROOT / 'tests' / 'openwrt_stand_in'}"]
+    variables += [f"STAND_IN_OUT={folder}", f"FONSHARE_VENDORED={libraries or ''}"]
+    return subprocess.run(
+        ["make", "-s", "-C", PACKAGE, *variables, target],
+        capture_output=True,
+        text=True,
+        env={name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+    )
+
+
+@pytest.fixture
+def libraries(tmp_path) -> Path:
+    for name in ("pyftpdlib", "asyncore", "asynchat"):
+        folder = tmp_path / "libraries" / name
+        (folder / "__pycache__").mkdir(parents=True)
+        (folder / "__init__.py").touch()
+    return tmp_path / "libraries"
+
+
+@pytest.fixture
+def metadata(tmp_path) -> dict[str, str]:
+    shown = make_package("show", tmp_path).stdout
+    return dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+
+
+def test_the_package_is_for_every_router_and_names_itself(metadata):
+    assert metadata["PKG_NAME"] == "fonshare-agent"
+    assert metadata["PKG_VERSION"] == __version__
+    assert re.fullmatch(r"\d+(\.\d+)+", metadata["PKG_VERSION"]), "apk takes no more"
+    assert metadata["PKGARCH"] == "all"
+    assert metadata["conffiles"].split() == ["/etc/config/fonshare", "/etc/fonshare/"]
+    assert metadata["description"].startswith("Shares folders")
+
+
+def test_the_service_has_a_user_with_a_fixed_number(metadata):
+    assert re.fullmatch(r"fonshare=(\d+):fonshare=\1", metadata["USERID"])
+    assert f"USER={metadata['USERID'].split('=')[0]}\n" in SCRIPT.read_text()
+
+
+def test_it_depends_on_each_part_of_python_that_the_agent_imports(metadata):
+    code = "import sys, fonshare_agent.agent, fonshare_agent.cli; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    loaded = set(run.stdout.split())
+    needed = {f"python3-{name}" for name, held in SPLITS.items() if held & loaded}
+    depends = {name.lstrip("+") for name in metadata["DEPENDS"].split()}
+    assert needed <= depends
+    assert depends - needed == {
+        "python3-light",
+        "python3-paho-mqtt",
+        "python3-pynacl",
+    }
+
+
+def test_the_recipes_make_the_routers_tree(tmp_path, libraries):
+    done = make_package("install", tmp_path, libraries)
+    assert done.returncode == 0, done.stderr
+
+    root = tmp_path / "root"
+    agent = root / "usr/lib/fonshare/fonshare_agent"
+    source = ROOT / "src" / "fonshare_agent"
+    kinds = ("*.py", "*.sql")
+    wanted = {f.relative_to(source) for kind in kinds for f in source.rglob(kind)}
+    assert {f.relative_to(agent) for f in agent.rglob("*") if f.is_file()} == wanted
+    assert not list(root.rglob("__pycache__"))
+    assert (root / "usr/lib/fonshare/pyftpdlib/__init__.py").exists()
+    assert (root / "usr/lib/fonshare/VERSION").read_text() == f"{__version__}-r1\n"
+    modes = {name: (root / name).stat().st_mode & 0o777 for name in MODES}
+    assert modes == MODES
+
+
+MODES = {
+    "etc/init.d/fonshare": 0o755,
+    "etc/config/fonshare": 0o600,
+    "usr/bin/fonshare": 0o755,
+}
+
+
+def test_without_the_vendored_libraries_nothing_is_built(tmp_path):
+    done = make_package("install", tmp_path, tmp_path / "nowhere")
+
+    assert done.returncode != 0
+    assert "vendored.txt" in done.stderr
+
+
+def test_what_is_vendored_is_pinned_by_version_and_hash():
+    lines = (PACKAGE / "vendored.txt").read_text().splitlines()
+    pins = [line for line in lines if not line.startswith("#")]
+    form = r"(\w+)==\d+(\.\d+)+ --hash=sha256:[0-9a-f]{64}"
+    names = [re.fullmatch(form, pin)[1] for pin in pins]
+    assert names == ["pyftpdlib", "pyasyncore", "pyasynchat"]
+
+
+# --- the init script --------------------------------------------------------------
+
+
+@pytest.fixture(params=["sh", "busybox"])
+def shell(request) -> list[str]:
+    path = require_program(request.param)
+    return [path, "ash"] if request.param == "busybox" else [path]
+
+
+@pytest.mark.parametrize("script", ["etc/init.d/fonshare", "usr/bin/fonshare"])
+def test_the_shell_can_read_it(shell, script):
+    run = subprocess.run([*shell, "-n", ROOT / "files" / script], capture_output=True)
+    assert (run.returncode, run.stderr) == (0, b"")
+
+
+def test_the_options_in_the_init_script_are_those_of_the_table():
+    script = SCRIPT.read_text()
+    assert updated(script) == script, "write it again: python tools/init_script.py"
+
+
+STAND_IN = r"""
+PATH_OF_SCRIPT=$1 ENABLED=$2 INVALID=$3
+config_load() { :; }
+config_get_bool() { eval "$1=$ENABLED"; }
+config_foreach() { "$1" "cfg_$2"; }
+uci_load_validate() {
+	echo "validate $2 $3"
+	result=0; [ "$2" = "$INVALID" ] && result=1
+	[ -z "$4" ] || "$4" "$3" "$result"
+}
+logger() { echo "log $*"; }
+for name in mkdir chown chgrp chmod; do eval "$name() { echo $name \$*; }"; done
+for name in procd_open_instance procd_set_param procd_close_instance \
+	procd_add_reload_trigger procd_add_validation; do
+	eval "$name() { echo $name \$*; }"
+done
+. "$PATH_OF_SCRIPT"
+"""
+
+
+def run_init(
+    shell: list[str], what: str, enabled: int = 1, invalid: str = ""
+) -> tuple[int, list[str]]:
+    """Source the script among noting functions, do *what*; the calls it made."""
+    script = f"{STAND_IN}\n{what}"
+    run = subprocess.run(
+        [*shell, "-c", script, "rc.common", SCRIPT, str(enabled), invalid],
+        capture_output=True,
+        text=True,
+    )
+    assert run.stderr == ""
+    return run.returncode, run.stdout.splitlines()
+
+
+def test_as_shipped_it_only_says_how_to_begin(shell):
+    status, calls = run_init(shell, "start_service", enabled=0)
+
+    assert status == 0
+    assert len(calls) == 1
+    assert "fonshare setup" in calls[0]
+    shipped = (ROOT / "files/etc/config/fonshare").read_text()
+    assert "\n\toption enabled '0'\n" in shipped
+
+
+def test_enabled_it_runs_the_agent_as_its_own_user_for_ever(shell):
+    status, calls = run_init(shell, "start_service")
+
+    assert status == 0
+    for call in (
+        "procd_set_param command /usr/bin/fonshare agent",
+        "procd_set_param user fonshare",
+        "procd_set_param respawn 3600 10 0",
+        "procd_set_param stdout 1",
+        "procd_set_param stderr 1",
+        "chmod 700 /etc/fonshare",
+        "chmod 640 /etc/config/fonshare",
+    ):
+        assert call in calls
+    assert calls[-1] == "procd_close_instance"
+
+
+@pytest.mark.parametrize("section", uci_sections())
+def test_every_kind_of_section_is_looked_at_and_a_broken_one_named(shell, section):
+    status, calls = run_init(shell, "start_service", invalid=section)
+
+    assert status == 1
+    assert sum(section in call for call in calls if call.startswith("log ")) == 1
+    assert not [call for call in calls if call.startswith("procd_")]
+
+
+def test_a_change_of_settings_reloads_and_all_options_are_told_to_procd(shell):
+    _, calls = run_init(shell, "service_triggers")
+
+    assert "procd_add_reload_trigger fonshare" in calls
+    told = {call.split("validate_")[1] for call in calls if "validate_" in call}
+    assert told == set(uci_sections())
+
+
+def test_the_library_folder_and_the_program_fit_together(tmp_path):
+    """The wrapper, with its folder moved to the source: it is the command line."""
+    text = (ROOT / "files/usr/bin/fonshare").read_text()
+    assert "PYTHONPATH=/usr/lib/fonshare\n" in text
+    wrapper = tmp_path / "fonshare"
+    wrapper.write_text(text.replace("/usr/lib/fonshare", str(ROOT / "src")))
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    run = subprocess.run(
+        ["sh", wrapper, "--version"],
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert __version__ in run.stdout
