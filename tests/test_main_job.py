@@ -33,6 +33,10 @@ def test_three_nodes_one_group_one_file(make_node, broker):
         films = share(alice, "films", "Films", "Famille")
         (films / "Île de Bréhat.mkv").write_bytes(content)
         entry = eventually(lambda: bob.find("brehat"), "bob finds the file")[0]
+        [shared] = alice("share", "ls")
+        assert (shared["files"], shared["bytes"]) == (1, len(content))
+        index = alice("status")["index"]
+        assert (index["files"], index["bytes"]) == (1, len(content))
         assert entry["name"] == "Île de Bréhat.mkv"
         assert (entry["member"], entry["size"]) == ("alice", len(content))
 

@@ -80,7 +80,7 @@ class NodeHandlers:
         rows: list[JSON] = []
         for share in self._parts.published.shares:
             files, size = await self._parts.store.run(
-                self._parts.index.count_in, share.name, ()
+                self._parts.index.share_counts, share.name
             )
             rows.append({**_share(share), "files": files, "bytes": size})
         return rows

@@ -237,6 +237,13 @@ class OwnFiles:
         ).fetchone()
         return files, size
 
+    def share_counts(self, share: str) -> tuple[int, int]:
+        """Return the number and the bytes of the files on one share."""
+        row = self._connection.execute(
+            "SELECT files, bytes FROM share WHERE name = ? AND listed", (share,)
+        ).fetchone()
+        return (0, 0) if row is None else (row[0], row[1])
+
     # --- inside ---------------------------------------------------------------------
 
     def _begin(self, share: str) -> _Work | None:

@@ -251,6 +251,11 @@ class IndexStore:
         with self._guard():
             return self._own.counts()
 
+    def share_counts(self, share: str) -> tuple[int, int]:
+        """Return how many files one own share holds, and their bytes."""
+        with self._guard():
+            return self._own.share_counts(share)
+
     # --- for the scanner ------------------------------------------------------------
 
     def find_own(self, share: str, path: SharePath) -> OwnFile | None:
