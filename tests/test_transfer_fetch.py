@@ -10,7 +10,7 @@ from fonshare_agent.core import Core
 from fonshare_agent.errors import ConnectionLost, DiskFull, FonshareError
 from fonshare_agent.nodekeys import load_or_create
 from fonshare_agent.transfer import session_pool
-from fonshare_agent.transfer.worker import reason_of
+from fonshare_agent.transfer.worker import PUSHERS, reason_of
 from transfer_world import BLOCK, SECRET, WAIT_S, Watch, content_of, two_nodes
 
 
@@ -347,6 +347,27 @@ def test_a_push_goes_on_beside_fetches_that_take_all_their_threads(tmp_path):
         world.watch.is_cancelled = True
         for one in running:
             world.settled(one)
+
+
+def test_pushes_beyond_the_hands_there_are_do_not_wait_nor_hold_up_the_tending(
+    tmp_path,
+):
+    with two_nodes(tmp_path, kib_s=1200) as world:
+        allowed = [True]
+        running = [
+            world.begin_push(
+                write_ticket(world, world.partial(n)), is_allowed=lambda: allowed[0]
+            )
+            for n in range(PUSHERS)
+        ]
+        one_more = write_ticket(world, world.partial(9))
+        assert world.settled(world.begin_push(one_more)) == "source.busy"
+        world.tend()
+        assert all(ended.empty() for ended in running)
+        allowed[0] = False
+        for ended in running:
+            world.settled(ended)
+        assert world.settled(world.begin_push(one_more)) == ""
 
 
 def test_every_error_has_a_reason_and_an_unknown_one_means_try_again():

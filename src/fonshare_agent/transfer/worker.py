@@ -36,7 +36,7 @@ from fonshare_agent.transfer.wire import POLL_S, STALL_S, Address, Patience
 
 T = TypeVar("T")
 
-PUSHERS: Final = 1  # beside the fetchers, so that neither kind waits for the other
+PUSHERS: Final = 2  # beside the fetchers, so that neither kind waits for the other
 
 
 class Watch(Protocol):
@@ -89,6 +89,7 @@ class TransferWorkers:
         self._pool = SessionPool(context, core.clock)
         self._fetchers = _Crew("fetch", fetchers, core)
         self._pushers = _Crew("push", PUSHERS, core)
+        self._tenders = _Crew("tend", 1, core)
         self._is_stopping = False
 
     def fetch(self, task: Fetch) -> Promise[str]:
@@ -96,18 +97,26 @@ class TransferWorkers:
         return self._fetchers.run(self._fetch, task)
 
     def push(self, task: Push) -> Promise[str]:
-        """Do *task*; the reason it ended for is promised, "" if all was taken."""
+        """Do *task*; the reason it ended for is promised, "" if all was taken.
+
+        Nobody waits in line for hours: when all hands are full, that is the reason.
+        """
+        if self._pushers.is_busy:
+            refused: Promise[str] = Promise()
+            refused.resolve("source.busy")
+            return refused
         return self._pushers.run(self._push, task)
 
     def tend(self) -> Promise[str]:
         """Keep idle sessions in order; call twice a minute."""
-        return self._pushers.run(self._tend, None)
+        return self._tenders.run(self._tend, None)
 
     def stop(self) -> None:
         """Cancel what runs and end the threads. Waits for them."""
         self._is_stopping = True
         self._fetchers.stop()
         self._pushers.stop()
+        self._tenders.stop()
         self._pool.close()
 
     # --- on the threads -----------------------------------------------------------
@@ -313,6 +322,11 @@ class _Crew:
         self._name, self._size, self._core = name, size, core
         self._workers: list[Worker] = []
         self._waiting: list[int] = []  # tasks given to each and not yet done
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether nobody is idle, and nobody more is to come."""
+        return len(self._workers) == self._size and all(self._waiting)
 
     def run(self, function: Callable[[T], str], task: T) -> Promise[str]:
         """Run *function* on the least busy thread."""
