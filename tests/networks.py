@@ -1,10 +1,11 @@
 """A small internet in network namespaces: a broker, public hosts, houses behind NAT.
 
 Each node's host is a namespace of its own. The `internet` is a bridge with two public
-networks, which routes between them and swallows inside addresses, as providers do. A
-house is a router with masquerading NAT by nftables, which drops whatever nobody inside
-has asked for. Names carry this process's id; all is deleted at the end, also what a
-killed run has left, and the host's own network is never touched.
+networks, which routes between them and carries no inside addresses: it says so, or it
+swallows them in silence; providers do either. A house is a router with masquerading NAT
+by nftables, which drops whatever nobody inside has asked for. Names carry this
+process's id; all is deleted at the end, also what a killed run has left, and the host's
+own network is never touched.
 """
 
 import os
@@ -83,7 +84,7 @@ class House(Host):
 class Network:
     """The internet and all that hangs on it. Delete it by `close`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_silent: bool = True) -> None:
         _demand_namespaces()
         self._hosts: list[Host] = []
         self.internet = self._add(Host(self._name("internet")))
@@ -91,7 +92,8 @@ class Network:
         self.internet.ip("link", "set", "br0", "up")
         for gateway in GATEWAYS:
             self.internet.ip("addr", "add", f"{gateway}/24", "dev", "br0")
-        self.internet.ip("route", "add", "blackhole", "10.0.0.0/8")
+        nowhere = "blackhole" if is_silent else "unreachable"
+        self.internet.ip("route", "add", nowhere, "10.0.0.0/8")
         self.internet.route_onward()
 
     def __enter__(self) -> Self:

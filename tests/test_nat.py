@@ -4,9 +4,14 @@ Real agents, each in a network namespace of its own (networks.py).
 """
 
 import os
+import subprocess
+import sys
 import time
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+import yaml
 
 from networks import InternetBroker, Network
 from nodes import NodeProcess, befriend, eventually, running, share
@@ -15,11 +20,16 @@ MIB = 1 << 20
 FILM = "Famille/alice/Films/film.mkv"
 ARRIVED = b"Famille/alice/film.mkv"
 HOME = "10.1.0.2"  # behind a router; every house uses the same, as houses do
+ALICE, BOB, CAROL = "198.51.100.20", "203.0.113.10", "203.0.113.30"
+SLOWLY = {"upload_kib_s": 3 * 1024}
+LONG_S = 240.0  # a dead connection to the broker is noticed after a minute and more
+STRANGER = Path(__file__).parent / "port_stranger.py"
 
 
 @pytest.fixture
-def network():
-    with Network() as network:
+def network(request):
+    is_silent = request.node.get_closest_marker("full") is not None
+    with Network(is_silent=is_silent) as network:
         yield network
 
 
@@ -47,12 +57,12 @@ def make_node(tmp_path, broker):
 
 
 @pytest.fixture
-def hidden(network):
-    """Return the maker of a host behind a router of its own."""
+def hide(network):
+    """Return the maker of a house and a host in it."""
 
     def make(name, address):
         house = network.house(f"{name}-router", address)
-        return network.inside(house, name, HOME)
+        return house, network.inside(house, name, HOME)
 
     return make
 
@@ -67,31 +77,31 @@ def offer(alice, bob, size):
 
 
 def begin(bob, least=2 * MIB):
-    """Ask for the film; return the job once some of it has come."""
+    """Ask for the film; return the job once some of it has come, but not all."""
     [job] = bob("get", FILM)
     eventually(lambda: bob.job(job["id"])["done_bytes"] > least, "it has begun")
     assert bob.job(job["id"])["state"] == "running"
+    assert bob.fetched() == {}
     return job
 
 
 def error_of(node, job):
     error = node.job(job["id"])["error"]
-    return error["code"] if error else None
+    return error and error["code"]
 
 
-def test_one_reachable_side_is_enough_for_both_directions(network, hidden, make_node):
+def test_one_reachable_side_is_enough_for_both_directions(network, hide, make_node):
     """The hidden source pushes, also after its friend was killed; and it can pull."""
-    limits = {"upload_kib_s": 3 * 1024}
-    alice = make_node(hidden("alice", "198.51.100.20"), "alice", limits=limits)
-    bob = make_node(network.host("bob", "203.0.113.10"), "bob", address="203.0.113.10")
+    alice = make_node(hide("alice", ALICE)[1], "alice", limits=SLOWLY)
+    bob = make_node(network.host("bob", BOB), "bob", address=BOB)
     with running(alice, bob):
         content = offer(alice, bob, 12 * MIB)
         job = begin(bob)
-        reached = bob.job(job["id"])["done_bytes"]
-        assert reached < len(content)
         bob.kill()
         assert bob.fetched() == {}
         bob.start()
+        kept = bob.job(job["id"])["done_bytes"]
+        assert 0 < kept < len(content), "it goes on from where it was"
         bob.wait_for_job(job["id"], "done")
         assert bob.fetched() == {ARRIVED: content}
 
@@ -100,3 +110,240 @@ def test_one_reachable_side_is_enough_for_both_directions(network, hidden, make_
         eventually(lambda: alice.find("song"), "alice finds it")
         alice("get", "Famille/bob/Music/song.ogg", "--wait")
         assert alice.fetched() == {b"Famille/bob/song.ogg": back}
+
+
+def test_two_hidden_nodes_keep_the_job_waiting_and_say_why(hide, make_node):
+    alice = make_node(hide("alice", ALICE)[1], "alice", address=HOME)
+    bob = make_node(hide("bob", BOB)[1], "bob")
+    with running(alice, bob):
+        offer(alice, bob, MIB)
+        [job] = bob("get", FILM)
+        eventually(lambda: error_of(bob, job) == "unreachable", "it says why")
+        # Something new at alice's is a reason to try again: nothing else is told then.
+        (alice.disk / "films" / "more.mkv").write_bytes(b"more")
+        eventually(lambda: bob.find("more"), "bob sees what is new")
+        for _ in range(6):
+            assert bob.job(job["id"])["state"] == "locating"
+            assert error_of(bob, job) == "unreachable"
+        assert bob.fetched() == {}
+        assert alice.members("Famille") == bob.members("Famille")
+
+
+@pytest.mark.full
+def test_two_hidden_nodes_get_together_once_one_has_its_ports_forwarded(
+    hide, make_node
+):
+    house, home = hide("alice", ALICE)
+    alice = make_node(home, "alice", node={"public_name": ALICE})
+    bob = make_node(hide("bob", BOB)[1], "bob")
+    with running(alice, bob):
+        content = offer(alice, bob, 5 * MIB)
+        [job] = bob("get", FILM)
+        eventually(lambda: error_of(bob, job) == "unreachable", "it says why")
+        for ports in friends_ports(alice):
+            house.forward(ports, HOME)
+        bob.wait_for_job(job["id"], "done", 120)
+        assert bob.fetched() == {ARRIVED: content}
+
+
+def friends_ports(node):
+    """Return the ranges of ports that a node's friends need."""
+    ftp = yaml.safe_load(node.settings.read_text())["ftp"]
+    door, passive = ftp["friends_port"], ftp["friends_passive_ports"]
+    first, last = map(int, passive.split("-"))
+    return range(door, door + 1), range(first, last + 1)
+
+
+@pytest.mark.full
+def test_the_hidden_source_is_killed_and_pushes_on(network, hide, make_node):
+    alice = make_node(hide("alice", ALICE)[1], "alice", limits=SLOWLY)
+    bob = make_node(network.host("bob", BOB), "bob")
+    with running(alice, bob):
+        content = offer(alice, bob, 16 * MIB)
+        job = begin(bob)
+        alice.kill()
+        reached = bob.job(job["id"])["done_bytes"]
+        alice.start()
+        bob.wait_for_job(job["id"], "done", 120)
+        assert bob.fetched() == {ARRIVED: content}
+        assert reached >= 2 * MIB
+
+
+@pytest.mark.full
+def test_a_push_heeds_pause_and_the_end_of_the_agent_at_once(network, hide, make_node):
+    alice = make_node(hide("alice", ALICE)[1], "alice", limits={"upload_kib_s": 1024})
+    bob = make_node(network.host("bob", BOB), "bob")
+    with running(alice, bob):
+        content = offer(alice, bob, 24 * MIB)
+        job = begin(bob)
+        bob("jobs", "pause", job["id"])
+        reached = bob.job(job["id"])["done_bytes"]
+        # Nothing comes any more, and alice is free for somebody else.
+        bob("limit", "set", "download_kib_s", "0")
+        time.sleep(3)
+        assert bob.job(job["id"])["done_bytes"] <= reached + MIB
+        assert bob.job(job["id"])["state"] == "paused"
+        bob("jobs", "resume", job["id"])
+        resumed = bob.job(job["id"])["done_bytes"]
+        eventually(
+            lambda: bob.job(job["id"])["done_bytes"] > resumed + MIB, "it goes on"
+        )
+        since = time.monotonic()
+        assert bob.stop() == 0
+        assert time.monotonic() - since < 8
+        bob.start()
+        bob.wait_for_job(job["id"], "done", 90)
+        assert bob.fetched() == {ARRIVED: content}
+
+
+@pytest.mark.full
+def test_a_folder_of_a_hidden_source_comes_without_knocking_for_each_file(
+    network, hide, make_node
+):
+    alice = make_node(hide("alice", ALICE)[1], "alice")
+    bob = make_node(network.host("bob", BOB), "bob")
+    with running(alice, bob):
+        befriend("Famille", alice, bob)
+        folder = share(alice, "photos", "Photos", "Famille")
+        photos = {f"{n}.jpg": os.urandom(100_000 + n) for n in range(20)}
+        for name, content in photos.items():
+            (folder / name).write_bytes(content)
+
+        def is_all_hashed():
+            rows = bob("ls", "Famille/alice/Photos")
+            return len(rows) == len(photos) and all(row["root"] for row in rows)
+
+        eventually(is_all_hashed, "bob sees them all")
+        [job] = bob("get", "Famille/alice/Photos")
+        bob.wait_for_job(job["id"], "done", 40)  # six seconds each would be 120
+        got = {os.path.basename(path).decode(): c for path, c in bob.fetched().items()}
+        assert got == photos
+
+
+@pytest.mark.full
+def test_a_hidden_source_serves_several_friends_in_turn(network, hide, make_node):
+    """More want a push than it has hands for: those who wait are told so."""
+    alice = make_node(hide("alice", ALICE)[1], "alice", limits=SLOWLY)
+    friends = [
+        make_node(network.host(name, f"203.0.113.{n}"), name, limits={"transfers": 1})
+        for n, name in enumerate(("bob", "carol", "dave"), 40)
+    ]
+    with running(alice, *friends):
+        befriend("Famille", alice, *friends)
+        content = os.urandom(20 * MIB)
+        (share(alice, "films", "Films", "Famille") / "film.mkv").write_bytes(content)
+        for friend in friends:
+            eventually(lambda friend=friend: friend.find("film"), "it is found")
+        jobs = [friend("get", FILM)[0] for friend in friends]
+        for friend, job in zip(friends, jobs, strict=True):
+            friend.wait_for_job(job["id"], "done", 150)
+            assert friend.fetched() == {ARRIVED: content}
+
+
+# --- strangers and bad lines
+
+
+@contextmanager
+def port_stranger(host, target, ports, said):
+    """Let somebody on *host* rush to these ports; *said* gets what is told there."""
+    words = [sys.executable, STRANGER, target, str(ports[0]), str(ports[-1])]
+    with said.open("wb") as out:
+        process = subprocess.Popen(
+            [*host.wrapper, *words], stdin=subprocess.PIPE, stdout=out, stderr=out
+        )
+    try:
+        yield
+        assert process.poll() is None, said.read_text()
+    finally:
+        process.communicate(timeout=20)
+
+
+@pytest.mark.full
+def test_a_stranger_at_the_same_address_who_takes_every_passive_port_gets_nothing(
+    network, hide, make_node, tmp_path
+):
+    """Bob and a stranger share one public address: only TLS tells them apart."""
+    alice = make_node(network.host("alice", ALICE), "alice", address=ALICE)
+    house, home = hide("bob", BOB)
+    bob = make_node(home, "bob")
+    stranger = network.inside(house, "stranger", "10.1.0.66")
+    said = tmp_path / "said"
+    with running(alice, bob):
+        befriend("Famille", alice, bob)
+        folder = share(alice, "photos", "Photos", "Famille")
+        photos = {f"{n}.jpg": os.urandom(1_000_000 + n) for n in range(20)}
+        for name, content in photos.items():
+            (folder / name).write_bytes(content)
+        eventually(
+            lambda: len(bob("ls", "Famille/alice/Photos")) == len(photos), "all seen"
+        )
+        passive = friends_ports(alice)[1]
+        with port_stranger(stranger, ALICE, passive, said):
+            [job] = bob("get", "Famille/alice/Photos")
+            bob.wait_for_job(job["id"], "done", 90)
+        got = {os.path.basename(path).decode(): c for path, c in bob.fetched().items()}
+        assert got == photos
+    connected, bytes_got = map(int, said.read_text().split())
+    assert connected, "the stranger was first at no port: this showed nothing"
+    assert bytes_got == 0
+
+
+@pytest.mark.full
+def test_a_source_whose_address_changes_in_mid_transfer_is_found_again(
+    network, make_node
+):
+    host = network.host("alice", ALICE)
+    alice = make_node(host, "alice", limits=SLOWLY)
+    bob = make_node(network.host("bob", BOB), "bob")
+    with running(alice, bob):
+        content = offer(alice, bob, 24 * MIB)
+        job = begin(bob)
+        host.take_address("203.0.113.77")
+        bob.wait_for_job(job["id"], "done", LONG_S)
+        assert bob.fetched() == {ARRIVED: content}
+
+
+@pytest.mark.full
+def test_a_destination_whose_address_changes_in_mid_push_is_found_again(
+    network, hide, make_node
+):
+    alice = make_node(hide("alice", ALICE)[1], "alice", limits=SLOWLY)
+    host = network.host("bob", BOB)
+    bob = make_node(host, "bob")
+    with running(alice, bob):
+        content = offer(alice, bob, 24 * MIB)
+        job = begin(bob)
+        host.take_address("198.51.100.77")
+        bob.wait_for_job(job["id"], "done", LONG_S)
+        assert bob.fetched() == {ARRIVED: content}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("seconds", [5, 45])
+def test_a_line_cut_in_mid_transfer_costs_only_time(network, make_node, seconds):
+    alice_host, bob_host = network.host("alice", ALICE), network.host("bob", BOB)
+    alice = make_node(alice_host, "alice", limits=SLOWLY)
+    bob = make_node(bob_host, "bob")
+    with running(alice, bob):
+        content = offer(alice, bob, 24 * MIB)
+        job = begin(bob)
+        network.cut(bob_host)
+        time.sleep(seconds)  # so long it is cut: nothing is waited for
+        network.mend(bob_host)
+        bob.wait_for_job(job["id"], "done", LONG_S)
+        assert bob.fetched() == {ARRIVED: content}
+
+
+@pytest.mark.full
+def test_a_line_cut_in_mid_push_costs_only_time(network, hide, make_node):
+    house, home = hide("alice", ALICE)
+    alice = make_node(home, "alice", limits=SLOWLY)
+    bob = make_node(network.host("bob", BOB), "bob")
+    with running(alice, bob):
+        content = offer(alice, bob, 24 * MIB)
+        job = begin(bob)
+        network.cut(house)
+        time.sleep(45)  # so long it is cut: nothing is waited for
+        network.mend(house)
+        bob.wait_for_job(job["id"], "done", LONG_S)
+        assert bob.fetched() == {ARRIVED: content}
