@@ -37,6 +37,7 @@ PACKAGES = (
     Package("rclone", "rclone", "the FTP server's tests with rclone"),
     Package("openssl", "openssl", "a second opinion on certificates and TLS"),
     Package("ip", "iproute2", "nodes behind NAT, in network namespaces"),
+    Package("nft", "nftables", "the NAT of those namespaces"),
     Package("busybox", "busybox", "the router's shell reads the init script"),
 )
 
