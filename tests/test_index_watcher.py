@@ -55,6 +55,24 @@ def test_a_file_is_announced_when_it_is_closed_and_not_before(watch):
     wait_until(lambda: "slow" in heard.names(), "the file is heard")
 
 
+def test_a_share_that_is_away_is_watched_when_it_comes_back(watch, tmp_path):
+    _, heard, share = watch()
+    (tmp_path / "beside").mkdir()
+    (tmp_path / "beside" / "private.txt").write_bytes(b"x")
+    share.rename(tmp_path / "away")
+    wait_until(lambda: heard.paths[-1] == os.fsencode(share), "it went")
+    share.mkdir()
+    (share / "first").mkdir()
+
+    def is_watching():
+        (share / "first" / "new").write_bytes(b"x")
+        return "new" in heard.names()
+
+    wait_until(is_watching, "what is in it is heard")
+    assert os.fsencode(share) in heard.paths
+    assert not {"beside", "private.txt", "away"} & heard.names()
+
+
 def test_renaming_deleting_and_linking_are_heard(watch, tmp_path):
     _, heard, share = watch()
     (share / "a").write_bytes(b"")

@@ -2,6 +2,7 @@
 
 It only says where to look; the scanner looks. Folders are watched one by one, so what
 is held grows with folders and is capped: routers allow 8,192 watches for everything.
+The folder above a share is watched for the share alone, which may come (back) later.
 What is not watched, for want of watches or on a file system without inotify, is found
 by the periodic scan; `unwatched` tells how many folders that are. A file that is being
 written is announced when it is closed.
@@ -67,7 +68,10 @@ class Watcher:
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._inotify = self._call("inotify_init1", os.O_NONBLOCK | os.O_CLOEXEC)
         self._woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._paths: dict[int, bytes] = {}  # watch -> folder; the thread's own
+        # The thread's own: watch -> folder, below shares and above them; the shares.
+        self._paths: dict[int, bytes] = {}
+        self._above: dict[int, bytes] = {}
+        self._roots: set[bytes] = set()
         self._lock = threading.Lock()
         self._wanted: dict[str, Path] | None = None  # guarded by the lock
         self._is_stopping = False
@@ -113,11 +117,13 @@ class Watcher:
             wanted, self._wanted = self._wanted, None
         if wanted is None:
             return
-        for watch in list(self._paths):
+        for watch in {*self._paths, *self._above}:
             self._forget(watch)
         self.unwatched = 0
-        for folder in wanted.values():
-            self._watch_below(os.fsencode(folder))
+        self._roots = {os.fsencode(folder) for folder in wanted.values()}
+        for root in self._roots:
+            self._watch(os.path.dirname(root), self._above)
+            self._watch_below(root)
 
     def _take(self, watch: int, mask: int, name: bytes) -> None:
         if mask & IN_Q_OVERFLOW:
@@ -125,8 +131,11 @@ class Watcher:
             return
         if mask & IN_IGNORED:
             self._paths.pop(watch, None)
+            self._above.pop(watch, None)
             return
-        folder = self._paths.get(watch)
+        above, folder = self._above.get(watch), self._paths.get(watch)
+        if folder is None and above is not None and above + b"/" + name in self._roots:
+            folder = above
         if folder is None or name.lower() == PRIVATE_FOLDER:
             return
         path = folder + b"/" + name if name else folder
@@ -142,7 +151,7 @@ class Watcher:
 
     def _watch_below(self, top: bytes, depth: int = 0) -> None:
         """Watch *top* and the folders below it, as far as watches reach."""
-        if depth > DEPTH_MAX or not self._watch(top):
+        if depth > DEPTH_MAX or not self._watch(top, self._paths):
             return
         try:
             with os.scandir(top) as entries:
@@ -154,7 +163,7 @@ class Watcher:
             if os.path.basename(folder).lower() != PRIVATE_FOLDER:
                 self._watch_below(folder, depth + 1)
 
-    def _watch(self, folder: bytes) -> bool:
+    def _watch(self, folder: bytes, kept: dict[int, bytes]) -> bool:
         if len(self._paths) >= self._watches_max:
             self.unwatched += 1
             return False
@@ -166,11 +175,12 @@ class Watcher:
                 self.unwatched += 1
                 log.info("a folder is not watched: %s", error.strerror)
             return False
-        self._paths[watch] = folder
+        kept[watch] = folder
         return True
 
     def _forget(self, watch: int) -> None:
-        if self._paths.pop(watch, None) is not None:
+        known = {self._paths.pop(watch, None), self._above.pop(watch, None)}
+        if known != {None}:
             # The kernel may have removed it already, with its folder.
             self._libc.inotify_rm_watch(self._inotify, watch)
 
