@@ -97,7 +97,8 @@ class Invites:
         machine = self._channel.machine(group)
         if not machine.roster.is_admin(machine.me):
             raise NotAllowed("only an admin of the group may invite")
-        url = BrokerUrl.parse(machine.roster.brokers[0])
+        broker = self._meeting_place(machine)
+        url = BrokerUrl.parse(broker)
         session = _Session(
             self._new_name(INVITE),
             Invitation.begin(
@@ -110,7 +111,7 @@ class Invites:
                 ca_pin=url.pin,
                 accept_first=accept_first,
             ),
-            machine.roster.brokers[0],
+            broker,
             group,
         )
         self._sessions[session.name] = session
@@ -118,6 +119,12 @@ class Invites:
         await self._drain(session)
         assert isinstance(session.machine, Invitation)
         return session.machine.code.encode()
+
+    def _meeting_place(self, machine: GroupMachine) -> str:
+        """Return the group's first broker that answers now: a code names only one."""
+        links, brokers = self._links, machine.roster.brokers
+        up = [one for one in brokers if links is not None and links.is_connected(one)]
+        return (up or brokers)[0]
 
     async def join(self, text: str, label: str | None, *, sure: bool) -> JSON:
         """Begin to join with a code; a code in use already goes on where it is."""
@@ -281,7 +288,7 @@ class Invites:
         if machine is None:
             return None
         invitation = Invitation.from_dict(document, signer, self._draw, now)
-        return _Session(name, invitation, machine.roster.brokers[0], group)
+        return _Session(name, invitation, _broker_of(invitation.code), group)
 
     async def drop_group(self, group: GroupId) -> None:
         """The group is gone: its open codes are void."""
