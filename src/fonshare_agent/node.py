@@ -386,6 +386,7 @@ class Node:
     async def _on_dropped(self, group: GroupId) -> None:
         await self._invites.drop_group(group)
         await self._downloads.drop_group(group)
+        await self._store.run(self._state.forget_group, group)
         await self._sharing.drop_group(group)
         await self._published.refresh()
 
