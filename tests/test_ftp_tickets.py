@@ -505,6 +505,18 @@ def test_revoking_ends_a_running_transfer_at_once(door):
     assert again.lines.is_closed()
 
 
+def test_a_session_whose_ticket_is_done_with_takes_the_next_one(door):
+    ticket, secret = door.grant()
+    friend = door.enter(ticket, secret)
+    assert friend.read()[1].startswith("226")
+    assert door.served.desk.retire(lambda each: each.job == "1") == 1
+    wait_for(lambda: friend.refusal("RETR file").startswith("550"), "its end")
+    following, its_secret = door.grant(job="2")
+    line = f"SITE TICKET {base32(following.id)} {base32(its_secret)}"
+    assert friend.lines.code(line) == "200"
+    assert friend.read()[1].startswith("226")
+
+
 def test_revoking_one_ticket_leaves_the_session_its_others(door):
     kept, kept_secret = door.grant()
     friend = door.enter(kept, kept_secret)

@@ -204,7 +204,7 @@ class Granting:
 
     def on_job_ended(self, group: GroupId, member: NodeId, ended: JobEnded) -> None:
         """The asker needs that job's tickets no more."""
-        self._desk.revoke(
+        self._desk.retire(
             lambda t: (
                 (t.group, t.peer, t.job) == (group, member, ended.job)
                 and t.direction == "read"

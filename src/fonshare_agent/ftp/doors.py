@@ -187,10 +187,10 @@ class FriendsDoor(Door):
         self.throttle = throttle
         self.ports = PassivePorts(options.friends_passive_ports, 0)
 
-    def on_revoked(self, dead: frozenset[bytes]) -> None:
+    def on_revoked(self, dead: frozenset[bytes], ends_sessions: bool) -> None:
         for session in list(self.sessions):
             assert isinstance(session, FriendSession)
-            session.on_revoked(dead)
+            session.on_revoked(dead, ends_sessions)
 
 
 def listening_socket(address: str, port: int) -> socket.socket:

@@ -156,12 +156,13 @@ class FriendSession(ControlSession):
             raise TicketRefused("not a ticket")
         return self.server.desk.redeem(ticket_id, secret, self._peer, self)
 
-    def on_revoked(self, dead: frozenset[bytes]) -> None:
-        """Tickets died: end what runs on them, and the session with the last one."""
+    def on_revoked(self, dead: frozenset[bytes], ends_sessions: bool) -> None:
+        """Tickets died: end what runs on them, and maybe the session with the last."""
         if self._ticket is not None and self._ticket.id in dead:
             self._ticket = None
             self.cut_transfer("the ticket was revoked")
-        if self.authenticated and not self.server.desk.holds_any(self):
+        is_empty = self.authenticated and not self.server.desk.holds_any(self)
+        if is_empty and ends_sessions:
             self._ends_soon = True
             self._run_held()
 

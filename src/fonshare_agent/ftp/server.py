@@ -209,9 +209,9 @@ class FtpService:
         """Drop interrupted uploads nobody continued. Blocks: not on the core thread."""
         return self._uploads.purge(older_than_s)
 
-    def _on_revoked(self, dead: frozenset[bytes]) -> None:
+    def _on_revoked(self, dead: frozenset[bytes], ends_sessions: bool) -> None:
         def end() -> None:
             if self._friends is not None:
-                self._friends.on_revoked(dead)
+                self._friends.on_revoked(dead, ends_sessions)
 
         self._loop.post(end)

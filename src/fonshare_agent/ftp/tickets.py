@@ -89,10 +89,11 @@ class TicketDesk:
         self._tickets: dict[bytes, Ticket] = {}
         self._expires: dict[bytes, float] = {}  # of those not redeemed yet
         self._holders: dict[bytes, object] = {}
-        self._listeners: list[Callable[[frozenset[bytes]], None]] = []
+        self._listeners: list[Callable[[frozenset[bytes], bool], None]] = []
 
-    def on_revoked(self, listener: Callable[[frozenset[bytes]], None]) -> None:
-        """Call *listener* with the ids of tickets that died, on the revoking thread."""
+    def on_revoked(self, listener: Callable[[frozenset[bytes], bool], None]) -> None:
+        """Call *listener* with the ids of tickets that died, and whether a session
+        that has no other ticket dies with them; on the revoking thread."""
         self._listeners.append(listener)
 
     def grant(self, ticket: Ticket) -> None:
@@ -154,6 +155,14 @@ class TicketDesk:
 
     def revoke(self, predicate: Callable[[Ticket], bool]) -> int:
         """Kill the tickets that *predicate* picks, and what runs on them."""
+        return self._kill(predicate, ends_sessions=True)
+
+    def retire(self, predicate: Callable[[Ticket], bool]) -> int:
+        """Kill tickets that their peer needs no more; its session may stay open for
+        the next ticket, since opening one costs more than a second."""
+        return self._kill(predicate, ends_sessions=False)
+
+    def _kill(self, predicate: Callable[[Ticket], bool], *, ends_sessions: bool) -> int:
         with self._lock:
             dead = frozenset(
                 ticket.id for ticket in self._tickets.values() if predicate(ticket)
@@ -162,7 +171,7 @@ class TicketDesk:
                 self._drop(ticket_id)
         if dead:
             for listener in self._listeners:
-                listener(dead)
+                listener(dead, ends_sessions)
         return len(dead)
 
     def live(self) -> list[Ticket]:
