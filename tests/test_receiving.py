@@ -2,7 +2,7 @@
 
 import pytest
 
-from fonshare_agent.receiving import PUSH_TIMEOUT_S, _Arrivals
+from fonshare_agent.receiving import ENDED_S, PUSH_TIMEOUT_S, _Arrivals
 from fonshare_agent.watch import Watch
 from transfer_world import BLOCK, two_nodes
 
@@ -12,6 +12,10 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+def live():
+    return True
 
 
 @pytest.fixture
@@ -27,7 +31,7 @@ def kept(world):
 
 def test_a_block_that_takes_minutes_is_waited_for_while_its_bytes_come(world, kept):
     clock = Clock()
-    arrivals = _Arrivals(kept, Watch(), clock)
+    arrivals = _Arrivals(kept, Watch(), clock, live)
     for offset in range(0, BLOCK - 1000, 1000):
         clock.now += PUSH_TIMEOUT_S - 1
         assert arrivals.may_go_on()
@@ -39,16 +43,29 @@ def test_a_block_that_takes_minutes_is_waited_for_while_its_bytes_come(world, ke
 
 def test_a_push_that_brings_nothing_is_given_up_in_time(world, kept):
     clock = Clock()
-    arrivals = _Arrivals(kept, Watch(), clock)
+    arrivals = _Arrivals(kept, Watch(), clock, live)
     clock.now += PUSH_TIMEOUT_S - 0.01
     assert arrivals.may_go_on()
     clock.now += 0.01
     assert not arrivals.may_go_on()
 
 
+def test_a_push_whose_session_is_gone_is_waited_for_only_until_it_may_say_why(
+    world, kept
+):
+    clock, is_live = Clock(), [True]
+    arrivals = _Arrivals(kept, Watch(), clock, lambda: is_live[0])
+    clock.now += ENDED_S
+    assert arrivals.may_go_on()
+    is_live[0] = False
+    assert not arrivals.may_go_on()
+    arrivals.note(0, 1)
+    assert arrivals.may_go_on()
+
+
 def test_a_cancelled_push_is_not_waited_for(world, kept):
     watch = Watch()
-    arrivals = _Arrivals(kept, watch, Clock())
+    arrivals = _Arrivals(kept, watch, Clock(), live)
     watch.is_cancelled = True
     assert not arrivals.may_go_on()
 
@@ -57,7 +74,7 @@ def test_the_owner_sees_each_verified_block_and_that_it_has_begun(world, kept):
     begun = []
     watch = Watch(lambda: begun.append(True))
     watch.start_at(0)
-    arrivals = _Arrivals(kept, watch, Clock())
+    arrivals = _Arrivals(kept, watch, Clock(), live)
     with open(kept.open_for_writing(), "wb") as file:
         file.write(world.data[: 2 * BLOCK])
     arrivals.note(0, BLOCK - 1)

@@ -23,6 +23,7 @@ from fonshare_agent.watch import Watch
 log = logging.getLogger(__name__)
 
 PUSH_TIMEOUT_S = 30.0  # without a byte: the other side cannot reach us either
+ENDED_S = 5.0  # after its session has ended a push tells why, if its node still can
 LOOK_S = 0.5  # how soon a cancelled push lets go
 
 
@@ -59,7 +60,7 @@ class Receiver:
             return "unreachable"
         self._outside.trust(wanted.grant.certificate)
         ticket_id, secret = self._draw(NONCE_BYTES), self._draw(NONCE_BYTES)
-        arrivals = _Arrivals(kept, watch, self._clock)
+        arrivals = _Arrivals(kept, watch, self._clock, lambda: self._is_live(ticket_id))
         self._desk.grant(_write_ticket(wanted, ticket_id, secret, arrivals))
         try:
             answer = await self._asking.ask(
@@ -74,6 +75,9 @@ class Receiver:
         if kept.is_complete:
             return ""
         return (isinstance(answer, PushEnded) and answer.reason) or "source.lost"
+
+    def _is_live(self, ticket_id: bytes) -> bool:
+        return any(ticket.id == ticket_id for ticket in self._desk.live())
 
     def _question(
         self, wanted: Wanted, kept: Partial, ticket_id: bytes, secret: bytes
@@ -117,8 +121,14 @@ def _write_ticket(
 class _Arrivals:
     """What a push has brought so far, and since when nothing came."""
 
-    def __init__(self, kept: Partial, watch: Watch, clock: Callable[[], float]) -> None:
-        self.kept = kept
+    def __init__(
+        self,
+        kept: Partial,
+        watch: Watch,
+        clock: Callable[[], float],
+        is_live: Callable[[], bool],
+    ) -> None:
+        self.kept, self._is_live = kept, is_live
         self._watch, self._clock = watch, clock
         self._moved_at = clock()
 
@@ -133,4 +143,5 @@ class _Arrivals:
     def may_go_on(self) -> bool:
         """Tell whether to wait on: nobody has cancelled, and something comes."""
         silent_s = self._clock() - self._moved_at
-        return not self._watch.is_cancelled and silent_s < PUSH_TIMEOUT_S
+        limit_s = PUSH_TIMEOUT_S if self._is_live() else ENDED_S
+        return not self._watch.is_cancelled and silent_s < limit_s
