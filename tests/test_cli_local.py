@@ -10,6 +10,8 @@ import pytest
 
 from control_agent import running_agent, settings
 from fonshare_agent.cli import main
+from fonshare_agent.nodekeys import load_or_create
+from fonshare_agent.protocol.keys import node_id_text
 
 
 @pytest.fixture
@@ -78,9 +80,6 @@ def test_nothing_is_restored_under_a_running_agent(node, capsys):
 
 
 def test_what_was_backed_up_comes_back_with_the_passphrase(node, monkeypatch, capsys):
-    pytest.importorskip("fonshare_agent.backup")
-    from fonshare_agent.nodekeys import load_or_create
-
     before = load_or_create(node / "state" / "keys", os.urandom).signer.node_id
     assert run("backup", "new", "--passphrase-file", "secret", "--json") == 0
     assert json.loads(capsys.readouterr().out) == {
@@ -93,6 +92,13 @@ def test_what_was_backed_up_comes_back_with_the_passphrase(node, monkeypatch, ca
     monkeypatch.setattr(sys, "stdin", io.StringIO("wrong\n"))
     assert run("restore", "new", "--passphrase-file", "-") == 1
     monkeypatch.setattr(sys, "stdin", io.StringIO("correct horse battery\n"))
-    assert run("restore", "new", "--passphrase-file", "-") == 0
+    capsys.readouterr()
+    assert run("restore", "new", "--passphrase-file", "-", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "file": "new",
+        "node": node_id_text(before),
+        "groups": 0,
+        "settings": True,
+    }
     after = load_or_create(node / "state" / "keys", os.urandom).signer.node_id
     assert after == before

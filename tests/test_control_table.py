@@ -12,6 +12,7 @@ from fonshare_agent.command_line import parse
 from fonshare_agent.control.arguments import TEXT_MAX, check_arguments
 from fonshare_agent.control.commands import AGENT_COMMANDS, BY_NAME, COMMANDS
 from fonshare_agent.control.door import Request, bind, read_request
+from fonshare_agent.control.handlers import Handlers
 from fonshare_agent.control.rows import Kind, Place
 from fonshare_agent.errors import UsageError
 from fonshare_agent.help_texts import command_help, page, shown_commands
@@ -67,11 +68,10 @@ def test_the_page_shows_every_command_but_the_internal_ones():
 
 
 def test_the_agents_handlers_have_a_method_for_every_agent_command():
-    module = pytest.importorskip("fonshare_agent.control.handlers")
     missing = [
         command.handler
         for command in AGENT_COMMANDS
-        if not hasattr(module.Handlers, command.handler)
+        if not hasattr(Handlers, command.handler)
     ]
     assert missing == []
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fonshare_agent.command_line import CommandLine
 from fonshare_agent.control.client import is_answered
-from fonshare_agent.control.rows import Command
+from fonshare_agent.control.rows import JSON, Command
 from fonshare_agent.errors import AgentRunning, AlreadyExists, StorageError, UsageError
 from fonshare_agent.terminal import show_result
 
@@ -74,8 +74,14 @@ def _restore(line: CommandLine, command: Command) -> int:
     passphrase = _passphrase(line, twice=False)
     from fonshare_agent.backup import restore
 
-    restore(settings, sealed, passphrase)
-    show_result({"file": str(file)}, line, command)
+    done = restore(settings, sealed, passphrase)
+    answer: JSON = {
+        "file": str(file),
+        "node": done.node,
+        "groups": done.groups,
+        "settings": done.settings,
+    }
+    show_result(answer, line, command)
     return 0
 
 

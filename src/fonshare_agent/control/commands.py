@@ -353,7 +353,8 @@ BOX_COMMANDS = (
         "restore",
         "bring keys, memberships and settings back; the agent must be stopped",
         "restore alice.fonshare",
-        answer="`{file}`",
+        answer="`{file, node, groups, settings}`, settings false if the present ones "
+        "stay",
         arguments=(FILE,),
         flags=(PASSPHRASE,),
         place=Place.HERE,
