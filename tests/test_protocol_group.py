@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 
 from fonshare_agent.errors import NotAllowed
 from fonshare_agent.model import IndexId
-from fonshare_agent.protocol.group import RemovedFromGroup
+from fonshare_agent.protocol.group_events import (
+    RemovedFromGroup,
+)
 from fonshare_agent.protocol.messages import CatalogueAsk, Message
 from fonshare_agent.protocol.peers import HeadSeen
 from wire import Wire, WireNode

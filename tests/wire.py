@@ -22,9 +22,9 @@ from fonshare_agent.protocol.envelope import (
     seal_group,
 )
 from fonshare_agent.protocol.epochs import EpochId
-from fonshare_agent.protocol.group import (
+from fonshare_agent.protocol.group import GroupMachine
+from fonshare_agent.protocol.group_events import (
     GroupEvent,
-    GroupMachine,
     Outgoing,
     verify_content,
 )
@@ -39,7 +39,7 @@ from fonshare_agent.protocol.messages import (
 )
 from fonshare_agent.protocol.peers import MemberReady
 from fonshare_agent.protocol.roster import OperationLog
-from fonshare_agent.protocol.topics import EpochTopics
+from fonshare_agent.protocol.topics import EpochTopics, liveness_topic
 
 BROKER = "mqtt://wire"
 
@@ -66,6 +66,7 @@ class WireNode:
         self.machine: GroupMachine | None = None
         self.incarnation, self.counter = 1, 0
         self.farewell = b""
+        self.liveness = liveness_topic(self.draw(20))
         self.keyring = Keyring()
         self.epochs: dict[bytes, EpochId] = {}  # by key tag
         self.heard: dict[EpochId, EpochTopics] = {}
@@ -134,7 +135,7 @@ class WireNode:
 
     def disconnect(self) -> None:
         self.is_connected = False
-        self.wire.publish_retained(f"live/{self.name}", self.farewell)
+        self.wire.publish_retained(self.liveness, self.farewell)
         self.group.peers.lose_broker(BROKER)
 
     def announce(self) -> None:
@@ -143,7 +144,7 @@ class WireNode:
             return
         presence = Presence(
             self.statement.encode(),
-            f"live/{self.name}",
+            self.liveness,
             hashlib.sha256(self.farewell).digest(),
             b"indexid8",
             0,
@@ -217,7 +218,7 @@ class WireNode:
     def receive(self, topic: str, payload: bytes) -> None:
         if self.machine is None:
             return
-        if topic.startswith("live/"):
+        if topic in self.machine.peers.liveness_topics(BROKER):
             self.machine.peers.receive_liveness(BROKER, topic, payload, self.wire.now)
             return
         self._learn_epochs()
@@ -227,7 +228,7 @@ class WireNode:
             member = self.machine.roster.members.get(header.sender)
             if header.sender == self.id or member is None:
                 return
-            if not self.machine.peers.may_pass(header, self.wire.now):
+            if not self.machine.peers.may_pass(header, BROKER, self.wire.now):
                 return
             check_signature(opened, member.statement.identity)
             message = decode(header.kind, opened.body)

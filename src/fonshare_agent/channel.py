@@ -29,10 +29,10 @@ from fonshare_agent.protocol.envelope import (
     seal_group,
 )
 from fonshare_agent.protocol.epochs import EpochId
-from fonshare_agent.protocol.group import (
+from fonshare_agent.protocol.group import GroupMachine
+from fonshare_agent.protocol.group_events import (
     EpochChanged,
     GroupEvent,
-    GroupMachine,
     MembershipChanged,
     Outgoing,
     verify_content,
@@ -383,7 +383,7 @@ class ControlChannel:
             return
         member = state.machine.roster.members.get(header.sender)
         now = self._core.clock()
-        if member is None or not state.machine.peers.may_pass(header, now):
+        if member is None or not state.machine.peers.may_pass(header, broker, now):
             return
         identity = member.statement.identity
         message = await self._crypto.run(_check, opened, identity)

@@ -9,7 +9,7 @@ from fonshare_agent.downloads import Downloads
 from fonshare_agent.granting import Granting
 from fonshare_agent.groups import Groups
 from fonshare_agent.model import GroupId, NodeId
-from fonshare_agent.protocol.group import (
+from fonshare_agent.protocol.group_events import (
     EpochChanged,
     GroupEvent,
     MembershipChanged,

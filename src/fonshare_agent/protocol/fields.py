@@ -8,12 +8,13 @@ decoder returns a valid value or raises BadMessage.
 
 import base64
 import binascii
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from fonshare_agent.errors import BadPath, PeerError
-from fonshare_agent.model import LABEL_BYTES_MAX, SIZE_MAX, SharePath, is_label
+from fonshare_agent.model import SIZE_MAX, SharePath, is_label
 
 HASH_BYTES = 32
 NONCE_BYTES = 16
@@ -21,7 +22,8 @@ LIST_MAX = 1024  # items of any list: a page of block hashes fills 128 KiB at mo
 ADDRESSES_MAX = 8  # DESIGN section 4, Ticket addresses
 CODE_CHARS_MAX = 64
 HEADS_MAX = 256  # concurrent roster heads; 64 members act rarely at once
-TOPIC_CHARS_MAX = 128
+# Any other could be a wildcard, or a topic that is nobody's to name.
+TOPIC = re.compile(r"fonshare/[a-z2-7]{32}", re.ASCII)
 
 
 class BadMessage(PeerError):
@@ -88,6 +90,12 @@ def _text(limit: int) -> Decoder:
 def _label(value: Any) -> str:
     if not isinstance(value, str) or not is_label(value):
         raise BadMessage("expected a label")
+    return value
+
+
+def _topic(value: Any) -> str:
+    if not isinstance(value, str) or TOPIC.fullmatch(value) is None:
+        raise BadMessage("expected a topic")
     return value
 
 
@@ -207,7 +215,7 @@ def _encode_changes(changes: tuple[Change, ...]) -> list[Any]:
 
 
 def share_name() -> Any:
-    return _wire(_text(LABEL_BYTES_MAX))
+    return _wire(_label)
 
 
 def code_text() -> Any:
@@ -215,7 +223,7 @@ def code_text() -> Any:
 
 
 def topic_text() -> Any:
-    return _wire(_text(TOPIC_CHARS_MAX))
+    return _wire(_topic)
 
 
 def number() -> Any:

@@ -32,6 +32,7 @@ CHALLENGE_RETRY_S = (2.0, 4.0, 8.0, 15.0, 30.0)  # then every 60 s while it is o
 CHALLENGE_PERIOD_S = 60.0
 OPEN_NONCES_MAX = 4  # an answer slower than four challenges is asked for again
 NO_INDEX = IndexId(bytes(8))  # of a node that has not told its catalogue's head yet
+NO_VERSION = (-1, -1)
 MESSAGES_PER_SECOND = 5.0  # DESIGN section 4, Limits
 MESSAGES_BURST = 50.0
 
@@ -90,8 +91,8 @@ class _Peer:
     def __init__(self, now: float) -> None:
         self.incarnation: int | None = None
         self.window: Window | None = None
-        self.presence_version = (-1, -1)
         self.presence: dict[str, Presence] = {}  # by broker
+        self.presence_versions: dict[str, tuple[int, int]] = {}  # by broker
         self.last_words: dict[str, bytes] = {}  # by liveness topic
         # Three, so that replaying what anybody can replay costs no proven message.
         self.for_state = _Allowance(now)
@@ -166,7 +167,7 @@ class Peers:
 
     # --- the door: before and after the signature is checked ---
 
-    def may_pass(self, header: Header, now: float) -> bool:
+    def may_pass(self, header: Header, broker: str, now: float) -> bool:
         """Tell whether a message with this header may be looked at further.
 
         Spends the sender's allowance. Moves no window: a forged counter must not.
@@ -175,8 +176,10 @@ class Peers:
         if peer is None:
             return False
         if header.channel is Channel.STATE:
+            # Each broker has its own: they come in any order.
+            newest = peer.presence_versions.get(broker, NO_VERSION)
             version = (header.incarnation, header.counter)
-            is_old = header.kind == Presence.KIND and version < peer.presence_version
+            is_old = header.kind == Presence.KIND and version < newest
             # Other state messages carry their own signatures and versions.
             return not is_old and peer.for_state.take(now)
         if peer.window is not None and header.incarnation == peer.incarnation:
@@ -253,12 +256,12 @@ class Peers:
     ) -> None:
         before = peer.is_online()
         version = (header.incarnation, header.counter)
-        if version > peer.presence_version:
-            peer.presence_version = version
+        if version > max(peer.presence_versions.values(), default=NO_VERSION):
             self._note_head(header.sender, presence)
+        peer.presence_versions[broker] = version
         peer.presence[broker] = presence
         self._tell_if_changed(header.sender, peer, before)
-        if header.incarnation != peer.incarnation:
+        if peer.incarnation is None or header.incarnation > peer.incarnation:
             # A new life: its counters start anew, and it knows nobody yet.
             peer.window, peer.is_welcomed = None, False
         self._challenge_if_unknown(header.sender, peer, now)
