@@ -327,7 +327,7 @@ def test_a_client_that_is_killed_leaves_no_file_and_can_resume(served, owner):
     wait_for(lambda: served.service.open_connections() == 1, "the session to end")
 
     assert (served.disk / "film").read_bytes() == b"the old one"
-    assert owner.size("film") == 300_000
+    wait_for(lambda: owner.size("film") == 300_000, "the upload to be put aside")
     assert store(owner, "film", b"y" * 10, rest=300_000).startswith("226")
     assert (served.disk / "film").read_bytes() == b"x" * 300_000 + b"y" * 10
 
