@@ -1,5 +1,10 @@
-"""Real agents as processes, driven by the command line alone, as an owner would."""
+"""Real agents as processes, driven by the command line alone, as an owner would.
 
+Most of a story is asking again and again, so a node's commands are run in the test's
+own process (`node("status")`); `node.run` starts one as a shell does.
+"""
+
+import io
 import json
 import os
 import signal
@@ -7,10 +12,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from fonshare_agent.cli import main
 from settings_files import write_settings
 
 DEADLINE_S = 40.0  # generous: two cores, several agents, other tests beside
@@ -127,19 +133,20 @@ class NodeProcess:
             check=False,
         )
 
-    def __call__(self, *words: str, stdin: str = "") -> Any:
-        """Run a command with --json and return its value; CommandFailed otherwise."""
+    def __call__(self, *words: str) -> Any:
+        """Do a command with --json and return its value; CommandFailed otherwise."""
         command, *rest = words
-        ended = self.run(command, "--json", *rest, stdin=stdin)
+        out, err = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err):
+            status = main(["-c", str(self.settings), command, "--json", *rest])
         try:
-            value = json.loads(ended.stdout)
+            value = json.loads(out.getvalue())
         except ValueError:
-            raise AssertionError(
-                f"{words}: {ended.stdout!r} {ended.stderr!r}"
-            ) from None
-        if ended.returncode:
+            text = f"{words}: {out.getvalue()!r} {err.getvalue()!r}"
+            raise AssertionError(text) from None
+        if status:
             error = value.get("error", {}) if isinstance(value, dict) else {}
-            raise CommandFailed(ended.returncode, error, ended.stdout)
+            raise CommandFailed(status, error, out.getvalue())
         return value
 
     # --- what stories are made of ---
