@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from fonshare_agent.errors import BadPath, DiskMissing, NotAllowed
 from fonshare_agent.ftp.accounts import Account, Accounts
+from fonshare_agent.ftp.doors import STRANGERS_PER_ADDRESS_MAX
 from fonshare_agent.ftp.filesystem import DiskFiles, View, path_text, resolve
 from fonshare_agent.ftp.passive import plain_address
 from ftp_service import (
@@ -615,6 +616,17 @@ def test_an_exhausted_passive_range_answers_425_and_keeps_ports_for_the_owner(tm
         assert [lines.code("EPSV") for lines in owners] == ["229", "229", "425"]
         assert served.service.refused_ports() == 2
         assert owners[0].code("EPSV") == "229"  # its own is freed first
+
+
+def test_who_has_logged_in_is_no_stranger_at_a_door_for_ipv4_and_ipv6(tmp_path):
+    with serving(tmp_path, address="") as served:
+        stay = [served.raw().login() for _ in range(STRANGERS_PER_ADDRESS_MAX + 1)]
+        for _ in range(STRANGERS_PER_ADDRESS_MAX + 1):
+            lines = served.raw()
+            assert lines.reply().startswith("220")
+            assert lines.code("QUIT") == "221"
+            assert lines.is_closed()
+        assert {lines.code("NOOP") for lines in stay} == {"200"}
 
 
 def test_commands_sent_ahead_are_answered_in_order(served):

@@ -40,13 +40,15 @@ log = logging.getLogger(__name__)
 
 
 class Strangers:
-    """Counts the connections that have not logged in yet."""
+    """Counts the connections that have not logged in yet, by address however written:
+    one door for IPv4 and IPv6 calls 192.0.2.1 also ::ffff:192.0.2.1."""
 
     def __init__(self) -> None:
         self._by_address: Counter[str] = Counter()
 
     def enter(self, address: str) -> bool:
         """Count one more; False (and not counted) if there are too many."""
+        address = str(plain_address(address))
         if (
             self._by_address[address] >= STRANGERS_PER_ADDRESS_MAX
             or self._by_address.total() >= STRANGERS_MAX
@@ -56,6 +58,7 @@ class Strangers:
         return True
 
     def leave(self, address: str) -> None:
+        address = str(plain_address(address))
         self._by_address[address] -= 1
         if self._by_address[address] <= 0:
             del self._by_address[address]
