@@ -71,7 +71,7 @@ class Receiver:
                 is_alive=arrivals.may_go_on,
             )
         finally:
-            self._desk.revoke(lambda ticket: ticket.id == ticket_id)
+            self._desk.retire(lambda ticket: ticket.id == ticket_id)
         if kept.is_complete:
             return ""
         return (isinstance(answer, PushEnded) and answer.reason) or "source.lost"
