@@ -50,7 +50,7 @@ class Caller:
             self.heard += got
             self.door.heard += got
         *lines, self.heard = self.heard.split(b"\n", count)
-        return lines[-1].decode().strip()
+        return lines[-1].decode(errors="replace").strip()
 
     def secure(self, context=None):
         self.socket = (context or self.door.context).wrap_socket(
