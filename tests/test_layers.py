@@ -15,7 +15,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "fonshare_agent"
 
 # Which part a module of the top level belongs to; a folder is a part by itself.
 PARTS = {
-    "words": "errors model clock",
+    "words": "errors model clock stand_ins",
     "core": "core services",
     "settings": (
         "settings passwords config config_changes config_check config_docs "
@@ -23,14 +23,14 @@ PARTS = {
     ),
     "storage": "disk nodekeys memberships backup",
     "writing": "settings_writer",  # settings that commands change
-    "group": "asking channel groups invites published routing",
+    "group": "asking channel groups invites listening published routing sealing",
     "sharing": "sharing",
     "jobs": "downloads fetching granting receiving watch",
     "reach": "reach",
     "control": "doctor",  # beside the folder of that name
     "wiring": "agent node",
     "program": (  # the command line, which runs without an agent's modules
-        "__main__ cli command_line agent_commands local_commands first_use "
+        "__main__ resident cli command_line agent_commands local_commands first_use "
         "help_texts completion terminal render progress joining"
     ),
 }

@@ -9,67 +9,44 @@ on the core thread; links only post events.
 
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from fonshare_agent.core import Core, Timer, Worker
 from fonshare_agent.errors import PeerError, StorageError
 from fonshare_agent.index.state import StateStore
 from fonshare_agent.links.links import Links
+from fonshare_agent.listening import Listening, verified
 from fonshare_agent.model import GroupId, IndexId, NodeId
 from fonshare_agent.nodekeys import NodeKeys
 from fonshare_agent.protocol.envelope import (
-    Channel,
-    Header,
-    Keyring,
-    Opened,
-    check_signature,
+    PAYLOAD_SIZES,
     open_envelope,
-    seal_direct,
-    seal_group,
 )
-from fonshare_agent.protocol.epochs import EpochId
 from fonshare_agent.protocol.group import GroupMachine
 from fonshare_agent.protocol.group_events import (
     EpochChanged,
     GroupEvent,
     MembershipChanged,
     Outgoing,
-    verify_content,
+    RemovedFromGroup,
 )
-from fonshare_agent.protocol.keys import SealingKey
-from fonshare_agent.protocol.messages import (
-    Grants,
-    Message,
-    Operations,
-    Presence,
-    decode,
-    encode,
-)
-from fonshare_agent.protocol.topics import KEY_TAG_BYTES, EpochTopics
+from fonshare_agent.protocol.messages import Message, Presence
+from fonshare_agent.sealing import Sealer
 
 log = logging.getLogger(__name__)
 
-LEASE = 1000  # counters leased at once: a durable write every thousand messages
 STORE_RETRY_S = 5.0
 FLUSH_POLL_S = 0.02
-NONCE_BYTES = 24
-SEED_BYTES = 32
-STATE_KINDS = (Presence, Operations, Grants)  # carry their own signatures or versions
-
-
-@dataclass(slots=True)
-class _Lease:
-    next: int = 0
-    end: int = 0
+QUEUE_MAX = 256  # DESIGN section 4, Limits
+FAREWELL_BYTES_MAX = 64  # what a liveness topic shows is 32 bytes long
 
 
 @dataclass(slots=True)
 class _Group:
     machine: GroupMachine
-    topics: dict[EpochId, EpochTopics] = field(default_factory=dict)
     queue: list[Outgoing] = field(default_factory=list)
-    leases: dict[Channel, _Lease] = field(default_factory=dict)
+    brokers: tuple[str, ...] = ()  # where the group was met until now
     timer: Timer | None = None
     is_pumping: bool = False
     is_dirty: bool = False  # a change that could not be stored yet
@@ -99,14 +76,14 @@ class ControlChannel:
         node_name: str,
         draw: Callable[[int], bytes],
     ) -> None:
-        self._core, self._crypto, self._store = core, crypto, store
-        self._state, self._keys, self._draw = state, keys, draw
-        self._node_name = node_name
+        self._core, self._crypto = core, crypto
+        self._sealer = Sealer(crypto, store, state, keys, draw)
+        self._keys, self._node_name = keys, node_name
         self._groups: dict[GroupId, _Group] = {}
-        self._keyring = Keyring()
-        self._epoch_of_tag: dict[bytes, EpochId] = {}
+        self._listening = Listening(keys)
         self._listener: Listener | None = None
         self._links: Links | None = None
+        self._shown: dict[str, dict[str, bytes]] = {}  # liveness: broker, topic
         self.dropped: dict[str, int] = {}  # messages refused, counted by error code
 
     def wire(self, listener: Listener, links: Links) -> None:
@@ -117,9 +94,10 @@ class ControlChannel:
 
     def add_group(self, machine: GroupMachine) -> None:
         """Take part in a group; stores it if it is new."""
-        state = self._groups[machine.group] = _Group(machine)
+        state = _Group(machine, brokers=machine.roster.brokers)
+        self._groups[machine.group] = state
         self._tell_head(machine)
-        self._learn_epochs(state)
+        self._listening.learn(state.machine)
         self._refresh_links()
         if self._links is not None:
             for broker in machine.roster.brokers:
@@ -132,7 +110,7 @@ class ControlChannel:
         state = self._groups.pop(group, None)
         if state is not None and state.timer is not None:
             state.timer.cancel()
-        self._keyring.drop_group(group)
+        self._listening.forget(group)
         self._refresh_links()
 
     def machine(self, group: GroupId) -> GroupMachine:
@@ -152,6 +130,8 @@ class ControlChannel:
         state = self._groups.get(group)
         if state is None or state.machine.sending_epoch is None:
             return False
+        if len(state.queue) >= QUEUE_MAX:
+            return False  # as good as lost on the way: it is asked again
         state.queue.append(Outgoing(state.machine.sending_epoch, to, message))
         self.pump(group)
         return True
@@ -188,19 +168,40 @@ class ControlChannel:
         state.queue = []
         if not events and not messages:
             return False
+        wanted = state.machine.roster.brokers
         if state.is_dirty or any(isinstance(one, MembershipChanged) for one in events):
             state.is_dirty = not await self._save(state)
         if any(isinstance(one, MembershipChanged | EpochChanged) for one in events):
-            self._learn_epochs(state)
+            self._listening.learn(state.machine)
+        self._tell(state, [e for e in events if not isinstance(e, RemovedFromGroup)])
+        # At the brokers of before too: who is there must hear where the group went.
+        places = dict.fromkeys((*state.brokers, *wanted))
+        for message in [] if state.is_dirty else messages:
+            await self._publish(state, message, places)
+        self._move(state, wanted)
+        # Last, since it ends in dropping the group: its leave must have gone out.
+        self._tell(state, [e for e in events if isinstance(e, RemovedFromGroup)])
+        return True
+
+    def _tell(self, state: _Group, events: Sequence[GroupEvent]) -> None:
+        assert self._listener is not None
         for event in events:
             self._listener.on_event(state.machine.group, event)
         self._refresh_links()
-        if any(isinstance(one, EpochChanged) for one in events):
+        is_new = any(isinstance(one, EpochChanged) for one in events)
+        if is_new and not state.is_dirty:
             self.announce(state.machine.group)
-        if not state.is_dirty:
-            for message in messages:
-                await self._publish(state, message)
-        return True
+
+    def _move(self, state: _Group, brokers: tuple[str, ...]) -> None:
+        """Follow the roster to other brokers."""
+        before, state.brokers = state.brokers, brokers
+        for gone in set(before) - set(brokers):
+            state.machine.peers.lose_broker(gone)
+        for new in set(brokers) - set(before):
+            if self._links is not None and self._links.is_connected(new):
+                self._greet(state, new)
+        if before != brokers:
+            self._refresh_links()
 
     async def _save(self, state: _Group) -> bool:
         assert self._listener is not None
@@ -213,53 +214,18 @@ class ControlChannel:
             return False
         return True
 
-    async def _publish(self, state: _Group, out: Outgoing) -> None:
-        topics = state.topics.get(out.epoch)
-        if topics is None:
+    async def _publish(
+        self, state: _Group, out: Outgoing, brokers: Iterable[str]
+    ) -> None:
+        sealed = await self._sealer.seal(state.machine, out)
+        if sealed is None or self._links is None:
             return
-        topic = topics.bulletin() if out.to is None else topics.inbox(out.to)
-        payload = await self._seal(state, out)
-        if payload is not None and self._links is not None:
-            for broker in state.machine.roster.brokers:
+        said, payload = sealed
+        topics = self._listening.find(state.machine.group, said.epoch)
+        if topics is not None:
+            topic = topics.bulletin() if said.to is None else topics.inbox(said.to)
+            for broker in brokers:
                 self._links.publish(broker, topic, payload)
-
-    async def _seal(self, state: _Group, out: Outgoing) -> bytes | None:
-        """Return the envelope, or None if its recipient left meanwhile."""
-        machine = state.machine
-        is_state = isinstance(out.message, STATE_KINDS)
-        channel = Channel.STATE if is_state else Channel.COMMAND
-        header = Header(
-            machine.me,
-            machine.group,
-            out.epoch.number,
-            out.to,
-            channel,
-            out.message.KIND,
-            self._keys.incarnation,
-            await self._counter(state, channel),
-        )
-        key, body = machine.epoch_keys[out.epoch], encode(out.message)
-        signer, nonce = self._keys.signer, self._draw(NONCE_BYTES)
-        if out.to is None:
-            return await self._crypto.run(seal_group, header, body, signer, key, nonce)
-        member = machine.roster.members.get(out.to)
-        if member is None:
-            return None
-        sealing, seed = member.statement.sealing, self._draw(SEED_BYTES)
-        return await self._crypto.run(
-            seal_direct, header, body, signer, sealing, key, nonce, seed
-        )
-
-    async def _counter(self, state: _Group, channel: Channel) -> int:
-        lease = state.leases.setdefault(channel, _Lease())
-        while lease.next == lease.end:
-            first = await self._store.run(
-                self._state.lease_counters, state.machine.group, int(channel), LEASE
-            )
-            if lease.next == lease.end:
-                lease.next, lease.end = first, first + LEASE
-        lease.next += 1
-        return lease.next - 1
 
     # --- presence ---
 
@@ -287,10 +253,13 @@ class ControlChannel:
             head[1],
             machine.log.heads(),
         )
-        payload = await self._seal(state, Outgoing(epoch, None, presence))
-        if payload is not None and epoch in state.topics:
-            topic = state.topics[epoch].presence(machine.me)
-            self._links.publish(broker, topic, payload, retain=True)
+        sealed = await self._sealer.seal(machine, Outgoing(epoch, None, presence))
+        if sealed is None:
+            return
+        topics = self._listening.find(machine.group, sealed[0].epoch)
+        if topics is not None:
+            topic = topics.presence(machine.me)
+            self._links.publish(broker, topic, sealed[1], retain=True)
 
     def _tell_head(self, machine: GroupMachine) -> tuple[IndexId, int] | None:
         """Return our catalogue's head, and let greetings carry it."""
@@ -312,45 +281,37 @@ class ControlChannel:
         self.pump(state.machine.group)
 
     def on_disconnected(self, broker: str) -> None:
+        self._shown.pop(broker, None)
         for state in self._groups.values():
             state.machine.peers.lose_broker(broker)
             self.pump(state.machine.group)
 
     # --- topics ---
 
-    def _learn_epochs(self, state: _Group) -> None:
-        machine = state.machine
-        sealing = sealing_keys(self._keys)
-        for epoch, key in machine.epoch_keys.items():
-            if epoch in state.topics:
-                continue
-            topics = state.topics[epoch] = EpochTopics(key)
-            self._keyring.add_epoch(
-                machine.group, epoch.number, key, machine.me, sealing
-            )
-            self._epoch_of_tag[topics.key_tag()] = epoch
-            for one in sealing:
-                tag = topics.direct_key_tag(machine.me, one.public)
-                self._epoch_of_tag[tag] = epoch
+    def renew_keys(self) -> None:
+        """Open with this node's new sealing key as well, and tell everybody of it."""
+        for state in self._groups.values():
+            self._listening.forget(state.machine.group)
+            self._listening.learn(state.machine)
+            self.announce(state.machine.group)
 
     def topics(self, broker: str) -> set[str]:
         """The topics that the groups want to hear at *broker*."""
         wanted: set[str] = set()
         for state in self._groups.values():
             machine = state.machine
-            if broker not in machine.roster.brokers:
+            if broker not in (*state.brokers, *machine.roster.brokers):
                 continue
             wanted |= machine.peers.liveness_topics(broker)
-            for topics in state.topics.values():
-                wanted |= {topics.bulletin(), topics.inbox(machine.me)}
-            current = machine.sending_epoch
-            if current is not None and current in state.topics:
-                others = machine.roster.members.keys() - {machine.me}
-                wanted |= {state.topics[current].presence(m) for m in others}
+            wanted |= self._listening.wanted(machine)
         return wanted
 
     def brokers(self) -> set[str]:
-        return {b for s in self._groups.values() for b in s.machine.roster.brokers}
+        return {
+            broker
+            for state in self._groups.values()
+            for broker in (*state.brokers, *state.machine.roster.brokers)
+        }
 
     def _refresh_links(self) -> None:
         if self._links is not None:
@@ -359,26 +320,45 @@ class ControlChannel:
     # --- in ---
 
     async def receive(self, broker: str, topic: str, payload: bytes) -> None:
-        """Take what a broker delivered: a liveness value or an envelope."""
-        for state in self._groups.values():
-            if topic in state.machine.peers.liveness_topics(broker):
-                state.machine.peers.receive_liveness(
-                    broker, topic, payload, self._core.clock()
-                )
-                self.pump(state.machine.group)
-                return
+        """Take what a broker delivered: a liveness value or an envelope.
+
+        They are told apart by size: a member may have named any topic as its liveness
+        topic, also one on which envelopes travel.
+        """
+        if len(payload) not in PAYLOAD_SIZES:
+            self._receive_liveness(broker, topic, payload[:FAREWELL_BYTES_MAX])
+            return
         try:
             await self._receive_envelope(broker, payload)
         except PeerError as error:
             self.dropped[error.code] = self.dropped.get(error.code, 0) + 1
             log.debug("dropped a message: %s", error)
 
+    def _receive_liveness(self, broker: str, topic: str, payload: bytes) -> None:
+        """Show it to every group: one member may be in several."""
+        for state in self._groups.values():
+            peers = state.machine.peers
+            if topic in peers.liveness_topics(broker):
+                # Retained, it comes once: groups that learn the topic later need it.
+                self._shown.setdefault(broker, {})[topic] = payload
+                peers.receive_liveness(broker, topic, payload, self._core.clock())
+                self.pump(state.machine.group)
+
+    def _show_liveness(self, state: _Group, broker: str) -> None:
+        """A presence came: look at what its liveness topic has shown before."""
+        wanted = self.topics(broker)
+        kept = self._shown.get(broker, {})
+        self._shown[broker] = {t: kept[t] for t in kept if t in wanted}
+        peers, now = state.machine.peers, self._core.clock()
+        for topic in peers.liveness_topics(broker) & kept.keys():
+            peers.receive_liveness(broker, topic, kept[topic], now)
+
     async def _receive_envelope(self, broker: str, payload: bytes) -> None:
         """The checks in their order: DESIGN section 4, Envelopes."""
-        opened = await self._crypto.run(open_envelope, payload, self._keyring)
+        opened = await self._crypto.run(open_envelope, payload, self._listening.keyring)
         header = opened.header
         state = self._groups.get(header.group)
-        epoch = self._epoch_of_tag.get(payload[1 : 1 + KEY_TAG_BYTES])
+        epoch = self._listening.epoch_of(payload)
         if state is None or epoch is None or header.sender == state.machine.me:
             return
         member = state.machine.roster.members.get(header.sender)
@@ -386,12 +366,16 @@ class ControlChannel:
         if member is None or not state.machine.peers.may_pass(header, broker, now):
             return
         identity = member.statement.identity
-        message = await self._crypto.run(_check, opened, identity)
+        message = await self._crypto.run(verified, opened, identity)
         if message is None or self._groups.get(header.group) is not state:
             return
         now = self._core.clock()
-        command = state.machine.receive(header, epoch, message, broker, now)
-        self.pump(header.group)
+        try:
+            command = state.machine.receive(header, epoch, message, broker, now)
+            if header.kind == Presence.KIND:
+                self._show_liveness(state, broker)
+        finally:
+            self.pump(header.group)
         if command is not None and self._listener is not None:
             self._listener.on_command(header.group, header.sender, command)
 
@@ -412,16 +396,3 @@ class ControlChannel:
         self.pump(state.machine.group)
         if not state.is_pumping:
             self._arm_timer(state)
-
-
-def sealing_keys(keys: NodeKeys) -> list[SealingKey]:
-    """The keys that others may have sealed to: the present one and the one before."""
-    previous = keys.previous_sealing
-    return [keys.sealing] if previous is None else [keys.sealing, previous]
-
-
-def _check(opened: Opened, identity: bytes) -> Message | None:
-    """Signature, then content; on the crypto worker."""
-    check_signature(opened, identity)
-    message = decode(opened.header.kind, opened.body)
-    return None if message is None else verify_content(message)

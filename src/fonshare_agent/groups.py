@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from fonshare_agent.channel import ControlChannel, sealing_keys
+from fonshare_agent.channel import ControlChannel
 from fonshare_agent.core import Core, Worker
 from fonshare_agent.errors import (
     AlreadyExists,
@@ -19,6 +19,7 @@ from fonshare_agent.errors import (
     NotFound,
     UsageError,
 )
+from fonshare_agent.listening import sealing_keys
 from fonshare_agent.memberships import Membership, Memberships
 from fonshare_agent.model import LABEL_BYTES_MAX, GroupId, NodeId, is_label
 from fonshare_agent.nodekeys import NodeKeys

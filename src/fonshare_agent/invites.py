@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from fonshare_agent.channel import ControlChannel, sealing_keys
+from fonshare_agent.channel import ControlChannel
 from fonshare_agent.control.rows import JSON
 from fonshare_agent.core import Core, Timer, Worker
 from fonshare_agent.errors import (
@@ -23,6 +23,7 @@ from fonshare_agent.groups import Groups, pick_node
 from fonshare_agent.index.state import StateStore
 from fonshare_agent.links.broker_url import BrokerUrl
 from fonshare_agent.links.links import Links
+from fonshare_agent.listening import sealing_keys
 from fonshare_agent.model import GroupId, NodeId, base32
 from fonshare_agent.nodekeys import NodeKeys
 from fonshare_agent.protocol.codes import InviteCode
