@@ -2,14 +2,18 @@
 
 Asks the kernel by rtnetlink(7), IPv4 and IPv6 alike. The rules are DESIGN section 4,
 Ticket addresses: at most eight, never link-local, multicast, broadcast or unspecified
-ones; loopback only between two nodes on loopback; private ones only where both show the
-same public address or the owner allows them. They hold for what we offer and for what
-we dial: a friend must not be able to make this node knock at its own house's machines.
+ones; loopback only between two nodes that have nothing else; private ones only where
+both show the same public address or the owner allows them. They hold for what we offer
+and for what we dial: a friend must not be able to make this node knock at its own
+house's machines. Names are looked up by `resolve` on a transfer worker, and what they
+stand for is held to the same rules: a friend's name may well mean 192.168.1.1.
 """
 
+import os
+import re
 import socket
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import (
@@ -19,6 +23,7 @@ from ipaddress import (
     IPv6Interface,
     ip_address,
     ip_interface,
+    ip_network,
 )
 from typing import Final
 
@@ -27,6 +32,29 @@ IP = IPv4Address | IPv6Address
 Interface = IPv4Interface | IPv6Interface
 
 ADDRESSES_MAX: Final = 8
+PORT_MAX: Final = 65535
+NAME_BYTES_MAX: Final = 253  # RFC 1035, as text
+
+# Python calls these global, or private; a gateway nearby may turn the first five into
+# any IPv4 address, also one of the house. Nobody's own address is among them.
+_NEVER: Final = tuple(
+    ip_network(text)
+    for text in (
+        "::/96",  # IPv4-compatible, RFC 4291
+        "64:ff9b::/96",  # NAT64, RFC 6052
+        "64:ff9b:1::/48",  # NAT64 of a site, RFC 8215
+        "2002::/16",  # 6to4, RFC 3056
+        "2001::/32",  # Teredo, RFC 4380
+        "240.0.0.0/4",  # reserved, and broadcast
+        "0.0.0.0/8",  # this network: Linux connects it to this host
+    )
+)
+_SITE_LOCAL: Final = ip_network("fec0::/10")  # RFC 3879; Python calls it global
+# A name of the public DNS: two labels at least, the last no number. The resolver takes
+# 127.1, 0x7f.1 and 2130706433 for addresses, and a bare name for a machine nearby.
+_NAME: Final = re.compile(
+    r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]\Z", re.I
+)
 
 # linux/netlink.h, linux/rtnetlink.h, linux/if_addr.h
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
@@ -54,14 +82,10 @@ def kind_of(ip: IP) -> Kind:
         return kind_of(ip.ipv4_mapped)
     if ip.is_loopback:
         return Kind.LOOPBACK
-    if (
-        ip.is_link_local
-        or ip.is_multicast
-        or ip.is_unspecified
-        or ip == IPv4Address("255.255.255.255")
-    ):
+    if ip.is_link_local or ip.is_multicast or any(ip in net for net in _NEVER):
         return Kind.NEVER
-    return Kind.PUBLIC if ip.is_global else Kind.PRIVATE
+    is_public = ip.is_global and ip not in _SITE_LOCAL
+    return Kind.PUBLIC if is_public else Kind.PRIVATE
 
 
 def parse_ip(text: str) -> IP | None:
@@ -82,8 +106,9 @@ class Rules:
 
     @property
     def _meet_on_loopback(self) -> bool:
-        return _has_loopback(self.own) and (
-            not self.theirs or _has_loopback(self.theirs)
+        # Every host has a loopback address; only one bound to nothing else shows it.
+        return _is_on_loopback(self.own) and (
+            not self.theirs or _is_on_loopback(self.theirs)
         )
 
     @property
@@ -103,8 +128,14 @@ class Rules:
                 return False
 
 
-def _has_loopback(addresses: Iterable[IP]) -> bool:
-    return any(kind_of(ip) is Kind.LOOPBACK for ip in addresses)
+def _is_on_loopback(addresses: Iterable[IP]) -> bool:
+    kinds = {kind_of(ip) for ip in addresses} - {Kind.NEVER}
+    return kinds == {Kind.LOOPBACK}
+
+
+def is_public_name(text: str) -> bool:
+    """Tell whether *text* can be a name of the public DNS, and nothing else."""
+    return len(text) <= NAME_BYTES_MAX and _NAME.match(text) is not None
 
 
 def ips_of(addresses: Iterable[Address]) -> tuple[IP, ...]:
@@ -135,14 +166,61 @@ def ticket_addresses(
 def dialable(
     theirs: Iterable[Address], own: Iterable[IP], *, allows_private: bool = False
 ) -> tuple[Address, ...]:
-    """Return those of *theirs* that this node may connect to."""
+    """Return those of *theirs* that this node may connect to.
+
+    Names pass if they can be public ones: `resolve` them before connecting.
+    """
     offered = tuple(theirs)[:ADDRESSES_MAX]
     rules = Rules(tuple(own), ips_of(offered), allows_private)
     return tuple(
         (host, port)
         for host, port in offered
-        if (ip := parse_ip(host)) is None or rules.allow(ip)
+        if 0 < port <= PORT_MAX and _may_dial(host, rules)
     )
+
+
+def _may_dial(host: str, rules: Rules) -> bool:
+    ip = parse_ip(host)
+    return is_public_name(host) if ip is None else rules.allow(ip)
+
+
+Lookup = Callable[[str], Iterable[str]]  # a name's addresses; raises OSError if none
+
+
+def look_up(name: str) -> list[str]:
+    """Return the addresses that *name* has now. Blocks; raises OSError."""
+    found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    return [str(place[0]) for *_, place in found]
+
+
+def resolve(
+    addresses: Iterable[Address],
+    *,
+    allows_private: bool = False,
+    look_up: Lookup = look_up,
+) -> tuple[Address, ...]:
+    """Return *addresses*, which are dialable, with the names' addresses for the names.
+
+    Of a name only public addresses are taken, and private ones where the owner allows
+    them. Blocks: for transfer workers. A name that is not known now gives none.
+    """
+    found: list[Address] = []
+    for host, port in addresses:
+        if parse_ip(host) is not None:
+            found.append((host, port))
+            continue
+        try:
+            named = list(look_up(host))
+        except (OSError, UnicodeError):  # UnicodeError: no name that IDNA can write
+            continue
+        found += [(text, port) for text in named if _may_mean(text, allows_private)]
+    return tuple(dict.fromkeys(found))[:ADDRESSES_MAX]
+
+
+def _may_mean(text: str, allows_private: bool) -> bool:
+    ip = parse_ip(text)
+    kind = Kind.NEVER if ip is None else kind_of(ip)
+    return kind is Kind.PUBLIC or (allows_private and kind is Kind.PRIVATE)
 
 
 # --- what the kernel says ---
@@ -170,7 +248,10 @@ def _read_page(data: bytes) -> tuple[bool, list[Interface]]:
     at = 0
     while at + _HEADER.size <= len(data):
         length, kind, _, _, _ = _HEADER.unpack_from(data, at)
-        if kind in (_NLMSG_DONE, _NLMSG_ERROR) or length < _HEADER.size:
+        if kind == _NLMSG_ERROR:
+            (number,) = struct.unpack_from("=i", data, at + _HEADER.size)
+            raise OSError(-number, os.strerror(-number))
+        if kind == _NLMSG_DONE or length < _HEADER.size:
             return True, found
         if kind == _RTM_NEWADDR:
             address = _read_address(data[at + _HEADER.size : at + length])
