@@ -15,7 +15,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "fonshare_agent"
 
 # Which part a module of the top level belongs to; a folder is a part by itself.
 PARTS = {
-    "words": "errors model clock stand_ins",
+    "words": "errors model clock deferring",
     "core": "core services",
     "settings": (
         "settings passwords config config_changes config_check config_docs "
@@ -25,10 +25,10 @@ PARTS = {
     "writing": "settings_writer",  # settings that commands change
     "group": "asking channel groups invites listening published routing sealing",
     "sharing": "sharing",
-    "jobs": "downloads fetching granting receiving watch",
+    "jobs": "downloads fetching granting reasons receiving watch",
     "reach": "reach",
     "control": "doctor",  # beside the folder of that name
-    "wiring": "agent node",
+    "wiring": "agent node upkeep",
     "program": (  # the command line, which runs without an agent's modules
         "__main__ resident cli command_line agent_commands local_commands first_use "
         "help_texts completion terminal render progress joining"

@@ -1,0 +1,177 @@
+"""Builds the half of a node that talks: groups, invites, catalogues, brokers.
+
+Wiring only (see node.py). What the other half must hear or give comes as `Across`.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from fonshare_agent import clock
+from fonshare_agent.channel import ControlChannel
+from fonshare_agent.ground import Ground
+from fonshare_agent.groups import Groups
+from fonshare_agent.index.scanner import Scanner
+from fonshare_agent.index.watcher import Watcher
+from fonshare_agent.invites import Invites
+from fonshare_agent.links.broker_url import BrokerUrl
+from fonshare_agent.links.link_events import LinkEvent
+from fonshare_agent.links.links import Handlers, Links
+from fonshare_agent.links.mqtt_link import MqttLink
+from fonshare_agent.memberships import Memberships
+from fonshare_agent.nodekeys import GROUPS
+from fonshare_agent.published import Published
+from fonshare_agent.settings import MqttSettings, ShareSettings
+from fonshare_agent.settings_writer import open_settings_writer
+from fonshare_agent.sharing import Sharing
+
+
+@dataclass(frozen=True, slots=True)
+class Across:
+    """What the talking half needs of the moving half."""
+
+    is_busy: Callable[[], bool]
+    revoke_lost_rights: Callable[[], None]
+
+
+class GroupSide:
+    """The parts, by name; nothing runs yet."""
+
+    def __init__(self, ground: Ground, across: Across) -> None:
+        self._ground = ground
+        self.home_broker = home_broker(ground.settings.mqtt)
+        self._build_groups()
+        self._build_index(across)
+        self._build_links()
+
+    def _build_groups(self) -> None:
+        ground, name = self._ground, self._ground.settings.node.name
+        core, keys, draw = ground.core, ground.keys, ground.draw
+        self.channel = ControlChannel(
+            core, ground.crypto, ground.store, ground.state, keys, name, draw
+        )
+        self.groups = Groups(
+            core,
+            ground.files,
+            Memberships(keys.folder / GROUPS),
+            self.channel,
+            keys,
+            name,
+            draw,
+            time.time,
+        )
+        self.invites = Invites(
+            core,
+            ground.store,
+            ground.state,
+            keys,
+            name,
+            self.groups,
+            self.channel,
+            draw,
+        )
+        self.sharing = Sharing(
+            core,
+            ground.store,
+            ground.index,
+            self.channel.send,
+            self.channel.announce,
+            lambda: self.scanner.tidy(),
+        )
+
+    def _build_index(self, across: Across) -> None:
+        ground, core = self._ground, self._ground.core
+        self.scanner = Scanner(
+            ground.index,
+            ground.store.run_and_wait,
+            check_disk=ground.disk.check,
+            on_catalogue_moved=lambda groups: core.post(
+                lambda: self.sharing.note_moved(groups)
+            ),
+            on_hashed=lambda share, path, root: None,  # the catalogue tells everybody
+            is_busy=across.is_busy,
+            period_s=ground.settings.limits.scan_period_s,
+        )
+        self.watcher = Watcher(self.scanner.on_change, self.scanner.rescan)
+        settings = ground.settings
+        self.published = Published(
+            ground.store,
+            ground.files,
+            ground.index,
+            self.groups,
+            self.channel,
+            settings,
+            open_settings_writer(settings) if settings.path else None,
+            self._set_shares,
+            across.revoke_lost_rights,
+        )
+
+    def _set_shares(self, shares: tuple[ShareSettings, ...]) -> None:
+        folders = {share.name: share.path for share in shares}
+        self.scanner.set_shares(folders)
+        self.watcher.set_shares(folders)
+
+    # --- brokers ---
+
+    def _build_links(self) -> None:
+        ground = self._ground
+        self.links = Links(
+            ground.core,
+            ground.closer,
+            self._make_link,
+            ground.draw,
+            ground.keys.tls_seed,
+            Handlers(
+                brokers=self._wanted_brokers,
+                topics=lambda url: self.channel.topics(url) | self.invites.topics(url),
+                on_connected=self._on_connected,
+                on_disconnected=self.channel.on_disconnected,
+                on_received=self._on_received,
+            ),
+        )
+
+    def _make_link(
+        self,
+        url: BrokerUrl,
+        new_will: Callable[[], tuple[str, bytes]],
+        on_event: Callable[[LinkEvent], None],
+    ) -> MqttLink:
+        return MqttLink(
+            url,
+            new_will=new_will,
+            on_event=on_event,
+            draw=self._ground.draw,
+            ca=self._ground.settings.mqtt.ca,
+            clock_is_known=clock.is_known,
+        )
+
+    def _wanted_brokers(self) -> set[str]:
+        home = {self.home_broker} if self.home_broker else set()
+        return home | self.channel.brokers() | self.invites.brokers()
+
+    def _on_connected(self, broker: str) -> None:
+        self.channel.on_connected(broker)
+        self.invites.on_connected(broker)
+
+    def _on_received(
+        self, broker: str, topic: str, payload: bytes, done: Callable[[], None]
+    ) -> None:
+        work = self._receive(broker, topic, payload, done)
+        self._ground.core.spawn_service("receive", work)
+
+    async def _receive(
+        self, broker: str, topic: str, payload: bytes, done: Callable[[], None]
+    ) -> None:
+        try:
+            if not self.invites.receive(broker, topic, payload):
+                await self.channel.receive(broker, topic, payload)
+        finally:
+            done()
+
+
+def home_broker(mqtt: MqttSettings) -> str:
+    """Return the URL of the broker where this node creates groups; empty: none."""
+    if not mqtt.broker:
+        return ""
+    url = BrokerUrl.parse(mqtt.broker)
+    return replace(url, ca=None, pin=mqtt.pin or url.pin).encode()
