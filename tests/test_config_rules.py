@@ -131,7 +131,9 @@ def test_the_system_is_no_disk(disk):
     assert complaints(disk=disk).startswith("disk: is ")
 
 
-@pytest.mark.parametrize("path", ["/films", "../x", ".fonshare", "a/.FONSHARE", "a\0"])
+@pytest.mark.parametrize(
+    "path", ["/films", "/mnt/disk/x", "../x", ".fonshare", "a/.FONSHARE", "a\0"]
+)
 def test_downloads_and_guests_folders_stay_on_the_disk(path):
     text = complaints(downloads=path, ftp={"guest_folders": ["ok", path]})
     names = sorted(line.partition(":")[0] for line in text.splitlines())

@@ -162,6 +162,11 @@ def test_a_friend_cannot_make_this_node_knock_at_its_own_house():
     assert dialable(theirs, [PUBLIC, PRIVATE]) == (("9.9.9.9", 2122),)
 
 
+def test_what_is_routed_in_a_site_only_is_private():
+    for text in ("fec0::1", "fd00::1", "100.64.0.1", "172.16.0.1", "::ffff:10.0.0.1"):
+        assert kind_of(ip_address(text)) is Kind.PRIVATE
+
+
 def test_no_more_than_eight_addresses_are_offered_or_dialled():
     many = [ip_address(f"8.8.8.{n}") for n in range(20)]
     assert len(ticket_addresses(many, 1)) == ADDRESSES_MAX
