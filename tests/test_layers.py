@@ -28,7 +28,7 @@ PARTS = {
     "jobs": "downloads fetching granting reasons receiving watch",
     "reach": "reach",
     "control": "doctor",  # beside the folder of that name
-    "wiring": "agent node upkeep",
+    "wiring": "agent node ground group_side transfer_side upkeep",
     "program": (  # the command line, which runs without an agent's modules
         "__main__ resident cli command_line agent_commands local_commands first_use "
         "help_texts completion terminal render progress joining"
