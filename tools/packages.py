@@ -37,7 +37,6 @@ PACKAGES = (
     Package("rclone", "rclone", "the FTP server's tests with rclone"),
     Package("openssl", "openssl", "a second opinion on certificates and TLS"),
     Package("ip", "iproute2", "nodes behind NAT, in network namespaces"),
-    Package("nft", "nftables", "the NAT of those namespaces"),
     Package("nft", "nftables", "nodes behind NAT, in network namespaces"),
     Package("faketime", "faketime", "nodes that think it is 1970"),
     Package("busybox", "busybox", "the router's shell reads the init script"),
