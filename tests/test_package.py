@@ -244,3 +244,24 @@ def test_the_library_folder_and_the_program_fit_together(tmp_path):
         text=True,
     )
     assert __version__ in run.stdout
+
+
+def test_the_service_runs_without_the_command_line_in_memory(tmp_path):
+    """`fonshare agent` alone is the service; with options it is a command as ever."""
+    wrapper = tmp_path / "fonshare"
+    wrapper.write_text((ROOT / "files/usr/bin/fonshare").read_text())
+    python = tmp_path / "python3"
+    python.write_text('#!/bin/sh\necho "$@"\n')
+    python.chmod(0o755)
+
+    def started(*words: str) -> list[str]:
+        path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+        command = ["sh", wrapper, *words]
+        return subprocess.check_output(command, env=path, text=True).split()
+
+    switches = ["-OO", "-X", "no_debug_ranges", "-m"]
+    assert started("agent") == [*switches, "fonshare_agent.resident"]
+    asked = ["agent", "-c", "f.yaml"]
+    assert started(*asked) == [*switches, "fonshare_agent", *asked]
+    made = (PACKAGE / "Makefile").read_text()
+    assert f"python3 {' '.join(switches)} compileall" in made

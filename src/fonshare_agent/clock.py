@@ -5,11 +5,10 @@ finds, or in 1970. While it is unknown a broker whose certificate must be checke
 and nothing that depends on dates happens.
 """
 
-import calendar
 import time
 from collections.abc import Callable
 
-BUILD_DATE = calendar.timegm((2026, 1, 1, 0, 0, 0))  # not after any release's
+BUILD_DATE = 1_767_225_600  # 2026-01-01 UTC; not after any release's
 
 
 def is_known(now: Callable[[], float] = time.time) -> bool:

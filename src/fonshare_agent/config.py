@@ -9,7 +9,7 @@ the router what commands changed is kept in STATE/shares.yaml and merged here.
 """
 
 import contextlib
-import secrets
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,7 +114,7 @@ def validate(
     """
     found = Complaints(list(complaints))
     values = read_options(raw, kind, found)
-    users, plain = read_users(values["ftp.users"], found, draw or secrets.token_bytes)
+    users, plain = read_users(values["ftp.users"], found, draw or os.urandom)
     folder = Path.cwd() if path is None else path.absolute().parent
     settings = build(values, users, plain, found, kind=kind, folder=folder, path=path)
     found.raise_any(path)

@@ -6,7 +6,6 @@ command count before the user's file. The file is mode 600 and replaced as one.
 """
 
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -91,6 +90,9 @@ def replace_file(path: Path, content: bytes) -> None:
 
     Mode 600; a missing folder is made, mode 700. Raises SettingsUnwritten.
     """
+    # Imported here: settings change seldom, and it would stay in the agent's memory.
+    import tempfile
+
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle, fresh = tempfile.mkstemp(prefix=path.name + ".", dir=path.parent)

@@ -4,11 +4,10 @@ Commands turn into work for the file workers on `DiskFiles` and `UploadStore`; w
 allowed is decided by the login's `View`, and again by those two.
 """
 
-import calendar
 import os
 import stat
-import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from fonshare_agent.errors import NotFound, UsageError
 from fonshare_agent.ftp.filesystem import Parts, View, path_text
@@ -205,7 +204,7 @@ class HouseSession(HouseListings):
 
 def _parse_time(text: str) -> int | None:
     try:
-        parsed = time.strptime(text[:14], "%Y%m%d%H%M%S")
+        parsed = datetime.strptime(text[:14], "%Y%m%d%H%M%S")
     except ValueError:
         return None
-    return calendar.timegm(parsed)
+    return int(parsed.replace(tzinfo=UTC).timestamp())

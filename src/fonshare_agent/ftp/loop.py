@@ -2,24 +2,25 @@
 
 This is the only module that imports pyftpdlib; the rest of the package takes its
 classes from here. pyftpdlib imports PyOpenSSL wherever it is installed (5 MB on the
-router, and a second TLS), so the name is closed to it first; TLS is ours (tls.py).
+router, and a second TLS), so the name is closed to it; TLS is ours (tls.py).
 
 All sessions belong to the one thread that calls `run`. Others only `post`.
 """
 
 import logging
 import os
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-# A None entry makes `import OpenSSL` raise ImportError, which pyftpdlib expects.
-sys.modules.setdefault("OpenSSL", None)  # type: ignore[arg-type]
+from fonshare_agent.deferring import deferring
 
-from pyftpdlib import handlers, ioloop  # noqa: E402
+# tempfile is for STOU, which we do not have; without the others pyftpdlib does without
+# its own TLS, accounts of the system and coloured logs.
+with deferring("tempfile", missing=("OpenSSL", "crypt", "curses")):
+    from pyftpdlib import handlers, ioloop
 
 # Any: pyftpdlib has no types, and asynchat's stubs call its hooks abstract.
 Acceptor: Any = ioloop.Acceptor

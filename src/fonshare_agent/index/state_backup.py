@@ -8,7 +8,6 @@ aside, not deleted. Must not know what the tables mean, but for `meta`.
 
 import contextlib
 import os
-import shutil
 import sqlite3
 from pathlib import Path
 from typing import Final
@@ -78,6 +77,9 @@ def _newest_first(path: Path) -> list[Path]:
 
 
 def _copy(backup: Path, path: Path) -> None:
+    # Imported here: it brings compressors, and copies are made back once in years.
+    import shutil
+
     new = path.with_name(path.name + ".new")
     try:
         _remove(new)

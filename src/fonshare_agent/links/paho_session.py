@@ -10,6 +10,7 @@ All of it runs on the link's one thread. Callbacks only note what happened: paho
 locks meanwhile.
 """
 
+import os
 import select
 import socket
 import struct
@@ -17,8 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from paho.mqtt import client as mqtt
-
+from fonshare_agent.deferring import deferring
 from fonshare_agent.errors import (
     BrokerError,
     BrokerProtocol,
@@ -31,6 +31,14 @@ from fonshare_agent.links.broker_socket import ATTEMPT_S, Interrupted, Wake
 from fonshare_agent.links.broker_url import BrokerUrl
 from fonshare_agent.links.link_events import Received
 from fonshare_agent.links.packet_guard import PacketGuard
+
+# They find a proxy and make up client ids, which are our business here; and paho asks
+# whether this is Windows.
+with deferring(
+    *("urllib.request", "uuid", "platform"),
+    known={"platform.system": lambda: os.uname().sysname},
+):
+    from paho.mqtt import client as mqtt
 
 KEEPALIVE_S = 45  # NATs of home routers forget an idle connection after minutes
 ANSWER_S = ATTEMPT_S  # CONNACK after CONNECT

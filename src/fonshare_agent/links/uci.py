@@ -7,8 +7,6 @@ by hand (`uci set` without commit) is neither committed nor lost. `uci batch` re
 failure, so after each commit the file is read again and must say what was asked.
 """
 
-import subprocess
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,9 @@ Run = Callable[[Sequence[str], str], str]  # (arguments, standard input) -> outp
 
 def run_command(arguments: Sequence[str], stdin: str) -> str:
     """Run one program to its end; raise SettingsUnwritten unless it succeeds."""
+    # Imported here: settings change seldom, and it would stay in the agent's memory.
+    import subprocess
+
     try:
         done = subprocess.run(
             arguments,
@@ -125,6 +126,8 @@ class UciWriter:
         store: Callable[[Callable[..., str]], None],
     ) -> Settings:
         """Check the settings as *edit* makes them, then let *store* write them."""
+        import tempfile  # here for the same reason as subprocess
+
         wanted = read_source(self._path)
         edit(wanted.raw)
         check_source(wanted)

@@ -1,0 +1,45 @@
+"""Imports put off until something is used: libraries import more than they need here.
+
+paho brings an HTTP client, pyftpdlib colours and compressors, dataclasses a reader of
+source code: together 3 of the 64 megabytes that a router has.
+"""
+
+import importlib
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+
+@contextmanager
+def deferring(
+    *names: str, known: Mapping[str, Any] | None = None, missing: tuple[str, ...] = ()
+) -> Iterator[None]:
+    """Let who imports *names* in the block get modules that load when they are used.
+
+    *known* ("module.attribute") is used without loading. Importing one of *missing*
+    raises ImportError, for libraries that try. What is imported already stays as it is;
+    after the block everything is imported as always.
+    """
+    found: dict[str, ModuleType | None] = {name: _Deferred(name) for name in names}
+    for place, value in (known or {}).items():
+        name, _, attribute = place.rpartition(".")
+        vars(found[name])[attribute] = value
+    found.update(dict.fromkeys(missing))
+    added = {name: one for name, one in found.items() if name not in sys.modules}
+    sys.modules.update(added)  # type: ignore[arg-type]  # None is what Python expects
+    try:
+        yield
+    finally:
+        for name, one in added.items():
+            if name in sys.modules and sys.modules[name] is one:
+                del sys.modules[name]
+
+
+class _Deferred(ModuleType):
+    def __getattr__(self, attribute: str) -> Any:
+        name = self.__name__
+        if sys.modules.get(name) is self:
+            del sys.modules[name]
+        return getattr(importlib.import_module(name), attribute)

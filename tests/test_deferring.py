@@ -1,0 +1,80 @@
+"""What libraries import in vain stays out of the agent's memory."""
+
+import subprocess
+import sys
+
+import pytest
+
+from fonshare_agent.deferring import deferring
+
+UNWANTED = {
+    *("argparse", "asyncio", "bz2", "crypt", "curses", "email", "http.client"),
+    *("lzma", "OpenSSL", "platform", "shutil", "subprocess", "tempfile", "uuid"),
+    *("yaml", "fonshare_agent.command_line"),
+}
+if sys.version_info < (3, 12):  # from then on dataclasses asks it for annotations
+    UNWANTED |= {"ast", "inspect"}
+# -S: what site and its hooks import (coverage, editable installs) is not the agent's.
+RESIDENT = f"""
+import sys
+sys.path[:0] = {sys.path!r}
+from fonshare_agent import resident
+resident.load()
+print(*(name for name, module in sys.modules.items() if module))
+"""
+
+
+def test_the_service_has_nothing_in_memory_that_it_does_not_use():
+    command = [sys.executable, "-S", "-OO", "-c", RESIDENT]
+    found = set(subprocess.check_output(command, text=True).split())
+    assert "fonshare_agent.node" in found
+    assert sorted(found & UNWANTED) == []
+
+
+@pytest.fixture(autouse=True)
+def _not_yet_imported(monkeypatch):
+    for name in ("colorsys", "wave"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+
+
+def test_a_deferred_module_loads_when_it_is_used():
+    with deferring("colorsys"):
+        import colorsys
+    assert "colorsys" not in sys.modules
+
+    assert colorsys.rgb_to_hls(0, 0, 0) == (0, 0, 0)
+
+    assert "colorsys" in sys.modules
+
+
+def test_it_may_be_used_inside_the_block_as_well():
+    with deferring("colorsys"):
+        from colorsys import rgb_to_hls
+    assert rgb_to_hls(0, 0, 0) == (0, 0, 0)
+    assert "colorsys" in sys.modules
+
+
+def test_what_is_known_is_used_without_loading():
+    with deferring("colorsys", known={"colorsys.ONE_THIRD": 3}):
+        import colorsys
+
+        assert colorsys.ONE_THIRD == 3
+    assert "colorsys" not in sys.modules
+
+
+def test_what_is_missing_cannot_be_imported_until_afterwards():
+    with deferring(missing=("wave",)), pytest.raises(ImportError):
+        import wave
+    import wave
+
+    assert wave.open
+
+
+def test_what_is_imported_already_stays():
+    import json
+
+    with deferring("json", missing=("sys",)):
+        import json as inside
+
+    assert inside is json
+    assert sys.modules["json"] is json
