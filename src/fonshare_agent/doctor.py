@@ -35,6 +35,7 @@ async def examine(parts: Parts) -> JSON:
         *await _disk(parts),
         *_brokers(parts),
         *_time(),
+        *_settings(parts),
         *await _shares(parts),
         *_groups(parts),
         *await _backup(parts),
@@ -96,6 +97,13 @@ def _time() -> Iterator[JSON]:
             "the time is not known yet",
             "clock",
             "Brokers with a CA wait for NTP; all else works.",
+        )
+
+
+def _settings(parts: Parts) -> Iterator[JSON]:
+    for warning in parts.published.settings.warnings:
+        yield _finding(
+            "warning", "settings.warning", warning, "settings", "Change the settings."
         )
 
 

@@ -101,6 +101,17 @@ class Published:
         self.settings = await self._files.run(self._writer.remove_share, name)
         await self.refresh()
 
+    async def hash_away_passwords(self) -> None:
+        """Replace the plain passwords in a router's settings by their hashes."""
+        if self._writer is None or not self.settings.is_on_router:
+            return
+        for name in self.settings.plain_users:
+            user = self.settings.find_user(name)
+            if user is not None:
+                self.settings = await self._files.run(
+                    self._writer.replace_password, name, user.password_hash
+                )
+
     async def set_limits(self, limits: Mapping[str, int]) -> Settings:
         assert self._writer is not None
         self.settings = await self._files.run(self._writer.set_limits, limits)

@@ -6,7 +6,7 @@ allows to be given away, also a private one.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from fonshare_agent.links.netinfo import (
     IP,
@@ -16,6 +16,7 @@ from fonshare_agent.links.netinfo import (
     kind_of,
     local_addresses,
     parse_ip,
+    resolve,
     ticket_addresses,
 )
 from fonshare_agent.settings import Settings
@@ -48,6 +49,14 @@ class Reach:
     def dialable(self, theirs: tuple[Address, ...]) -> tuple[Address, ...]:
         """Return which of *theirs* we may try."""
         return dialable(theirs, self._own(), allows_private=self._allows_private)
+
+    def resolve(self, addresses: Sequence[Address]) -> Sequence[Address]:
+        """Look up the names among *addresses*; on a thread that may block.
+
+        A name may lead anywhere, also to this house's machines: what it gives is judged
+        like an address.
+        """
+        return resolve(addresses, allows_private=self._allows_private)
 
     def _own(self) -> list[IP]:
         if self._bound is not None:

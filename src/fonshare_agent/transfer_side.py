@@ -20,11 +20,12 @@ from fonshare_agent.ftp.tickets import TicketDesk
 from fonshare_agent.granting import Granting, Outside
 from fonshare_agent.ground import Ground
 from fonshare_agent.group_side import GroupSide
+from fonshare_agent.links.lan import house_networks
 from fonshare_agent.model import GroupId, NodeId, SharePath
 from fonshare_agent.nodekeys import NodeKeys
 from fonshare_agent.passwords import verify_password
 from fonshare_agent.reach import Reach
-from fonshare_agent.settings import LimitSettings, Settings
+from fonshare_agent.settings import FtpSettings, LimitSettings, Settings
 from fonshare_agent.transfer.limits import TokenBucket
 from fonshare_agent.transfer.wire import client_context, lacks_aes
 from fonshare_agent.transfer.worker import TransferWorkers
@@ -70,6 +71,7 @@ class TransferSide:
             self._upload,
             self._download,
             max(1, limits.transfers),
+            resolve=reach.resolve,
         )
 
     def _build_source(self) -> None:
@@ -127,6 +129,10 @@ class TransferSide:
         self._upload.set_rate(limits.upload_kib_s)
         self._download.set_rate(limits.download_kib_s)
 
+    def follow_lan(self) -> None:
+        """The lan may have other networks than before; blocks a little."""
+        self.ftp.set_house_networks(_house_networks(self._ground.settings.ftp))
+
     def _on_owner_change(self, path: bytes, kind: str) -> None:
         """The owner changed something by FTP; any thread."""
         changed = self._ground.settings.disk / os.fsdecode(path)
@@ -159,12 +165,17 @@ def _ftp_options(settings: Settings, keys: NodeKeys) -> FtpOptions:
             for user in ftp.users
         ),
         guest_folders=tuple(_folder(one) for one in ftp.guest_folders),
-        house_networks=tuple(str(one) for one in ftp.house_networks),
+        house_networks=_house_networks(ftp),
         owner_from_wan=ftp.owner_from_wan,
         house_certificate=house,
         friends_certificate=own,
         buffer_size=SMALL_BUFFER_BYTES if settings.is_on_router else BUFFER_BYTES,
     )
+
+
+def _house_networks(ftp: FtpSettings) -> tuple[str, ...]:
+    """Return what counts as the house now, the lan zone's networks if named."""
+    return tuple(str(one) for one in house_networks(ftp.house_networks, ftp.house_lan))
 
 
 def _is_slow_at_aes() -> bool:

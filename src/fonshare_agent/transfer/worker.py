@@ -46,6 +46,10 @@ class Watch(Protocol):
     done_bytes: int
 
 
+def _as_given(addresses: Sequence[Address]) -> Sequence[Address]:
+    return addresses
+
+
 @dataclass(frozen=True, slots=True)
 class Fetch:
     """Read what *partial* lacks from a peer's file."""
@@ -83,7 +87,10 @@ class TransferWorkers:
         download: TokenBucket,
         fetchers: int = 2,
         stall_s: float = STALL_S,
+        resolve: Callable[[Sequence[Address]], Sequence[Address]] = _as_given,
     ) -> None:
+        """*resolve* looks names up, and leaves out what may not be dialled."""
+        self._resolve = resolve
         self._core, self._clock, self._stall_s = core, core.clock, stall_s
         self._upload, self._download = upload, download
         self._pool = SessionPool(context, core.clock)
@@ -164,8 +171,9 @@ class TransferWorkers:
 
     def _borrow(self, task: Fetch | Push, patience: Patience) -> Session:
         credentials = Credentials(task.ticket, task.secret)
+        addresses = self._resolve(task.addresses)
         return self._pool.borrow(
-            task.addresses, task.peer_fingerprint, credentials, patience
+            addresses, task.peer_fingerprint, credentials, patience
         )
 
     def _tend(self, _: None) -> str:
