@@ -18,9 +18,9 @@ from fonshare_agent.errors import (
     NotFound,
     StorageError,
 )
-from fonshare_agent.index.state import BACKUP_PERIOD_S, COMMANDS_KEPT, StateStore
+from fonshare_agent.index.state import BACKUP_PERIOD_S, StateStore
 from fonshare_agent.index.state_backup import back_up
-from fonshare_agent.index.state_records import Job, JobFile, StoredWindow
+from fonshare_agent.index.state_records import Job, JobFile
 from fonshare_agent.model import GroupId, JobState, NodeId, Root, SharePath
 
 GROUP, OTHER = GroupId(b"\x01" * 32), GroupId(b"\x02" * 32)
@@ -77,7 +77,7 @@ def file(number=0, job_id="one", **changes):
     return replace(JobFile(job_id, number, path, size=10, modified=5), **changes)
 
 
-# --- counters, windows, commands ----------------------------------------------------
+# --- counters ----------------------------------------------------
 
 
 def test_leased_counters_never_overlap_also_after_a_restart(store, place):
@@ -93,50 +93,6 @@ def test_leased_counters_never_overlap_also_after_a_restart(store, place):
     with pytest.raises(ValueError, match="cannot lease"):
         again.lease_counters(GROUP, 1, 0)
     again.close()
-
-
-def test_the_last_window_of_each_sender_and_channel_is_kept(store, place):
-    first = StoredWindow(ANNA, 2, 1, b"old")
-    latest = [StoredWindow(ANNA, 2, 3, b"new"), StoredWindow(BOB, 2, 1, b"b")]
-    for window in (first, *latest):
-        store.save_window(GROUP, window)
-    store.save_window(OTHER, first)
-
-    again = reopened(store, place)
-    assert again.load_windows(GROUP) == latest
-    again.forget_group(GROUP)
-    assert again.load_windows(GROUP) == []
-    assert again.load_windows(OTHER) == [first]
-    again.close()
-
-
-def test_a_command_takes_effect_once(store):
-    assert store.record_command(GROUP, ANNA, b"id")
-    assert not store.record_command(GROUP, ANNA, b"id")
-    assert store.record_command(GROUP, BOB, b"id")
-    assert store.record_command(OTHER, ANNA, b"id")
-
-
-def test_a_command_whose_effect_failed_may_come_again(store):
-    def fail_after_noting():
-        with store.transaction():
-            assert store.record_command(GROUP, ANNA, b"id")
-            store.update_job("unknown", JobState.DONE)
-
-    with pytest.raises(NotFound):
-        fail_after_noting()
-    assert store.record_command(GROUP, ANNA, b"id")
-
-
-def test_the_newest_commands_of_a_sender_are_kept_whatever_others_send(store):
-    with store.transaction():
-        store.record_command(GROUP, BOB, b"bob's")
-        for number in range(COMMANDS_KEPT + 5):
-            store.record_command(GROUP, ANNA, b"%d" % number)
-
-    assert not store.record_command(GROUP, BOB, b"bob's")
-    assert not store.record_command(GROUP, ANNA, b"5")
-    assert store.record_command(GROUP, ANNA, b"4")
 
 
 def test_documents_are_kept_replaced_and_removed(store, place):
@@ -260,7 +216,6 @@ NUMBERS = st.integers(0, 2)
 ACTIONS = st.one_of(
     st.tuples(st.just("lease"), st.integers(1, 50)),
     st.tuples(st.just("document"), NUMBERS, st.none() | st.integers()),
-    st.tuples(st.just("command"), NUMBERS, NUMBERS),
     st.tuples(st.just("add"), NUMBERS, st.integers(0, 60)),
     st.tuples(st.just("update"), NUMBERS, st.integers(0, 60), st.integers(0, 10)),
     st.tuples(st.just("delete"), NUMBERS),
@@ -274,11 +229,6 @@ def act(store, action):
             store.lease_counters(GROUP, 1, count)
         case ("document", number, value):
             store.put_document(f"d{number}", value)
-        case ("command", number, value):
-            with store.transaction():
-                if store.record_command(GROUP, ANNA, b"%d" % number):
-                    store.put_document("effect", value)
-                    store.put_document("effects", b"%d" % number in (b"1",))
         case ("add", number, count) if not store.find_job(f"j{number}"):
             name = f"j{number}"
             files = (file(n, name, root=Root(os.urandom(32))) for n in range(count))
@@ -294,7 +244,7 @@ def act(store, action):
 
 def picture(store):
     """Everything in the store, as one comparable value."""
-    tables = ("counter", "command", "document", "job", "job_file", "window")
+    tables = ("counter", "document", "job", "job_file")
     return {name: store._rows(f"SELECT * FROM {name}") for name in tables}
 
 

@@ -1,10 +1,9 @@
 """state.db: what this node must not forget, nor ever do twice.
 
-Owns counters leased in blocks, windows, command ids, documents, and jobs with their
-files. Rules kept: every method is one transaction, durable when it returns, and joins
-the caller's where there is one (`transaction`), so that a command's id is stored with
-its effect; no method returns more rows than its limit. Belongs to the one store
-thread, which may block. Must not know what a job does or a message means.
+Owns counters leased in blocks, documents, and jobs with their files. Rules kept: every
+method is one transaction, durable when it returns, and joins the caller's where there
+is one (`transaction`); no method returns more rows than its limit. Belongs to the one
+store thread, which may block. Must not know what a job does or a message means.
 """
 
 import contextlib
@@ -24,7 +23,6 @@ from fonshare_agent.index.state_records import (
     JOB_COLUMNS,
     Job,
     JobFile,
-    StoredWindow,
     file_of,
     job_of,
 )
@@ -33,7 +31,6 @@ from fonshare_agent.model import GroupId, JobState, NodeId, SharePath
 log = logging.getLogger(__name__)
 
 BACKUP_PERIOD_S: Final = 600.0  # what is lost at most is this much of a job's progress
-COMMANDS_KEPT: Final = 512  # of each sender; its window stops what is older
 PAGE: Final = 100
 ENDED_KEPT: Final = 500  # jobs that ended and are still listed
 
@@ -110,7 +107,7 @@ class StateStore:
             raise StorageError(f"{path}: {error.strerror}", thing=path) from None
         return f"{self._disk_id}:{inode}"
 
-    # --- counters, windows, commands ----------------------------------------------
+    # --- counters -------------------------------------------------------------------
 
     def lease_counters(self, group: GroupId, channel: int, count: int) -> int:
         """Return the first of *count* counters that are the caller's from now on."""
@@ -125,46 +122,10 @@ class StateStore:
             ((following,),) = rows.fetchall()
         return int(following) - count
 
-    def load_windows(self, group: GroupId) -> list[StoredWindow]:
-        """Return the windows of the group's senders."""
-        sql = "SELECT sender, channel, incarnation, data FROM window WHERE grp = ?"
-        return [
-            StoredWindow(NodeId(sender), *rest)
-            for sender, *rest in self._rows(sql, (group,))
-        ]
-
-    def save_window(self, group: GroupId, window: StoredWindow) -> None:
-        """Keep *window* in place of the sender's earlier one."""
-        self._write(
-            "REPLACE INTO window (grp, sender, channel, incarnation, data)"
-            " VALUES (?, ?, ?, ?, ?)",
-            (group, window.sender, window.channel, window.incarnation, window.data),
-        )
-
-    def record_command(self, group: GroupId, sender: NodeId, command: bytes) -> bool:
-        """Note that *command* takes effect; False if it did before: then do nothing.
-
-        Call it first in the transaction of the effect.
-        """
-        with self.transaction():
-            done = self._connection.execute(
-                "INSERT OR IGNORE INTO command (grp, sender, id) VALUES (?, ?, ?)",
-                (group, sender, command),
-            )
-            if not done.rowcount:
-                return False
-            self._connection.execute(
-                "DELETE FROM command WHERE number IN (SELECT number FROM command"
-                " WHERE grp = ? AND sender = ? ORDER BY number DESC LIMIT -1 OFFSET ?)",
-                (group, sender, COMMANDS_KEPT),
-            )
-        return True
-
     def forget_group(self, group: GroupId) -> None:
-        """Drop the group's windows, commands and jobs; its counters stay."""
+        """Drop the group's jobs; its counters stay."""
         with self.transaction():
-            for table in ("window", "command", "job"):
-                self._write(f"DELETE FROM {table} WHERE grp = ?", (group,))
+            self._write("DELETE FROM job WHERE grp = ?", (group,))
 
     # --- documents ------------------------------------------------------------------
 

@@ -54,16 +54,6 @@ class JobFile:
     done_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class StoredWindow:
-    """What was seen of one sender's counters, as protocol/window.py encodes it."""
-
-    sender: NodeId
-    channel: int
-    incarnation: int
-    data: bytes
-
-
 JOB_COLUMNS: Final = (
     "id, grp, member, share, path, kind, name, target, created, state, error_code,"
     " error_text, position, files, files_done, size, done_bytes"

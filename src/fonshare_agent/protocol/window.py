@@ -4,18 +4,16 @@ Owns the sliding window and the one right order of the last checks
 (docs/protocol/envelope.md, "Counters"). Rules: a counter is accepted at most once,
 in whatever order envelopes arrive; what is too old to tell counts as seen; the window
 moves only after the signature, so that nobody but the sender can push it ahead and so
-silence the sender. Owner: the core thread. Storing it is the caller's work.
+silence the sender. Owner: the core thread. Never stored (decision 0002).
 """
 
-import struct
 from typing import Final, Self
 
-from fonshare_agent.errors import ReplayedEnvelope, StorageError
+from fonshare_agent.errors import ReplayedEnvelope
 from fonshare_agent.protocol.envelope import Opened, check_signature
 from fonshare_agent.protocol.keys import NUMBER_MAX
 
 WIDTH: Final = 1024  # how late an envelope may be: minutes at 5 messages a second
-_STORED = struct.Struct(f">Q{WIDTH // 8}s")
 
 
 class Window:
@@ -56,20 +54,6 @@ class Window:
             self.bitmap >>= ahead
             self.floor += ahead
         self.bitmap |= 1 << (counter - self.floor)
-
-    def encode(self) -> bytes:
-        """Return the 136 bytes that are stored."""
-        return _STORED.pack(self.floor, self.bitmap.to_bytes(WIDTH // 8, "big"))
-
-    @classmethod
-    def decode(cls, raw: bytes) -> Self:
-        """Return a stored window; StorageError if it was damaged."""
-        if len(raw) != _STORED.size:
-            raise StorageError("a stored window is damaged")
-        floor, bitmap = _STORED.unpack(raw)
-        if floor > NUMBER_MAX + 1:
-            raise StorageError("a stored window is damaged")
-        return cls(floor, int.from_bytes(bitmap, "big"))
 
     def __repr__(self) -> str:
         return f"Window(floor={self.floor}, seen={self.bitmap.bit_count()})"

@@ -22,26 +22,6 @@ CREATE TABLE counter (
     PRIMARY KEY (grp, channel)
 ) STRICT, WITHOUT ROWID;
 
--- What was seen of each sender's counters (protocol/window.py), encoded.
-CREATE TABLE window (
-    grp          BLOB    NOT NULL,
-    sender       BLOB    NOT NULL,
-    channel      INTEGER NOT NULL,
-    incarnation  INTEGER NOT NULL,
-    data         BLOB    NOT NULL,
-    PRIMARY KEY (grp, sender, channel)
-) STRICT, WITHOUT ROWID;
-
--- Commands whose effect is in this database, so that none is done twice. The newest
--- ones of each sender are kept.
-CREATE TABLE command (
-    number  INTEGER PRIMARY KEY,
-    grp     BLOB    NOT NULL,
-    sender  BLOB    NOT NULL,
-    id      BLOB    NOT NULL,
-    UNIQUE (grp, sender, id)
-) STRICT;
-
 -- Small things of one kind each, as JSON.
 CREATE TABLE document (
     name  TEXT NOT NULL PRIMARY KEY,
