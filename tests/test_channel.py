@@ -1,4 +1,4 @@
-"""The control channel around real machines, keys and stores; only the broker is fake."""
+"""The control channel around real machines, keys and stores; the broker is a list."""
 
 import hashlib
 import os
@@ -97,7 +97,7 @@ class Home:
         self.core = Core(time.monotonic)
         self.crypto, self.store = Worker("c", self.core), Worker("s", self.core)
         self.keys = load_or_create(folder / "keys", os.urandom)
-        state = StateStore(folder / "state.db", "disk", time.monotonic)
+        state = self.state = StateStore(folder / "state.db", "disk", time.monotonic)
         self.story: list[object] = []
         self.broker = Broker(self.story)
         self.channel = ControlChannel(
@@ -122,6 +122,11 @@ class Home:
     def start(self) -> None:
         self.crypto.start()
         self.store.start()
+
+    def end(self, *workers: Worker) -> None:
+        self.store.run_and_wait(self.state.close)
+        for worker in workers:
+            worker.stop()
 
     def found(self, *friends: Friend) -> GroupMachine:
         machine = GroupMachine.create(
@@ -158,8 +163,7 @@ class Home:
 def home(tmp_path):
     home = Home(tmp_path)
     yield home
-    for worker in (home.crypto, home.store):
-        worker.stop()
+    home.end(home.crypto, home.store)
 
 
 def test_what_waits_when_a_member_is_removed_is_not_sealed_for_it(home):

@@ -32,6 +32,7 @@ class Asking:
         draw: Callable[[int], bytes],
     ) -> None:
         self._core, self._send, self._draw = core, send, draw
+        self._is_stopped = False
         self._open: dict[bytes, tuple[NodeId, Promise[Message], Timer]] = {}
 
     def ask(
@@ -58,7 +59,7 @@ class Asking:
 
         timer = self._core.call_later(timeout_s, wait_or_give_up)
         self._open[request] = (member, promise, timer)
-        if not self._send(group, member, make(request)):
+        if self._is_stopped or not self._send(group, member, make(request)):
             self._give_up(request)
         return promise
 
@@ -69,6 +70,12 @@ class Asking:
             del self._open[request]
             waiting[2].cancel()
             waiting[1].resolve(message)
+
+    def stop(self) -> None:
+        """Nobody answers any more: every question ends now, and new ones at once."""
+        self._is_stopped = True
+        for request in list(self._open):
+            self._give_up(request)
 
     def _give_up(self, request: bytes) -> None:
         waiting = self._open.pop(request, None)

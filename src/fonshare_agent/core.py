@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Generic, NoReturn, ParamSpec, TypeVar
 
-from fonshare_agent.errors import FonshareError
+from fonshare_agent.errors import FonshareError, Starting
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -155,10 +155,13 @@ class Core:
         call()
 
     def run(self) -> None:
-        """Serve until `stop`; raises what a posted call raises."""
+        """Serve until `stop`. A call that fails costs that one call, not the agent."""
         self._thread = threading.get_ident()
         while not self._stopping:
-            self.run_once()
+            try:
+                self.run_once()
+            except Exception:
+                log.exception("a call failed: this is a bug")
 
     def stop(self) -> None:
         """End `run` after the calls already posted. From any thread."""
@@ -210,6 +213,8 @@ class Worker:
     def __init__(self, name: str, core: Core) -> None:
         self._core = core
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._is_ending = False  # guarded by the lock, with the queue's last word
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
 
     def start(self) -> None:
@@ -218,7 +223,10 @@ class Worker:
     def run(
         self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     ) -> Promise[T]:
-        """Queue the call; await its outcome on the core thread."""
+        """Queue the call; await its outcome on the core thread.
+
+        Once the worker ends it is rejected: who waits must not wait for ever.
+        """
         promise: Promise[T] = Promise()
 
         def call() -> None:
@@ -230,8 +238,15 @@ class Worker:
             else:
                 self._core.post(lambda: promise.resolve(value))
 
-        self._work.put(call)
+        if not self._queue(call):
+            promise.reject(Starting("this part of the node has ended"))
         return promise
+
+    def _queue(self, call: Callable[[], None]) -> bool:
+        with self._lock:
+            if not self._is_ending:
+                self._work.put(call)
+            return not self._is_ending
 
     def run_and_wait(self, function: Callable[[], T]) -> T:
         """Run *function* here and wait for it: for threads other than the core."""
@@ -246,17 +261,24 @@ class Worker:
             else:
                 answer.put(lambda: value)
 
-        self._work.put(call)
+        if not self._queue(call):
+            raise Starting("this part of the node has ended")
         return answer.get()()
 
-    def stop(self) -> None:
-        """Finish the work already queued and end the thread."""
-        self._work.put(None)
-        self._thread.join()
+    def stop(self, timeout_s: float | None = None) -> bool:
+        """Finish the work already queued and end the thread; tell whether it did.
+
+        With *timeout_s* a thread that hangs in a dead disk is left behind.
+        """
+        self.dismiss()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
 
     def dismiss(self) -> None:
         """End the thread after the work already queued, without waiting for it."""
-        self._work.put(None)
+        with self._lock:
+            self._is_ending = True
+            self._work.put(None)
 
     def _serve(self) -> None:
         while (call := self._work.get()) is not None:

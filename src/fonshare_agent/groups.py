@@ -17,6 +17,7 @@ from fonshare_agent.errors import (
     Ambiguous,
     FonshareError,
     NotFound,
+    PeerError,
     UsageError,
 )
 from fonshare_agent.listening import sealing_keys
@@ -61,6 +62,7 @@ class Groups:
         self._keys, self._node_name = keys, node_name
         self._draw, self._now = draw, now
         self._kept: dict[GroupId, Membership] = {}
+        self._joining: set[GroupId] = set()
         self._followers: Followers | None = None
         self.complaints: list[FonshareError] = []
 
@@ -71,14 +73,25 @@ class Groups:
         """Take up every membership that can be read; complaints go to `doctor`."""
         found, self.complaints = await self._files.run(self._memberships.load)
         for membership in found:
+            try:
+                machine = self._machine(membership)
+            except FonshareError as error:
+                self.complaints.append(error)  # the other groups go on
+                continue
             self._kept[membership.group] = membership
-            await self._take_part(self._machine(membership))
+            if machine.roster.is_member(machine.me):
+                await self._take_part(machine)
+            else:
+                await self.drop(membership.group)  # the end came before it was dropped
 
     def _machine(self, kept: Membership) -> GroupMachine:
-        statements = [
-            KeyStatement.decode(base64.b64decode(one))
-            for one in kept.extra.get("statements", ())
-        ]
+        try:
+            statements = [
+                KeyStatement.decode(base64.b64decode(one))
+                for one in kept.extra.get("statements", ())
+            ]
+        except (PeerError, TypeError, ValueError):
+            statements = []  # the members' next presences bring them again
         return GroupMachine(
             self._keys.signer,
             lambda: sealing_keys(self._keys),
@@ -127,7 +140,10 @@ class Groups:
         return {kept.label: group for group, kept in sorted(self._kept.items())}
 
     def label(self, group: GroupId) -> str:
-        return self._kept[group].label
+        kept = self._kept.get(group)
+        if kept is None:
+            raise NotFound("this node is not in that group any more")
+        return kept.label
 
     def find(self, label: str) -> GroupId | None:
         return self.labels().get(label)
@@ -182,7 +198,7 @@ class Groups:
     ) -> GroupId:
         """Take part in a group that admitted this node; stored when this returns."""
         log_ = OperationLog.from_raw(operations)
-        if log_.group in self._kept:
+        if log_.group in self._kept or log_.group in self._joining:
             return log_.group
         machine = GroupMachine(
             self._keys.signer,
@@ -199,9 +215,13 @@ class Groups:
 
     async def _keep(self, machine: GroupMachine, label: str) -> None:
         kept = self._snapshot(machine, label)
-        await self._files.run(self._memberships.save, kept)
-        self._kept[machine.group] = kept
-        await self._take_part(machine)
+        self._joining.add(machine.group)
+        try:
+            await self._files.run(self._memberships.save, kept)
+            self._kept[machine.group] = kept
+            await self._take_part(machine)
+        finally:
+            self._joining.discard(machine.group)
 
     def require_free(self, label: str) -> None:
         if not is_label(label):
@@ -224,9 +244,12 @@ class Groups:
     async def change(
         self, group: GroupId, act: Callable[[GroupMachine, float], None]
     ) -> None:
-        """Do *act* to the group's machine and carry out what follows."""
-        act(self._channel.machine(group), self._core.clock())
-        self._channel.pump(group)
+        """Do *act* to the group's machine; stored and said when this returns."""
+        try:
+            act(self._channel.machine(group), self._core.clock())
+        finally:
+            self._channel.pump(group)
+        await self._channel.flush(group)
 
     async def leave(self, group: GroupId) -> None:
         """Tell the members, then forget the group's keys, catalogues and jobs."""
@@ -236,12 +259,13 @@ class Groups:
         await self.drop(group)
 
     async def drop(self, group: GroupId) -> None:
-        """Forget everything of a group."""
+        """Forget everything of a group; its rights end before anything waits."""
         assert self._followers is not None
         self._channel.drop_group(group)
         if self._kept.pop(group, None) is not None:
-            await self._files.run(self._memberships.delete, group)
+            # The file goes last: what a crash leaves is dropped at the next start.
             await self._followers.dropped(group)
+            await self._files.run(self._memberships.delete, group)
 
 
 def pick_node(named: list[NodeId], others: list[NodeId], text: str) -> NodeId:

@@ -9,14 +9,14 @@ transfer workers.
 
 import logging
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
-from fonshare_agent import clock
 from fonshare_agent.channel import Listener
 from fonshare_agent.control.handlers import Handlers
 from fonshare_agent.control.parts import Parts
 from fonshare_agent.core import Core, Worker
 from fonshare_agent.disk import Disk
-from fonshare_agent.errors import PortTaken, StorageError
+from fonshare_agent.errors import FonshareError, PortTaken, StorageError
 from fonshare_agent.ground import Ground
 from fonshare_agent.group_side import Across, GroupSide
 from fonshare_agent.groups import Followers
@@ -27,11 +27,12 @@ from fonshare_agent.nodekeys import NodeKeys, settle_incarnation
 from fonshare_agent.routing import Routing
 from fonshare_agent.settings import Settings
 from fonshare_agent.transfer_side import TransferSide
+from fonshare_agent.upkeep import Upkeep
 
 log = logging.getLogger(__name__)
 
 TEND_S = 30.0  # idle sessions between friends are kept open by a word twice a minute
-UPLOADS_KEPT_S = 7 * 24 * 3600.0  # an interrupted upload nobody goes on with
+WORKER_STOP_S = 10.0  # what is queued is small; a disk that hangs is not waited for
 
 Draw = Callable[[int], bytes]
 
@@ -69,7 +70,9 @@ class Node:
     async def _open_ground(self) -> Ground:
         settings, core, keys = self._settings, self._core, self._keys
         disk_id = await self._files.run(self._disk.open)
-        settings.index.mkdir(parents=True, exist_ok=True)
+        await self._files.run(_make_folder, settings.index)
+        # Made here, on a thread that may write: from now on it is at hand.
+        await self._files.run(keys.statement, settings.node.name)
         state = await self._store.run(
             StateStore, settings.state_file, disk_id, core.clock
         )
@@ -133,16 +136,19 @@ class Node:
         self._ends_with(self._closer, moving.ftp.stop)
         self._ends_with(self._closer, moving.workers.stop)
         await talking.groups.load()
+        await talking.published.hash_away_passwords()
         await talking.published.refresh()
         talking.scanner.start()
         self._ends_with(self._closer, talking.scanner.stop)
         talking.watcher.start()
         self._ends_with(self._closer, talking.watcher.stop)
-        self._started += [moving.downloads.stop, talking.links.stop]
+        self._started += [talking.links.stop, moving.downloads.stop]
+        self._started.append(self._end_questions)
         await talking.invites.load()
         talking.links.refresh()
         self._core.spawn_service("old partials", moving.downloads.drop_orphans())
         moving.downloads.wake()
+        self._upkeep = Upkeep(self._ground, talking.channel, moving.workers, moving.ftp)
         self._core.call_later(TEND_S, self._tend_soon)
 
     def _open_doors(self) -> None:
@@ -174,13 +180,21 @@ class Node:
             downloads=self._moving.downloads,
         )
 
+    async def _end_questions(self) -> None:
+        self._moving.asking.stop()
+
     # --- who hears of what ---
 
     def _on_joined(self, group: GroupId) -> None:
-        del group  # its members have rights now
-        self._core.spawn_service("publish", self._talking.published.refresh())
+        """Its members have rights now; who left before a crash has no catalogue."""
+        talking = self._talking
+        self._core.spawn_service("publish", talking.published.refresh())
+        members = list(talking.groups.roster(group).members)
+        work = talking.sharing.keep_members(group, members)
+        self._core.spawn_service("forget members", work)
 
     async def _on_dropped(self, group: GroupId) -> None:
+        self._talking.published.refresh_rights()  # first: the rest may wait for a disk
         await self._talking.invites.drop_group(group)
         await self._moving.downloads.drop_group(group)
         await self._store.run(self._ground.state.forget_group, group)
@@ -199,16 +213,10 @@ class Node:
 
     def _tend_soon(self) -> None:
         if not self._is_stopping:
-            self._core.spawn_service("housekeeping", self._tend())
+            self._core.spawn_service("housekeeping", self._upkeep.tend())
+            if self._settings.is_on_router:
+                self._closer.run(self._moving.follow_lan)
             self._core.call_later(TEND_S, self._tend_soon)
-
-    async def _tend(self) -> None:
-        """Keep idle sessions alive, back the state up, forget old jobs."""
-        await self._moving.workers.tend()
-        await self._store.run(self._ground.state.back_up_if_due)
-        await self._store.run(self._ground.state.prune_ended)
-        if clock.is_known():
-            await self._closer.run(self._moving.ftp.purge_uploads, UPLOADS_KEPT_S)
 
     # --- the end ---
 
@@ -216,7 +224,18 @@ class Node:
         """End what was started, in order; bounded, whatever disk and net do."""
         self._is_stopping = True
         for end in reversed(self._started):
-            await end()
+            try:
+                await end()
+            except FonshareError as error:  # a lost disk must not keep ports open
+                log.warning("a part of the node did not end well: %s", error.code)
         for worker in (self._store, self._files, self._crypto):
-            await self._closer.run(worker.stop)
+            if not await self._closer.run(worker.stop, WORKER_STOP_S):
+                log.warning("a thread hangs in the disk and is left behind")
         self._closer.dismiss()
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{path}: {error.strerror}", thing=str(path)) from None

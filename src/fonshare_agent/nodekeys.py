@@ -126,6 +126,7 @@ class NodeKeys:
         self.incarnation = incarnation
         self.life = life  # the state.db this incarnation belongs to
         self._secrets = secrets
+        self._statement: KeyStatement | None = None  # the one last made
         self._load_sealing()
 
     def statement(self, name: str) -> KeyStatement:
@@ -134,6 +135,16 @@ class NodeKeys:
         Its version rises, durably and before the call returns, whenever the name or a
         key differs from the statement last made.
         """
+        if self._statement is not None and self._statement.name == name:
+            return self._statement  # neither signed nor stored again
+        self._statement = self._state(name)
+        return self._statement
+
+    def _restate(self) -> None:
+        if self._statement is not None:
+            self._statement = self._state(self._statement.name)
+
+    def _state(self, name: str) -> KeyStatement:
         last = self._make_statement(name, self._secrets.statement_version)
         if hashlib.sha256(last.encode()).digest() == self._secrets.stated:
             return last
@@ -160,6 +171,7 @@ class NodeKeys:
             previous_sealing=self._secrets.sealing,
         )
         self._load_sealing()
+        self._restate()
         return True
 
     def raise_incarnation(self, life: bytes) -> int:

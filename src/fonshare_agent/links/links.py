@@ -134,7 +134,7 @@ class Links:
         link = self._make_link(
             parsed,
             lambda: (topic, self._draw(FAREWELL_BYTES)),
-            lambda event: self._core.post(lambda: self._on_event(url, event)),
+            lambda event: self._core.post(lambda: self._on_event(url, link, event)),
         )
         self._brokers[url] = _Broker(link)
         link.set_subscriptions(self._handlers.topics(url))
@@ -161,10 +161,10 @@ class Links:
         """What the log calls a broker: no address stands in it (DESIGN section 8)."""
         return hkdf(self._secret, "log " + url, TAG_BYTES).hex()
 
-    def _on_event(self, url: str, event: LinkEvent) -> None:
+    def _on_event(self, url: str, link: MqttLink, event: LinkEvent) -> None:
         broker = self._brokers.get(url)
-        if broker is None:
-            return
+        if broker is None or broker.link is not link:
+            return  # of a link that was closed meanwhile
         match event:
             case Connected(_, topic, payload):
                 broker.will, broker.error = (topic, payload), None

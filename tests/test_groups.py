@@ -1,0 +1,128 @@
+"""Groups at the start of a node: what is kept of them may be old, ended, or spoilt."""
+
+import dataclasses
+import os
+import time
+
+import pytest
+
+from fonshare_agent.core import Worker
+from fonshare_agent.groups import Followers, Groups
+from fonshare_agent.memberships import Membership, Memberships
+from fonshare_agent.protocol.group import GroupMachine
+from test_channel import Friend, Home
+
+
+class Kept(Home):
+    """A node's channel with its groups on the disk."""
+
+    def __init__(self, folder) -> None:
+        super().__init__(folder)
+        self.files = Worker("f", self.core)
+        self.memberships = Memberships(folder / "keys" / "groups")
+        self.groups = Groups(
+            *(self.core, self.files, self.memberships, self.channel, self.keys),
+            *("anna", os.urandom, time.time),
+        )
+        self.groups.wire(Followers(self.joining, self.joined, self.dropped))
+        self.start()
+        self.files.start()
+
+    async def save(self, machine) -> None:
+        await self.groups.save(machine)
+
+    async def joining(self, group) -> None:
+        self.story.append(("joining", group))
+
+    def joined(self, group) -> None:
+        self.story.append(("joined", group))
+
+    async def dropped(self, group) -> None:
+        self.story.append(("dropped", group, len(self.memberships.load()[0])))
+
+    def do(self, work):
+        done = self.core.spawn(work)
+        self.run_until(lambda: done.is_settled)
+        return done.result()
+
+    def machine(self) -> GroupMachine:
+        return GroupMachine.create(
+            self.keys.signer,
+            lambda: [self.keys.sealing],
+            self.keys.statement("anna"),
+            ("mqtt://home",),
+            os.urandom,
+            0.0,
+        )
+
+    def keep(self, machine: GroupMachine, label: str) -> Membership:
+        membership = Membership(
+            machine.group,
+            label,
+            0,
+            tuple(machine.log.raw_operations()),
+            tuple(one.raw for one in machine.grants),
+            {epoch.commitment: key for epoch, key in machine.epoch_keys.items()},
+        )
+        self.memberships.save(membership)
+        return membership
+
+
+@pytest.fixture
+def home(tmp_path):
+    home = Kept(tmp_path)
+    yield home
+    home.end(home.crypto, home.store, home.files)
+
+
+def test_a_group_that_this_node_is_out_of_is_dropped_at_the_start(home):
+    machine = home.machine()
+    machine.admit(Friend("bob").statement, 0.0)
+    machine.leave(0.0)
+    home.keep(machine, "Famille")
+    home.do(home.groups.load())
+    assert home.groups.labels() == {}
+    assert ("joined", machine.group) not in home.story
+    assert ("dropped", machine.group, 1) in home.story  # the file goes last
+    assert home.memberships.load()[0] == []
+
+
+def test_one_group_that_cannot_be_read_does_not_keep_the_others(home):
+    good, bad = home.machine(), home.machine()
+    home.keep(good, "Famille")
+    kept = home.keep(bad, "Amis")
+    home.memberships.save(dataclasses.replace(kept, operations=(b"nonsense",)))
+    home.do(home.groups.load())
+    assert home.groups.labels() == {"Famille": good.group}
+    assert len(home.groups.complaints) == 1
+    assert len(home.memberships.load()[0]) == 2, "nothing is thrown away"
+
+
+def test_spoilt_statements_are_left_out(home):
+    machine = home.machine()
+    kept = home.keep(machine, "Famille")
+    for spoilt in (["AAAA"], ["?"], [7]):
+        extra = {"statements": spoilt}
+        home.memberships.save(dataclasses.replace(kept, extra=extra))
+        home.do(home.groups.load())
+        assert home.groups.labels() == {"Famille": machine.group}
+
+
+def test_a_change_is_stored_and_said_when_it_returns(home):
+    group = home.do(home.groups.create("Famille", ("mqtt://home",)))
+    bob = Friend("bob")
+    home.do(home.groups.change(group, lambda m, now: m.admit(bob.statement, now)))
+    home.do(home.groups.change(group, lambda m, now: m.remove(bob.id, now)))
+    [stored] = home.memberships.load()[0]
+    assert len(stored.operations) == 3
+
+
+def test_joining_one_group_twice_at_once_makes_one(home):
+    machine = home.machine()
+    given = machine.log.raw_operations(), [one.raw for one in machine.grants]
+    both = [
+        home.core.spawn(home.groups.join(label, *given))
+        for label in ("Amis", "Copains")
+    ]
+    home.run_until(lambda: all(one.is_settled for one in both))
+    assert home.groups.labels() == {"Amis": machine.group}
