@@ -853,3 +853,9 @@ def test_a_block_map_is_a_set_of_numbers(count, data):
 @pytest.mark.parametrize("raw", [b"", b"\xff", b"\x01\x02\x03", b"\x00\x04"])
 def test_a_bitmap_of_other_length_or_with_blocks_beyond_the_end_is_refused(raw):
     assert BlockMap.decode(10, raw) is None
+
+
+def test_a_size_that_no_disk_has_is_refused_before_anything_is_made_of_it(disk):
+    root = Root(bytes(32))
+    with pytest.raises(FileTooLarge):
+        Partial.open(disk, "job", 0, 2**63 - 1, root)

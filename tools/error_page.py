@@ -16,7 +16,7 @@ from pathlib import Path
 import fonshare_agent
 from fonshare_agent import doctor, errors
 from fonshare_agent.errors import FonshareError
-from fonshare_agent.fetching import REASONS
+from fonshare_agent.reasons import REASONS
 
 HEAD = """\
 # Errors

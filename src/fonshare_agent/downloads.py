@@ -18,7 +18,7 @@ from fonshare_agent.control import views
 from fonshare_agent.control.rows import JSON
 from fonshare_agent.core import Core, Timer, Worker
 from fonshare_agent.errors import BadPath, NotAllowed, StorageError
-from fonshare_agent.fetching import Fetcher, Postponed
+from fonshare_agent.fetching import Fetcher
 from fonshare_agent.index.records import Found, id_digest, id_text
 from fonshare_agent.index.state import StateStore
 from fonshare_agent.index.state_records import ENDED, Job, JobFile
@@ -31,6 +31,7 @@ from fonshare_agent.model import (
     base32,
     printable,
 )
+from fonshare_agent.reasons import Postponed
 from fonshare_agent.settings import LimitSettings, Settings
 from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.watch import Watch
@@ -46,6 +47,8 @@ WAITING_STATES = (
     JobState.VERIFYING,
 )
 STORE_RETRY_S = 10.0
+FAILURE_RETRY_S = 60.0  # whatever it was: trying again at once would spin
+STOP_S = 8.0  # attempts let go within a read; a disk that hangs is not waited for
 
 
 @dataclass(slots=True)
@@ -78,7 +81,8 @@ class Downloads:
         self._running: dict[str, _Running] = {}
         self._not_before: dict[str, float] = {}
         self._timer: Timer | None = None
-        self._is_filling = False
+        self._turns: dict[str, float] = {}  # when each was tried last
+        self._is_filling = self._is_full_look_wanted = False
         self._is_stopped = False
         self._on_limits: Callable[[LimitSettings], None] = lambda limits: None
 
@@ -269,6 +273,7 @@ class Downloads:
         self._fill_soon()
 
     def _fill_soon(self) -> None:
+        self._is_full_look_wanted = self._is_filling  # what it has read may be old
         if not self._is_filling and not self._is_stopped:
             self._is_filling = True
             self._core.spawn_service("jobs", self._fill())
@@ -277,7 +282,7 @@ class Downloads:
         """Give every free place to the next job that may run."""
         try:
             now = self._core.clock()
-            for job in await self._all(WAITING_STATES):
+            for job in self._fairly(await self._all(WAITING_STATES)):
                 if len(self._running) >= self._transfers:
                     break
                 due = self._not_before.get(job.id, 0.0)
@@ -289,6 +294,13 @@ class Downloads:
         finally:
             self._is_filling = False
             self._arm()
+            if self._is_full_look_wanted:
+                self._fill_soon()
+
+    def _fairly(self, jobs: list[Job]) -> list[Job]:
+        """Those whose turn was longest ago first: a wake must not starve the others."""
+        self._turns = {one.id: self._turns.get(one.id, 0.0) for one in jobs}
+        return sorted(jobs, key=lambda job: self._turns[job.id])
 
     def _arm(self) -> None:
         if self._timer is not None:
@@ -304,6 +316,7 @@ class Downloads:
         self._fill_soon()
 
     def _start(self, job: Job) -> None:
+        self._turns[job.id] = self._core.clock()
         running = self._running[job.id] = _Running(
             Watch(lambda: self._core.post(lambda: self._note_begun(job.id)))
         )
@@ -323,6 +336,9 @@ class Downloads:
             await self._advance(job, running)
         except Postponed as postponed:
             await self._postpone(job, running, postponed)
+        except BaseException:
+            self._not_before[job.id] = self._core.clock() + FAILURE_RETRY_S
+            raise
         finally:
             del self._running[job.id]
             self._fill_soon()
@@ -375,7 +391,8 @@ class Downloads:
         self._is_stopped = True
         for running in self._running.values():
             running.watch.is_cancelled = True
-        while self._running:
+        until = self._core.clock() + STOP_S
+        while self._running and self._core.clock() < until:
             await self._core.sleep(0.02)
 
 

@@ -15,13 +15,19 @@ from functools import partial
 from fonshare_agent.asking import Asking, NoAnswer
 from fonshare_agent.core import Core, Worker
 from fonshare_agent.disk import Disk
-from fonshare_agent.errors import BadContent, StorageError
+from fonshare_agent.errors import (
+    BadContent,
+    FonshareError,
+    StorageError,
+    TransferCancelled,
+)
 from fonshare_agent.ftp.tickets import TicketDesk
 from fonshare_agent.granting import Outside
 from fonshare_agent.index.state import StateStore
 from fonshare_agent.index.state_records import Job, JobFile
 from fonshare_agent.index.store import IndexStore
 from fonshare_agent.model import GroupId, JobState, NodeId, Root, SharePath
+from fonshare_agent.protocol.certificate import fingerprint
 from fonshare_agent.protocol.content import block_count
 from fonshare_agent.protocol.group import GroupMachine
 from fonshare_agent.protocol.messages import (
@@ -33,6 +39,7 @@ from fonshare_agent.protocol.messages import (
     TicketGrant,
     TicketRefuse,
 )
+from fonshare_agent.reasons import REASONS, Postponed
 from fonshare_agent.receiving import Receiver, Wanted
 from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.transfer.worker import Fetch, TransferWorkers, reason_of
@@ -40,59 +47,7 @@ from fonshare_agent.watch import Watch
 
 log = logging.getLogger(__name__)
 
-QUEUED = JobState.QUEUED
-RETRY_S = 15.0
-RETRY_SLOWLY_S = 60.0
-HASHING_RETRY_S = 3.0  # a file being hashed: small ones are ready at once
 PUSHER_S = 600.0  # who was reached by push alone is asked for one first, so long
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """Why a job waits; `code` is stable (docs/errors.md), `text` is for people."""
-
-    code: str
-    text: str
-    retry_s: float
-    state: JobState = JobState.LOCATING
-
-
-REASONS = {
-    one.code: one
-    for one in (
-        Reason("source.offline", "nobody who offers it is online", RETRY_SLOWLY_S),
-        Reason("source.silent", "the source did not answer", RETRY_S),
-        Reason("source.hashing", "the source hashes the file first", HASHING_RETRY_S),
-        Reason("source.vanished", "it is not offered any more", RETRY_SLOWLY_S),
-        Reason("source.changed", "the file has changed at the source", RETRY_S),
-        Reason("source.busy", "the source has no free place", RETRY_S),
-        Reason("source.disk", "the source's disk is missing", RETRY_SLOWLY_S),
-        Reason("source.lost", "the connection broke off", HASHING_RETRY_S),
-        Reason("source.corrupt", "the source sent damaged data", RETRY_SLOWLY_S),
-        Reason(
-            "unreachable",
-            "neither side can reach the other: forward the friends' door on one",
-            RETRY_SLOWLY_S,
-        ),
-        Reason("disk.full", "the disk is full", RETRY_SLOWLY_S, QUEUED),
-        Reason("disk.readonly", "the disk can only be read", RETRY_SLOWLY_S, QUEUED),
-        Reason(
-            "disk.file_too_large",
-            "the disk's file system holds no file that large (FAT: 4 GiB)",
-            RETRY_SLOWLY_S,
-            QUEUED,
-        ),
-        Reason("disk.missing", "the disk is missing", RETRY_S, QUEUED),
-    )
-}
-
-
-class Postponed(Exception):
-    """This attempt ended; *reason* says when the next one makes sense."""
-
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
-        self.reason = REASONS[code]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +96,8 @@ class Fetcher:
         except StorageError as error:
             log.warning("job %s waits for the disk: %s", job.id, error.code)
             raise Postponed(reason_of(error)) from None
+        except FonshareError as error:
+            raise Postponed(reason_of(error)) from None
 
     async def _fetch(self, job: Job, file: JobFile, watch: Watch) -> JobFile:
         kept = await self._open_kept(file)
@@ -148,7 +105,7 @@ class Fetcher:
             try:
                 if kept.has_hashes and kept.is_complete:
                     # All is here; only the end was lost, and that needs no source.
-                    return await self._finish(job, file, kept)
+                    return await self._finish(job, file, kept, watch)
             finally:
                 await self._files.run(kept.close)
         return await self._fetch_from_source(job, file, watch)
@@ -169,7 +126,7 @@ class Fetcher:
             kept = await self._open_partial(job, file, granted)
             try:
                 await self._bring(job, file, granted, kept, watch)
-                return await self._finish(job, file, kept)
+                return await self._finish(job, file, kept, watch)
             finally:
                 await self._files.run(kept.close)
         finally:
@@ -197,9 +154,12 @@ class Fetcher:
             if machine.peers.can_be_asked(source):
                 share, path = await self._place_at(job, file, source)
                 answer = await self._ask(job, file, source, share, path)
-                if isinstance(answer, TicketGrant):
+                if not isinstance(answer, TicketGrant):
+                    code = _refusal(answer)
+                elif _shows_own_certificate(machine, source, answer):
                     return _Granted(source, share, path, answer)
-                code = _refusal(answer)
+                else:
+                    code = "source.corrupt"
         raise Postponed(code)
 
     async def _place_at(
@@ -236,6 +196,8 @@ class Fetcher:
         if file.root is not None:
             if file.root != grant.root:
                 raise Postponed("source.changed")
+            if file.size != grant.size:
+                raise Postponed("source.corrupt")  # the root says the size, too
             return file
         pinned = replace(
             file,
@@ -342,11 +304,17 @@ class Fetcher:
 
     # --- the end ---
 
-    async def _finish(self, job: Job, file: JobFile, kept: Partial) -> JobFile:
+    async def _finish(
+        self, job: Job, file: JobFile, kept: Partial, watch: Watch
+    ) -> JobFile:
         verifying = replace(file, state=JobState.VERIFYING, done_bytes=file.size)
         await self._store.run(self._state.update_file, verifying)
         name = await self._files.run(
-            kept.finish, _folder(job, file), file.path.name, file.modified
+            kept.finish,
+            _folder(job, file),
+            file.path.name,
+            file.modified,
+            lambda _: _demand_wanted(watch),
         )
         if name is None:
             raise Postponed("source.corrupt")  # bad blocks were dropped: fetch again
@@ -354,6 +322,21 @@ class Fetcher:
         await self._store.run(self._state.update_file, done)
         await self._files.run(kept.remove)
         return done
+
+
+def _shows_own_certificate(
+    machine: GroupMachine, source: NodeId, grant: TicketGrant
+) -> bool:
+    """Tell whether the certificate is *source*'s: it may get a ticket for writing."""
+    member = machine.roster.members.get(source)
+    return member is not None and (
+        fingerprint(grant.certificate) == member.statement.tls_fingerprint
+    )
+
+
+def _demand_wanted(watch: Watch) -> None:
+    if watch.is_cancelled:
+        raise TransferCancelled("the job was stopped")
 
 
 def _job_code(file: JobFile) -> str:

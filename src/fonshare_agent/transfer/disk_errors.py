@@ -49,6 +49,14 @@ def demand_room(disk: Disk, wanted_bytes: int) -> None:
         )
 
 
+def demand_possible(disk: Disk, size: int) -> None:
+    """Raise FileTooLarge if no room will ever do: a peer may name any size."""
+    if size > disk.space().total_bytes:
+        raise FileTooLarge(
+            f"disk {disk.path} is smaller than {size} bytes", thing=str(disk.path)
+        )
+
+
 def demand_size(disk: Disk, descriptor: int, size: int) -> None:
     """Raise FileTooLarge if the file system has no files of *size* bytes (FAT)."""
     try:

@@ -32,7 +32,12 @@ from fonshare_agent.transfer.blocks import (
     find_bad_blocks,
     hash_block,
 )
-from fonshare_agent.transfer.disk_errors import demand_room, demand_size, translated
+from fonshare_agent.transfer.disk_errors import (
+    demand_possible,
+    demand_room,
+    demand_size,
+    translated,
+)
 from fonshare_agent.transfer.finishing import find_placed, folder_on_disk, place
 from fonshare_agent.transfer.partial_files import (
     PartialFiles,
@@ -85,6 +90,7 @@ class Partial:
         Raises DiskFull or FileTooLarge when the rest has no room.
         """
         disk.check_writable()
+        demand_possible(disk, size)  # before maps of its blocks are made
         with translated(disk):
             files = PartialFiles(disk, job_id, number)
             partial = cls(files, disk, size, root, clock)
