@@ -116,6 +116,8 @@ class Granting:
         if not self._is_own_certificate(group, member, ask.certificate):
             return TicketRefuse(ask.request, "not_here")
         hashes = await self._store.run(self._index.blocks, own.root, 0, PAGE_HASHES)
+        if not self._published.snapshot.allows(group, member, ask.share):
+            return TicketRefuse(ask.request, "not_here")  # since a moment ago
         self._outside.trust(ask.certificate)
         secret, ticket_id = self._draw(NONCE_BYTES), self._draw(NONCE_BYTES)
         self._desk.grant(self._ticket(group, member, ask, own, ticket_id, secret))
@@ -193,7 +195,8 @@ class Granting:
         self, group: GroupId, member: NodeId, ask: BlocksAsk
     ) -> None:
         own = await self._store.run(self._index.own_file, group, ask.share, ask.path)
-        if own is None or own.root is None or own.root != ask.root:
+        allowed = self._published.snapshot.allows(group, member, ask.share)
+        if own is None or own.root is None or own.root != ask.root or not allowed:
             self._send(group, member, TicketRefuse(ask.request, "not_here"))
             return
         page = await self._store.run(

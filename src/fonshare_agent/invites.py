@@ -388,7 +388,7 @@ class Invites:
             case SecondJoinerRefused():
                 log.warning("a second node used an invite code: it was refused")
                 if session.group is not None:
-                    self.second_joiners.append(self._groups.label(session.group))
+                    self._note_second_joiner(self._groups.label(session.group))
             case Refused(reason, _):
                 self._note_end(session, "refused")
                 log.info("an invite ended without a member: %s", reason)
@@ -427,6 +427,10 @@ class Invites:
             session.label, list(admitted.operations), list(admitted.grants)
         )
         log.info("joined a group")
+
+    def _note_second_joiner(self, label: str) -> None:
+        if label not in self.second_joiners:
+            self.second_joiners.append(label)
 
     def _note_end(self, session: _Session, state: str) -> None:
         if isinstance(session.machine, Joining):

@@ -1,6 +1,8 @@
 """Carries what a group says to the decider whose business it is. Decides nothing."""
 
-from dataclasses import dataclass
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any
 
 from fonshare_agent.asking import Asking
 from fonshare_agent.channel import ControlChannel
@@ -32,6 +34,9 @@ from fonshare_agent.protocol.peers import HeadSeen, MemberReady, MemberSeen
 from fonshare_agent.published import Published
 from fonshare_agent.sharing import Sharing
 
+# A burst of one member; a disk that hangs must not gather what it asks for ever.
+OPEN_MAX = 64
+
 
 @dataclass(slots=True)
 class Routing:
@@ -45,6 +50,7 @@ class Routing:
     granting: Granting
     downloads: Downloads
     asking: Asking
+    _open: dict[tuple[GroupId, NodeId], int] = field(default_factory=dict)
 
     def on_event(self, group: GroupId, event: GroupEvent) -> None:
         match event:
@@ -80,19 +86,40 @@ class Routing:
                 self.granting.on_job_ended(group, member, message)
             case CatalogueAsk():
                 work = self.sharing.on_ask(group, member, message)
-                self.core.spawn_service("catalogue", work)
+                self._serve("catalogue", group, member, work)
             case CatalogueDelta():
                 delta = self._on_delta(group, member, message)
-                self.core.spawn_service("catalogue", delta)
+                self._serve("catalogue", group, member, delta)
             case TicketAsk():
                 ask = self.granting.on_ticket_ask(group, member, message)
-                self.core.spawn_service("ticket", ask)
+                self._serve("ticket", group, member, ask)
             case BlocksAsk():
                 blocks = self.granting.on_blocks_ask(group, member, message)
-                self.core.spawn_service("blocks", blocks)
+                self._serve("blocks", group, member, blocks)
             case PushAsk():
                 push = self.granting.on_push_ask(group, member, message)
-                self.core.spawn_service("push", push)
+                self._serve("push", group, member, push)
+
+    def _serve(
+        self, what: str, group: GroupId, member: NodeId, work: Coroutine[Any, Any, None]
+    ) -> None:
+        """Do *work* for *member*, unless too much for it is under way already."""
+        who = (group, member)
+        if self._open.get(who, 0) >= OPEN_MAX:
+            work.close()  # as good as lost on the way: it asks again
+            return
+        self._open[who] = self._open.get(who, 0) + 1
+        self.core.spawn_service(what, self._count_out(who, work))
+
+    async def _count_out(
+        self, who: tuple[GroupId, NodeId], work: Coroutine[Any, Any, None]
+    ) -> None:
+        try:
+            await work
+        finally:
+            self._open[who] -= 1
+            if not self._open[who]:
+                del self._open[who]
 
     async def _on_delta(
         self, group: GroupId, member: NodeId, delta: CatalogueDelta

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 ASK_TIMEOUT_S = 15.0  # then the question is asked again, with back-off
 ASK_TIMEOUT_MAX_S = 300.0
+RENEW_PERIOD_S = 3600.0  # between two new index ids of one group
 ANNOUNCE_AFTER_S = 0.3  # a burst of changes becomes one delta
 PAGE_ENTRIES = 500
 
@@ -49,6 +50,7 @@ class _Group:
     follows: dict[NodeId, _Follow] = field(default_factory=dict)
     announced: Head | None = None  # our own head, as the group last heard it
     announcing: Timer | None = None
+    renewable_at: float = 0.0  # when our index may be numbered anew
 
 
 class Sharing:
@@ -154,9 +156,16 @@ class Sharing:
         if group not in self._groups:
             return
         head = await self._store.run(self._index.own_head, group)
+        if group not in self._groups:
+            return
         if ask.index_id == head[0] and ask.after > head[1]:
             # It knows more of us than we do: our database is an older one. A new index
-            # makes everybody take the whole catalogue again.
+            # makes everybody take the whole catalogue again: no member may have that
+            # done as often as it likes.
+            state, now = self._groups[group], self._core.clock()
+            if now < state.renewable_at:
+                return
+            state.renewable_at = now + RENEW_PERIOD_S
             await self._store.run(self._index.reset_index_id, group)
             self._on_dropped()
             self.note_moved([group])
