@@ -213,7 +213,8 @@ config share
 
 @contextmanager
 def _agent(userland: Userland) -> Iterator[subprocess.Popen[bytes]]:
-    command = userland.command(f"/{PROGRAM}", "agent")
+    # glibc gives threads heaps of their own; musl, OpenWrt's libc, has one for all.
+    command = userland.command("MALLOC_ARENA_MAX=1", f"/{PROGRAM}", "agent")
     log = BUILD / "bench" / "agent.log"
     with log.open("wb") as output:
         child = subprocess.Popen(command, stdout=output, stderr=output)

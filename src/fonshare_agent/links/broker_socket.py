@@ -80,7 +80,9 @@ class _LookUp:
     """One name look-up in a thread of its own, which may outlive the attempt."""
 
     def __init__(self, host: str, port: int, wake: Wake) -> None:
-        self._place, self._wake = (host, port), wake
+        # Bytes: for a text Python loads its codec of foreign letters (170 KB), and a
+        # broker's host has none.
+        self._place, self._wake = (host.encode("ascii"), port), wake
         self.addresses: Addresses = []
         self.error: OSError | UnicodeError | None = None
         self.is_done = False
