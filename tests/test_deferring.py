@@ -1,5 +1,6 @@
 """What libraries import in vain stays out of the agent's memory."""
 
+import os
 import subprocess
 import sys
 
@@ -29,6 +30,22 @@ def test_the_service_has_nothing_in_memory_that_it_does_not_use():
     found = set(subprocess.check_output(command, text=True).split())
     assert "fonshare_agent.node" in found
     assert sorted(found & UNWANTED) == []
+
+
+def test_without_settings_the_service_says_what_the_command_line_says(tmp_path):
+    def ended(*words: str) -> tuple[int, str]:
+        command = [sys.executable, "-OO", "-m", *words]
+        home = os.environ | {"HOME": str(tmp_path)}
+        done = subprocess.run(
+            command, cwd=tmp_path, env=home, capture_output=True, text=True
+        )
+        return done.returncode, done.stderr
+
+    status, said = ended("fonshare_agent.resident")
+
+    assert (status, said) == ended("fonshare_agent", "agent")
+    assert status != 0
+    assert "fonshare setup" in said
 
 
 @pytest.fixture(autouse=True)
