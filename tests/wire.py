@@ -72,6 +72,7 @@ class WireNode:
         self.heard: dict[EpochId, EpochTopics] = {}
         self.cached: tuple[object, set[str]] = (None, set())
         self.is_connected = False
+        self.subscribed: set[str] = set()
         self.ask_when_ready: Message | None = None
         self.events: list[GroupEvent] = []
         self.commands: list[tuple[NodeId, Message]] = []
@@ -127,7 +128,7 @@ class WireNode:
     # --- connecting ---
 
     def connect(self) -> None:
-        self.is_connected = True
+        self.is_connected, self.subscribed = True, set()
         self.farewell = self.draw(32)
         self.announce()
         self.group.connect(self.wire.now)
@@ -226,7 +227,11 @@ class WireNode:
             opened = open_envelope(payload, self.keyring)
             header = opened.header
             member = self.machine.roster.members.get(header.sender)
-            if header.sender == self.id or member is None:
+            if header.sender == self.id:
+                return
+            if member is None:
+                epoch = self.epochs[payload[1 : 1 + KEY_TAG_BYTES]]
+                self.machine.hear_outsider(header, epoch, self.wire.now)
                 return
             if not self.machine.peers.may_pass(header, BROKER, self.wire.now):
                 return
@@ -301,8 +306,11 @@ class Wire:
                 node.receive(topic, payload)
 
     def deliver_retained(self, node: WireNode) -> None:
+        """As brokers do: once, when a topic is subscribed."""
         for _ in range(2):  # a presence names a liveness topic to hear as well
-            for topic in sorted(node.topics() & self.retained.keys()):
+            wanted = node.topics()
+            new, node.subscribed = wanted - node.subscribed, set(wanted)
+            for topic in sorted(new & self.retained.keys()):
                 node.receive(topic, self.retained[topic])
 
     def run(self, seconds: float) -> None:

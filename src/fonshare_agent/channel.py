@@ -363,7 +363,11 @@ class ControlChannel:
             return
         member = state.machine.roster.members.get(header.sender)
         now = self._core.clock()
-        if member is None or not state.machine.peers.may_pass(header, broker, now):
+        if member is None:
+            state.machine.hear_outsider(header, epoch, now)
+            self.pump(header.group)
+            return
+        if not state.machine.peers.may_pass(header, broker, now):
             return
         identity = member.statement.identity
         message = await self._crypto.run(verified, opened, identity)

@@ -241,6 +241,11 @@ class GroupMachine:
         self._collect_peer_messages(epoch)
         return None
 
+    def hear_outsider(self, header: Header, epoch: EpochId, now: float) -> None:
+        """One who is no member speaks, unverified: perhaps it does not know."""
+        if header.kind in (Hello.KIND, RosterAsk.KIND):
+            self._exchange.tell_removed(header.sender, epoch, now)
+
     def _may_come_late(self, epoch: EpochId, message: Message) -> bool:
         """Under an epoch that is not the current one only membership is heard."""
         return isinstance(

@@ -164,6 +164,14 @@ class OperationLog:
             if not known >> at & 1
         ]
 
+    def endings_of(self, node: NodeId) -> list[SignedOperation]:
+        """What shows that *node* was removed or left: ancestors first, all of them."""
+        endings = self._folded().endings.get(node, 0)
+        past = self.past_of(
+            one.hash for at, one in enumerate(self._operations) if endings >> at & 1
+        )
+        return [one for at, one in enumerate(self._operations) if past >> at & 1]
+
     def operations(self) -> list[SignedOperation]:
         """All operations whose ancestors are here, parents first."""
         return list(self._operations)

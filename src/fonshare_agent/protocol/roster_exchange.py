@@ -30,6 +30,7 @@ class RosterExchange:
     def __init__(self, log: OperationLog, duty: EpochDuty, send: Send) -> None:
         self._log, self._duty, self._send = log, duty, send
         self._asked: dict[tuple[bytes, ...], float] = {}
+        self._told: dict[EpochId, float] = {}  # when removals were told there
 
     def compare(
         self, member: NodeId, epoch: EpochId, heads: tuple[bytes, ...], now: float
@@ -60,6 +61,19 @@ class RosterExchange:
         heads = [one.raw for one in self._log.operations() if one.hash in newest]
         for page in _pages(heads):
             self._send(epoch, None, Operations(page))
+
+    def tell_removed(self, node: NodeId, epoch: EpochId, now: float) -> None:
+        """*node* speaks under *epoch* as if it still were a member: show its removal.
+
+        It may be anybody with that epoch's key, so nothing else is said, and seldom.
+        """
+        told = self._told.get(epoch)
+        if node in self._log.fold().removed and (
+            told is None or now - told >= ROSTER_ASK_PERIOD_S
+        ):
+            self._told[epoch] = now
+            for page in _pages([one.raw for one in self._log.endings_of(node)]):
+                self._send(epoch, None, Operations(page))
 
     def _ask(
         self, member: NodeId, epoch: EpochId, heads: tuple[bytes, ...], now: float
