@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from fonshare_agent.core import Core, Timer, Worker
-from fonshare_agent.errors import PeerError, StorageError
+from fonshare_agent.errors import NotFound, PeerError, StorageError
 from fonshare_agent.index.state import StateStore
 from fonshare_agent.links.links import Links
 from fonshare_agent.listening import Listening, verified
@@ -114,10 +114,11 @@ class ControlChannel:
         self._refresh_links()
 
     def machine(self, group: GroupId) -> GroupMachine:
-        return self._groups[group].machine
-
-    def machines(self) -> list[GroupMachine]:
-        return [state.machine for state in self._groups.values()]
+        """Return the group's machine; NotFound once the group was dropped."""
+        found = self.find_machine(group)
+        if found is None:
+            raise NotFound("this node is not in that group any more")
+        return found
 
     def find_machine(self, group: GroupId) -> GroupMachine | None:
         state = self._groups.get(group)
@@ -307,11 +308,8 @@ class ControlChannel:
         return wanted
 
     def brokers(self) -> set[str]:
-        return {
-            broker
-            for state in self._groups.values()
-            for broker in (*state.brokers, *state.machine.roster.brokers)
-        }
+        states = self._groups.values()
+        return {b for s in states for b in (*s.brokers, *s.machine.roster.brokers)}
 
     def _refresh_links(self) -> None:
         if self._links is not None:
