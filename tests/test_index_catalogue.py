@@ -1,4 +1,4 @@
-"""Own catalogues, their deltas, copies of others' catalogues: index/offers, replicas."""
+"""Own catalogues, their deltas, and copies of others': index/offers, replicas."""
 
 import itertools
 import random

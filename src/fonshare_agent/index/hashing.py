@@ -11,9 +11,10 @@ from pathlib import Path
 
 from fonshare_agent.errors import BadPath, ContentChanged
 from fonshare_agent.index.blocks import Hashed, hash_file, open_in_share
+from fonshare_agent.index.place import Place
 from fonshare_agent.index.records import UNHASHED_START, OwnFile
 from fonshare_agent.index.store import IndexStore
-from fonshare_agent.index.walk import OnStore, Place
+from fonshare_agent.index.walk import OnStore
 from fonshare_agent.model import GroupId, Root, SharePath
 
 QUIET_S = 2.0  # a file unchanged for so long counts as written
@@ -95,7 +96,7 @@ class Hashing:
                 return False
             self._background = self._next_in_pass(shares)
             if self._background is None:
-                return False
+                return self._pass_due == 0.0  # another pass was asked for
         self._background = self._advance(self._background)
         return True
 

@@ -58,12 +58,14 @@ class Offering:
         return bool(places)
 
     def close(self) -> bool:
-        """Write the head; tell whether it moved."""
+        """Write the head if it moved; tell whether it did."""
         self._tree.close()
+        if self._head == self._before:
+            return False
         self._connection.execute(
             "UPDATE catalogue SET head = ? WHERE id = ?", (self._head, self._catalogue)
         )
-        return self._head != self._before
+        return True
 
     def _bury(self, place: Parts) -> None:
         self._head += 1

@@ -1,6 +1,6 @@
 """The files of the own shares, as the scanner last saw them, and their hashes.
 
-Owns the tables `share`, `own_folder` and `own_file`. Rules kept:
+Owns the tables `share` and `own_file`. Rules kept:
 
 - An unchanged file or folder is not written again.
 - What a scan misses is marked first and dropped when the scan is complete, so that a
@@ -19,6 +19,7 @@ from typing import Any
 from fonshare_agent.index.block_lists import BlockLists
 from fonshare_agent.index.database import transaction
 from fonshare_agent.index.offers import FolderPaths, Offering, Offers, metadata
+from fonshare_agent.index.own_folders import OwnFolders
 from fonshare_agent.index.records import (
     UNHASHED_START,
     FileStamp,
@@ -48,9 +49,14 @@ class OwnFiles:
     """What is on the own shares. *offers* is told of every change."""
 
     def __init__(
-        self, connection: sqlite3.Connection, offers: Offers, lists: BlockLists
+        self,
+        connection: sqlite3.Connection,
+        folders: OwnFolders,
+        offers: Offers,
+        lists: BlockLists,
     ) -> None:
         self._connection = connection
+        self._folders = folders
         self._offers = offers
         self._lists = lists
 
@@ -63,61 +69,14 @@ class OwnFiles:
             if work is None:
                 return set()
             for listing in listings:
-                folder = self._make_folder(work, listing.folder)
+                folder = self._folders.make(work.share, work.folders, listing.folder)
                 for name in listing.folders:
-                    self._make_folder(work, (*listing.folder, name))
+                    self._folders.make(
+                        work.share, work.folders, (*listing.folder, name)
+                    )
                 for file in listing.files:
                     self._take_file(work, folder, listing.folder, file)
             return self._end(work)
-
-    def count_in(self, share: str, folder: Parts) -> tuple[int, int]:
-        """Return how many files and folders are known in *folder* itself."""
-        found = self._locate(share, folder)
-        if found is None:
-            return 0, 0
-        files, folders = (
-            self._connection.execute(
-                f"SELECT count(*) FROM {table} WHERE share = ? AND {column} = ?"
-                " AND gone IS NULL",
-                found,
-            ).fetchone()[0]
-            for table, column in (("own_file", "folder"), ("own_folder", "parent"))
-        )
-        return files, folders
-
-    def known_files(
-        self, share: str, folder: Parts, after: bytes, limit: int
-    ) -> list[bytes]:
-        """Return the next names of files known in *folder*, in order."""
-        return self._known("own_file", "folder", share, folder, after, limit)
-
-    def known_folders(
-        self, share: str, folder: Parts, after: bytes, limit: int
-    ) -> list[bytes]:
-        """Return the next names of folders known in *folder*, in order."""
-        return self._known("own_folder", "parent", share, folder, after, limit)
-
-    def mark_gone(
-        self,
-        share: str,
-        folder: Parts,
-        files: Sequence[bytes],
-        folders: Sequence[bytes],
-    ) -> None:
-        """Mark what is no longer in *folder*; `drop_gone` then acts on it."""
-        found = self._locate(share, folder)
-        if found is None:
-            return
-        with transaction(self._connection):
-            for table, column, names in (
-                ("own_file", "folder", files),
-                ("own_folder", "parent", folders),
-            ):
-                self._connection.executemany(
-                    f"UPDATE {table} SET gone = 1"
-                    f" WHERE share = ? AND {column} = ? AND name = ?",
-                    [(*found, name) for name in names],
-                )
 
     def drop_gone(self, share: str, limit: int) -> tuple[set[GroupId], bool]:
         """Drop up to *limit* rows of what is marked; the second value: is more left?"""
@@ -347,67 +306,8 @@ class OwnFiles:
             self._connection.execute("DELETE FROM own_folder WHERE id = ?", row)
         return True
 
-    def _make_folder(self, work: _Work, parts: Parts) -> int:
-        known = work.folders.get(parts)
-        if known is not None:
-            return known
-        key = (work.share, self._make_folder(work, parts[:-1]), parts[-1])
-        row = self._connection.execute(
-            "SELECT id, gone FROM own_folder"
-            " WHERE share = ? AND parent = ? AND name = ?",
-            key,
-        ).fetchone()
-        if row is None:
-            cursor = self._connection.execute(
-                "INSERT INTO own_folder (share, parent, name) VALUES (?, ?, ?)", key
-            )
-            row = (cursor.lastrowid, None)
-        elif row[1] is not None:
-            self._connection.execute(
-                "UPDATE own_folder SET gone = NULL WHERE id = ?", (row[0],)
-            )
-        work.folders[parts] = row[0]
-        return int(row[0])
-
-    def _locate(self, share: str, folder: Parts) -> tuple[int, int] | None:
-        """Return the ids of *share* and of its *folder*."""
-        row = self._connection.execute(
-            "SELECT id FROM share WHERE name = ?", (share,)
-        ).fetchone()
-        if row is None:
-            return None
-        number = 0
-        for name in folder:
-            found = self._connection.execute(
-                "SELECT id FROM own_folder WHERE share = ? AND parent = ? AND name = ?",
-                (row[0], number, name),
-            ).fetchone()
-            if found is None:
-                return None
-            number = found[0]
-        return row[0], number
-
-    def _known(
-        self,
-        table: str,
-        column: str,
-        share: str,
-        folder: Parts,
-        after: bytes,
-        limit: int,
-    ) -> list[bytes]:
-        found = self._locate(share, folder)
-        if found is None:
-            return []
-        rows = self._connection.execute(
-            f"SELECT name FROM {table} WHERE share = ? AND {column} = ? AND name > ?"
-            " AND gone IS NULL ORDER BY name LIMIT ?",
-            (*found, after, limit),
-        )
-        return [name for (name,) in rows]
-
     def _find(self, share: str, path: SharePath) -> Any:
-        found = self._locate(share, path.parts[:-1])
+        found = self._folders.locate(share, path.parts[:-1])
         return (
             found
             and self._connection.execute(

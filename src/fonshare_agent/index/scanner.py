@@ -20,8 +20,9 @@ from pathlib import Path
 
 from fonshare_agent.errors import BadPath, StorageError
 from fonshare_agent.index.hashing import Hashing
+from fonshare_agent.index.place import Place
 from fonshare_agent.index.store import IndexStore
-from fonshare_agent.index.walk import OnStore, Place, Walk
+from fonshare_agent.index.walk import OnStore, Walk
 from fonshare_agent.model import GroupId, Root, SharePath
 
 PERIOD_S = 3600.0  # between two scans of a share when nobody tells us of changes

@@ -14,9 +14,11 @@ from pathlib import Path
 
 from fonshare_agent.errors import DiskMissing
 from fonshare_agent.index.block_lists import BlockLists
+from fonshare_agent.index.browse import PAGE, Browser
 from fonshare_agent.index.database import close_database, open_database, translated
 from fonshare_agent.index.offers import Offers
 from fonshare_agent.index.own_files import OwnFiles
+from fonshare_agent.index.own_folders import OwnFolders
 from fonshare_agent.index.records import (
     UNHASHED_START,
     Applied,
@@ -28,7 +30,7 @@ from fonshare_agent.index.records import (
     SearchResult,
 )
 from fonshare_agent.index.replicas import Replicas
-from fonshare_agent.index.search import PAGE, Finder
+from fonshare_agent.index.search import Finder
 from fonshare_agent.model import EntryId, GroupId, IndexId, NodeId, Root, SharePath
 
 BATCH = 500  # files in one transaction: some 50 ms natively
@@ -70,8 +72,10 @@ class IndexStore:
         )
         self._offers = Offers(self._connection, self._me, self._draw)
         self._lists = BlockLists(self._connection)
-        self._own = OwnFiles(self._connection, self._offers, self._lists)
+        self._folders = OwnFolders(self._connection)
+        self._own = OwnFiles(self._connection, self._folders, self._offers, self._lists)
         self._replicas = Replicas(self._connection)
+        self._browser = Browser(self._connection)
         self._finder = Finder(self._connection, self._clock)
         self._is_open = True
 
@@ -189,9 +193,9 @@ class IndexStore:
         limit: int = PAGE,
         after: Found | None = None,
     ) -> list[Found]:
-        """See Finder.browse."""
+        """See Browser.browse."""
         with self._guard():
-            return self._finder.browse(
+            return self._browser.browse(
                 group=group,
                 member=member,
                 share=share,
@@ -202,30 +206,30 @@ class IndexStore:
 
     def get(self, entry: EntryId) -> Found | None:
         with self._guard():
-            return self._finder.get(entry)
+            return self._browser.get(entry)
 
     def resolve(
         self, group: GroupId, member: NodeId, share: str, path: SharePath | None
     ) -> Found | None:
         with self._guard():
-            return self._finder.resolve(group, member, share, path)
+            return self._browser.resolve(group, member, share, path)
 
     def walk_folder(
         self, top: Found, after: SharePath | None = None, limit: int = PAGE
     ) -> list[Found]:
-        """See Finder.walk."""
+        """See Browser.walk."""
         with self._guard():
-            return self._finder.walk(top, after, limit)
+            return self._browser.walk(top, after, limit)
 
     def sources(
         self, group: GroupId, root: Root, exclude: frozenset[NodeId] = frozenset()
     ) -> list[NodeId]:
         with self._guard():
-            return self._finder.sources(group, root, exclude)
+            return self._browser.sources(group, root, exclude)
 
     def find_offer(self, group: GroupId, member: NodeId, root: Root) -> Found | None:
         with self._guard():
-            return self._finder.find_offer(group, member, root)
+            return self._browser.find_offer(group, member, root)
 
     # --- the own files --------------------------------------------------------------
 
@@ -268,19 +272,19 @@ class IndexStore:
 
     def count_in(self, share: str, folder: tuple[bytes, ...]) -> tuple[int, int]:
         with self._guard():
-            return self._own.count_in(share, folder)
+            return self._folders.count_in(share, folder)
 
     def known_files(
         self, share: str, folder: tuple[bytes, ...], after: bytes, limit: int = BATCH
     ) -> list[bytes]:
         with self._guard():
-            return self._own.known_files(share, folder, after, limit)
+            return self._folders.known_files(share, folder, after, limit)
 
     def known_folders(
         self, share: str, folder: tuple[bytes, ...], after: bytes, limit: int = BATCH
     ) -> list[bytes]:
         with self._guard():
-            return self._own.known_folders(share, folder, after, limit)
+            return self._folders.known_folders(share, folder, after, limit)
 
     def mark_gone(
         self,
@@ -290,7 +294,7 @@ class IndexStore:
         folders: Sequence[bytes],
     ) -> None:
         with self._guard():
-            self._own.mark_gone(share, folder, files, folders)
+            self._folders.mark_gone(share, folder, files, folders)
 
     def drop_gone(self, share: str, limit: int = BATCH) -> tuple[set[GroupId], bool]:
         with self._guard():

@@ -20,6 +20,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
+from fonshare_agent.index.place import OPEN_FOLDER, Place
 from fonshare_agent.index.records import FileStamp, Listing, SeenFile
 from fonshare_agent.index.store import BATCH, IndexStore
 from fonshare_agent.model import (
@@ -33,36 +34,14 @@ T = TypeVar("T")
 Parts = tuple[bytes, ...]
 Moved = Generator[set[GroupId], None, None]
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # What opening gives when a folder went, or something else took its name.
 _NO_FOLDER = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-# These make inode numbers up at each mount: they tell nothing about a file.
-_INODES_MADE_UP = ("vfat", "msdos", "exfat", "fuse", "overlay", "9p")
 
 
 class OnStore(Protocol):
     """Runs a function on the store thread and waits for what it returns or raises."""
 
     def __call__(self, work: Callable[[], T], /) -> T: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A share's folder, opened; the walk ends before the descriptor is closed."""
-
-    share: str
-    descriptor: int
-    device: int
-    keeps_inodes: bool
-
-    @classmethod
-    def open(cls, share: str, path: str | os.PathLike[str]) -> "Place":
-        descriptor = os.open(path, _FOLDER)
-        device = os.fstat(descriptor).st_dev
-        return cls(share, descriptor, device, _keeps_inodes(device))
-
-    def close(self) -> None:
-        os.close(self.descriptor)
 
 
 @dataclass(slots=True)
@@ -101,7 +80,7 @@ class Walk:
         self._place = place
         self._index = index
         self._on_store = on_store
-        self._check_disk = check_disk
+        self._check_outside = check_disk
         self._listings: list[Listing] = []
         self._pending = 0  # names in the listings
         self._finished: list[tuple[Parts, int, int]] = []
@@ -157,7 +136,7 @@ class Walk:
         descriptor = os.dup(self._place.descriptor)
         for part in parts:
             try:
-                deeper = os.open(part, _FOLDER, dir_fd=descriptor)
+                deeper = os.open(part, OPEN_FOLDER, dir_fd=descriptor)
             finally:
                 os.close(descriptor)
             descriptor = deeper
@@ -213,7 +192,7 @@ class Walk:
 
     def _take_folder(self, levels: list[_Level], level: _Level, name: bytes) -> bool:
         try:
-            descriptor = os.open(name, _FOLDER, dir_fd=level.descriptor)
+            descriptor = os.open(name, OPEN_FOLDER, dir_fd=level.descriptor)
         except OSError as error:
             if error.errno in _NO_FOLDER:
                 return False  # it went between two calls; the counts will differ
@@ -276,6 +255,10 @@ class Walk:
         return None
 
     # --- the index ------------------------------------------------------------------
+
+    def _check_disk(self) -> None:
+        self._check_outside()
+        self._place.check()
 
     def _note(self, listing: Listing, count: int) -> None:
         self._listings.append(listing)
@@ -375,17 +358,3 @@ class Walk:
         share = self._place.share
         self._on_store(lambda: self._index.mark_gone(share, above, files, folders))
         return is_folder
-
-
-def _keeps_inodes(device: int) -> bool:
-    """Tell whether a file keeps its inode number on that device when mounted anew."""
-    wanted = f"{os.major(device)}:{os.minor(device)}"
-    try:
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as mounts:
-            for line in mounts:
-                left, _, right = line.partition(" - ")
-                if left.split()[2] == wanted:
-                    return not right.startswith(_INODES_MADE_UP)
-    except FileNotFoundError:
-        pass  # not Linux: POSIX promises inode numbers that stay
-    return True

@@ -1,0 +1,130 @@
+"""The folders of the own shares, and what is known to be in each.
+
+Owns the table `own_folder`, and answers for the scanner what a folder held when it was
+last seen. Runs on the store thread.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+
+from fonshare_agent.index.database import transaction
+from fonshare_agent.index.tree import Parts
+
+
+class OwnFolders:
+    """The tree of folders below each own share."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def count_in(self, share: str, folder: Parts) -> tuple[int, int]:
+        """Return how many files and folders are known in *folder* itself."""
+        found = self.locate(share, folder)
+        if found is None:
+            return 0, 0
+        files, folders = (
+            self._connection.execute(
+                f"SELECT count(*) FROM {table} WHERE share = ? AND {column} = ?"
+                " AND gone IS NULL",
+                found,
+            ).fetchone()[0]
+            for table, column in (("own_file", "folder"), ("own_folder", "parent"))
+        )
+        return files, folders
+
+    def known_files(
+        self, share: str, folder: Parts, after: bytes, limit: int
+    ) -> list[bytes]:
+        """Return the next names of files known in *folder*, in order."""
+        return self._known("own_file", "folder", share, folder, after, limit)
+
+    def known_folders(
+        self, share: str, folder: Parts, after: bytes, limit: int
+    ) -> list[bytes]:
+        """Return the next names of folders known in *folder*, in order."""
+        return self._known("own_folder", "parent", share, folder, after, limit)
+
+    def mark_gone(
+        self,
+        share: str,
+        folder: Parts,
+        files: Sequence[bytes],
+        folders: Sequence[bytes],
+    ) -> None:
+        """Mark what is no longer in *folder*; `drop_gone` then acts on it."""
+        found = self.locate(share, folder)
+        if found is None:
+            return
+        with transaction(self._connection):
+            for table, column, names in (
+                ("own_file", "folder", files),
+                ("own_folder", "parent", folders),
+            ):
+                self._connection.executemany(
+                    f"UPDATE {table} SET gone = 1"
+                    f" WHERE share = ? AND {column} = ? AND name = ?",
+                    [(*found, name) for name in names],
+                )
+
+    def make(self, share: int, known_ids: dict[Parts, int], parts: Parts) -> int:
+        """Return the id of a folder, making it if it is new.
+
+        *known_ids* remembers those of one transaction; `()` is 0, the share's top.
+        """
+        known = known_ids.get(parts)
+        if known is not None:
+            return known
+        key = (share, self.make(share, known_ids, parts[:-1]), parts[-1])
+        row = self._connection.execute(
+            "SELECT id, gone FROM own_folder"
+            " WHERE share = ? AND parent = ? AND name = ?",
+            key,
+        ).fetchone()
+        if row is None:
+            cursor = self._connection.execute(
+                "INSERT INTO own_folder (share, parent, name) VALUES (?, ?, ?)", key
+            )
+            row = (cursor.lastrowid, None)
+        elif row[1] is not None:
+            self._connection.execute(
+                "UPDATE own_folder SET gone = NULL WHERE id = ?", (row[0],)
+            )
+        known_ids[parts] = row[0]
+        return int(row[0])
+
+    def locate(self, share: str, folder: Parts) -> tuple[int, int] | None:
+        """Return the ids of *share* and of its *folder*."""
+        row = self._connection.execute(
+            "SELECT id FROM share WHERE name = ?", (share,)
+        ).fetchone()
+        if row is None:
+            return None
+        number = 0
+        for name in folder:
+            found = self._connection.execute(
+                "SELECT id FROM own_folder WHERE share = ? AND parent = ? AND name = ?",
+                (row[0], number, name),
+            ).fetchone()
+            if found is None:
+                return None
+            number = found[0]
+        return row[0], number
+
+    def _known(
+        self,
+        table: str,
+        column: str,
+        share: str,
+        folder: Parts,
+        after: bytes,
+        limit: int,
+    ) -> list[bytes]:
+        found = self.locate(share, folder)
+        if found is None:
+            return []
+        rows = self._connection.execute(
+            f"SELECT name FROM {table} WHERE share = ? AND {column} = ? AND name > ?"
+            " AND gone IS NULL ORDER BY name LIMIT ?",
+            (*found, after, limit),
+        )
+        return [name for (name,) in rows]

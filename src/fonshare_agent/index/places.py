@@ -1,0 +1,91 @@
+"""What a row of the index is to its users: an entry with its place and its public id.
+
+Owns the way from rows to `Found`. A place is the share's name and the folders' names
+down from it, as raw bytes.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from fonshare_agent.index.records import Found, Kind, id_digest, id_text
+from fonshare_agent.index.text import fold_name
+from fonshare_agent.model import GroupId, NodeId, SharePath
+
+FOLDERS_KEPT = 512  # paths remembered during one call
+
+FILE = (
+    "SELECT e.folder, e.name, e.size, e.modified, e.root, c.grp, c.member, c.own"
+    " FROM entry e JOIN catalogue c ON c.id = e.catalogue"
+)
+
+# Parameters 1 and 2: a group and a member, or NULL for any.
+SHOWN = (
+    "c.state = 'shown' AND (?1 IS NULL OR c.grp = ?1) AND (?2 IS NULL OR c.member = ?2)"
+)
+
+
+class Places:
+    """Places and folded texts of folders, a bounded number remembered."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._known: dict[int, tuple[tuple[bytes, ...], str]] = {}
+
+    def place(self, folder: int) -> tuple[bytes, ...]:
+        return self._look_up(folder)[0]
+
+    def text(self, folder: int) -> str:
+        return self._look_up(folder)[1]
+
+    def _look_up(self, folder: int) -> tuple[tuple[bytes, ...], str]:
+        known = self._known.get(folder)
+        if known is None:
+            parent, name = self._connection.execute(
+                "SELECT parent, name FROM folder WHERE id = ?", (folder,)
+            ).fetchone()
+            above, text = self._look_up(parent) if parent else ((), "")
+            if len(self._known) >= FOLDERS_KEPT:
+                self._known.clear()
+            known = ((*above, name), f"{text}{fold_name(name)}/")
+            self._known[folder] = known
+        return known
+
+
+def found_file(row: Any, place: Sequence[bytes]) -> Found:
+    """Return the file of *row* (the columns of FILE) in the folder at *place*."""
+    _, name, size, modified, root, group, member, own = row
+    path = SharePath((*place[1:], name))
+    return Found(
+        id=id_text(id_digest("file", group, member, place[0], path.raw)),
+        kind="file",
+        group=group,
+        member=member,
+        share=place[0].decode(),
+        path=path,
+        size=size,
+        modified=modified,
+        root=root,
+        own=bool(own),
+    )
+
+
+def found_folder(
+    group: GroupId, member: NodeId, place: Sequence[bytes], own: int
+) -> Found:
+    """Return the folder, or the share, at *place*."""
+    kind: Kind = "folder" if len(place) > 1 else "share"
+    path = SharePath(tuple(place[1:])) if len(place) > 1 else None
+    raw = path.raw if path else b""
+    return Found(
+        id=id_text(id_digest(kind, group, member, place[0], raw)),
+        kind=kind,
+        group=group,
+        member=member,
+        share=place[0].decode(),
+        path=path,
+        size=0,
+        modified=0,
+        root=None,
+        own=bool(own),
+    )
