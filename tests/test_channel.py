@@ -300,3 +300,29 @@ def test_grants_that_are_stored_are_taken_back(home):
     assert again.sending_epoch == machine.sending_epoch
     assert MembershipChanged() not in again.take_events()
     home.start()
+
+
+def test_a_removal_while_a_worker_seals_has_it_sealed_anew(home):
+    eve = Friend("eve")
+    machine = home.found(eve)
+    home.start()
+    home.run_until(lambda: len(home.published()) >= 2)
+    old = machine.epoch_keys[machine.sending_epoch]
+    run = home.crypto.run
+
+    def remove_meanwhile(function, header, *rest):
+        if header.kind == ASK.KIND and machine.roster.is_member(eve.id):
+            machine.remove(eve.id, home.core.clock())
+        return run(function, header, *rest)
+
+    home.crypto.run = remove_meanwhile
+    home.story.clear()
+    home.channel.send(machine.group, None, ASK)
+    home.run_until(lambda: not machine.roster.is_member(eve.id))
+    new = EpochTopics(machine.epoch_keys[machine.sending_epoch])
+    home.run_until(lambda: new.bulletin() in [one[1] for one in home.published()])
+    keyring = Keyring()
+    keyring.add_epoch(machine.group, 1, old, eve.id, [eve.sealing])
+    for _, _, payload in home.published():
+        if keyring.find(payload[1:17]) is not None:
+            assert open_envelope(payload, keyring).header.kind != ASK.KIND
