@@ -31,6 +31,7 @@ from fonshare_agent.protocol.roster import OperationLog, Roster
 
 log = logging.getLogger(__name__)
 
+DROP_POLL_S = 0.02
 ID_PREFIX_MIN = 6  # shorter ones would be guesses
 
 
@@ -62,6 +63,7 @@ class Groups:
         self._keys, self._node_name = keys, node_name
         self._draw, self._now = draw, now
         self._kept: dict[GroupId, Membership] = {}
+        self._dropping: set[GroupId] = set()
         self._joining: set[GroupId] = set()
         self._followers: Followers | None = None
         self.complaints: list[FonshareError] = []
@@ -264,8 +266,14 @@ class Groups:
         self._channel.drop_group(group)
         if self._kept.pop(group, None) is not None:
             # The file goes last: what a crash leaves is dropped at the next start.
-            await self._followers.dropped(group)
-            await self._files.run(self._memberships.delete, group)
+            self._dropping.add(group)
+            try:
+                await self._followers.dropped(group)
+                await self._files.run(self._memberships.delete, group)
+            finally:
+                self._dropping.discard(group)
+        while group in self._dropping:  # the group's own end has begun it already
+            await self._core.sleep(DROP_POLL_S)
 
 
 def pick_node(named: list[NodeId], others: list[NodeId], text: str) -> NodeId:
