@@ -2,9 +2,8 @@
 
 A job is the wish to have an entry on this disk; it lives in state.db and outlives any
 restart. At most `limits.transfers` attempts run at once; one that cannot go on leaves
-its place to the next and is tried again after a while, or at once when something it
-may wait for happens (a member comes online, a catalogue moves). Core thread; decides
-about jobs only, attempts are fetching.py's.
+its place to the next and is tried again after a while, or at once when a member comes
+online or a catalogue moves. Core thread; decides about jobs, fetching.py does attempts.
 """
 
 import logging
@@ -356,8 +355,9 @@ class Downloads:
             running.watch.done_bytes = 0
             folder = Path(os.fsdecode(job.target))
             self._on_arrived(folder / os.fsdecode(done.final_name or b""))
-        await self._set_state(job.id, JobState.DONE)
-        log.info("job %s is done", job.id)
+        if running.stop is None:  # else its owner was told so: that stays
+            await self._set_state(job.id, JobState.DONE)
+            log.info("job %s is done", job.id)
 
     async def _fetch(self, job: Job, file: JobFile, running: _Running) -> JobFile:
         try:
