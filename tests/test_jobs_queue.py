@@ -27,6 +27,9 @@ class Attempts:
         self.turns.append(job.id)
         raise self.how(job)
 
+    def end(self, job):
+        assert job.id in self.turns
+
 
 class Limits:
     transfers = 1

@@ -13,6 +13,8 @@ from fonshare_agent.protocol.fields import NONCE_BYTES
 from fonshare_agent.protocol.messages import Message
 
 ANSWER_TIMEOUT_S = 15.0
+QUESTIONS_PER_S = 4.0
+QUESTIONS_BURST = 35.0
 
 
 class NoAnswer(PeerError):
@@ -33,6 +35,7 @@ class Asking:
     ) -> None:
         self._core, self._send, self._draw = core, send, draw
         self._is_stopped = False
+        self._levels: dict[tuple[GroupId, NodeId], tuple[float, float]] = {}
         self._open: dict[bytes, tuple[NodeId, Promise[Message], Timer]] = {}
 
     def ask(
@@ -49,6 +52,7 @@ class Asking:
         """
         request = self._draw(NONCE_BYTES)
         promise: Promise[Message] = Promise()
+        pause_s = self._pace(group, member)
 
         def wait_or_give_up() -> None:
             if request in self._open and is_alive():
@@ -57,11 +61,31 @@ class Asking:
             else:
                 self._give_up(request)
 
-        timer = self._core.call_later(timeout_s, wait_or_give_up)
+        def send() -> None:
+            if request in self._open and not self._send(group, member, make(request)):
+                self._give_up(request)
+
+        timer = self._core.call_later(pause_s + timeout_s, wait_or_give_up)
         self._open[request] = (member, promise, timer)
-        if self._is_stopped or not self._send(group, member, make(request)):
+        if self._is_stopped:
             self._give_up(request)
+        elif pause_s:
+            self._core.call_later(pause_s, send)
+        else:
+            send()
         return promise
+
+    def _pace(self, group: GroupId, member: NodeId) -> float:
+        """Return how long to wait, so that *member* does not have to drop us.
+
+        Its allowance for us is 5 a second, 50 at once (protocol/peers.py); some of it
+        is left to what is not a question.
+        """
+        now, key = self._core.clock(), (group, member)
+        level, since = self._levels.get(key, (QUESTIONS_BURST, now))
+        level = min(QUESTIONS_BURST, level + (now - since) * QUESTIONS_PER_S) - 1
+        self._levels[key] = (level, now)
+        return max(0.0, -level / QUESTIONS_PER_S)
 
     def answer(self, member: NodeId, request: bytes, message: Message) -> None:
         """Take *member*'s answer; one that nobody waits for is dropped."""

@@ -339,6 +339,7 @@ class Downloads:
             self._not_before[job.id] = self._core.clock() + FAILURE_RETRY_S
             raise
         finally:
+            self._fetcher.end(job)
             del self._running[job.id]
             self._fill_soon()
 

@@ -81,6 +81,7 @@ class Fetcher:
         self._index, self._state, self.disk = index, state, disk
         self._desk, self._workers, self._asking = desk, workers, asking
         self._machine, self._send = machine, send
+        self._used: dict[str, set[NodeId]] = {}  # job -> who granted it tickets
         self._outside, self._draw = outside, draw
         self._receiver = Receiver(desk, asking, outside, core.clock, draw)
         self._pushers: dict[NodeId, float] = {}  # and until when they are remembered
@@ -121,16 +122,22 @@ class Fetcher:
         self, job: Job, file: JobFile, watch: Watch
     ) -> JobFile:
         granted = await self._find_source(job, file)
+        self._used.setdefault(job.id, set()).add(granted.source)
+        file = await self._pin(file, granted.grant)
+        kept = await self._open_partial(job, file, granted)
         try:
-            file = await self._pin(file, granted.grant)
-            kept = await self._open_partial(job, file, granted)
-            try:
-                await self._bring(job, file, granted, kept, watch)
-                return await self._finish(job, file, kept, watch)
-            finally:
-                await self._files.run(kept.close)
+            await self._bring(job, file, granted, kept, watch)
+            return await self._finish(job, file, kept, watch)
         finally:
-            self._send(job.group, granted.source, JobEnded(_job_code(file)))
+            await self._files.run(kept.close)
+
+    def end(self, job: Job) -> None:
+        """Tell the sources that *job* needs its tickets no more, or not for now.
+
+        Once for all its files: a message each would use up our allowance there.
+        """
+        for source in self._used.pop(job.id, set()):
+            self._send(job.group, source, JobEnded(job.id))
 
     # --- a source ---
 
@@ -182,7 +189,7 @@ class Fetcher:
             source,
             lambda request: TicketAsk(
                 request,
-                _job_code(file),
+                job.id,
                 share,
                 path,
                 file.root,

@@ -120,6 +120,8 @@ class Granting:
             return TicketRefuse(ask.request, "not_here")  # since a moment ago
         self._outside.trust(ask.certificate)
         secret, ticket_id = self._draw(NONCE_BYTES), self._draw(NONCE_BYTES)
+        # A job reads one file after another: its ticket before this one is done with.
+        self._retire(group, member, ask.job)
         self._desk.grant(self._ticket(group, member, ask, own, ticket_id, secret))
         return TicketGrant(
             ask.request,
@@ -207,9 +209,12 @@ class Granting:
 
     def on_job_ended(self, group: GroupId, member: NodeId, ended: JobEnded) -> None:
         """The asker needs that job's tickets no more."""
+        self._retire(group, member, ended.job)
+
+    def _retire(self, group: GroupId, member: NodeId, job: str) -> None:
         self._desk.retire(
             lambda t: (
-                (t.group, t.peer, t.job) == (group, member, ended.job)
+                (t.group, t.peer, t.job) == (group, member, job)
                 and t.direction == "read"
             )
         )
