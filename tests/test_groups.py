@@ -126,3 +126,22 @@ def test_joining_one_group_twice_at_once_makes_one(home):
     ]
     home.run_until(lambda: all(one.is_settled for one in both))
     assert home.groups.labels() == {"Amis": machine.group}
+
+
+def test_a_code_cannot_take_over_the_label_of_a_group_that_was_left(home):
+    """Shares name groups by label: they must not be published to another group."""
+    left = home.keep(home.machine(), "Famille")
+    home.do(home.groups.load())
+    home.do(home.groups.drop(left.group))
+    again = Memberships(home.memberships._folder)
+    assert again.left_labels() == {"Famille": left.group}
+
+    other = home.machine()
+    operations, grants = other.log.raw_operations(), [g.raw for g in other.grants]
+    home.do(home.groups.join("Famille", operations, grants))
+    assert home.groups.label(other.group) == "Famille (2)"
+    home.do(home.groups.drop(other.group))
+
+    # Who comes back to the very group finds it under its old name.
+    home.do(home.groups.join("Famille", list(left.operations), list(left.grants)))
+    assert home.groups.label(left.group) == "Famille"

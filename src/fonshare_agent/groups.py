@@ -7,7 +7,7 @@ file worker and complete before anything that depends on them is sent. Core thre
 
 import base64
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
 from fonshare_agent.channel import ControlChannel
@@ -141,6 +141,10 @@ class Groups:
     def labels(self) -> dict[str, GroupId]:
         return {kept.label: group for group, kept in sorted(self._kept.items())}
 
+    def find_label(self, group: GroupId) -> str | None:
+        kept = self._kept.get(group)
+        return None if kept is None else kept.label
+
     def label(self, group: GroupId) -> str:
         kept = self._kept.get(group)
         if kept is None:
@@ -212,18 +216,29 @@ class Groups:
             self._draw,
             self._core.clock(),
         )
-        await self._keep(machine, self.free_label(label))
+        self._joining.add(machine.group)
+        try:
+            free = await self._label_for(machine.group, label)
+            await self._keep(machine, free)
+        finally:
+            self._joining.discard(machine.group)
         return machine.group
+
+    async def _label_for(self, group: GroupId, label: str) -> str:
+        """Return *label*, or one like it if it is or was another group's here.
+
+        Shares name groups by label: a code must not be able to take over the shares of
+        a group that this node has left.
+        """
+        left = await self._files.run(self._memberships.left_labels)
+        others = {one for one, meant in left.items() if meant != group}
+        return self.free_label(label, others)
 
     async def _keep(self, machine: GroupMachine, label: str) -> None:
         kept = self._snapshot(machine, label)
-        self._joining.add(machine.group)
-        try:
-            await self._files.run(self._memberships.save, kept)
-            self._kept[machine.group] = kept
-            await self._take_part(machine)
-        finally:
-            self._joining.discard(machine.group)
+        await self._files.run(self._memberships.save, kept)
+        self._kept[machine.group] = kept
+        await self._take_part(machine)
 
     def require_free(self, label: str) -> None:
         if not is_label(label):
@@ -235,10 +250,10 @@ class Groups:
         if self.find(label) is not None:
             raise AlreadyExists(f"there is a group {label!r} already", thing=label)
 
-    def free_label(self, label: str) -> str:
-        """Return *label*, or `label (2)` and so on if it is taken here."""
+    def free_label(self, label: str, others: Collection[str] = ()) -> str:
+        """Return *label*, or `label (2)` and so on if it is taken or in *others*."""
         number, free = 1, label
-        while self.find(free) is not None:
+        while self.find(free) is not None or free in others:
             number += 1
             free = f"{label[: LABEL_BYTES_MAX // 4]} ({number})"
         return free
@@ -264,10 +279,14 @@ class Groups:
         """Forget everything of a group; its rights end before anything waits."""
         assert self._followers is not None
         self._channel.drop_group(group)
-        if self._kept.pop(group, None) is not None:
+        kept = self._kept.pop(group, None)
+        if kept is not None:
             # The file goes last: what a crash leaves is dropped at the next start.
             self._dropping.add(group)
             try:
+                await self._files.run(
+                    self._memberships.remember_left, kept.label, group
+                )
                 await self._followers.dropped(group)
                 await self._files.run(self._memberships.delete, group)
             finally:

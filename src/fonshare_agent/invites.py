@@ -423,9 +423,13 @@ class Invites:
         invitation.admit(*_admission(machine))
 
     async def _joined(self, session: _Session, admitted: Admitted) -> None:
-        await self._groups.join(
+        group = await self._groups.join(
             session.label, list(admitted.operations), list(admitted.grants)
         )
+        label = self._groups.find_label(group) or session.label
+        if label != session.label:  # it was another group's here
+            self._ended[session.label] = _ended(label, MEMBER)
+            session.label = label
         log.info("joined a group")
 
     def _note_second_joiner(self, label: str) -> None:

@@ -10,6 +10,7 @@ what operations and grants mean.
 import base64
 import binascii
 import json
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,8 +22,12 @@ from fonshare_agent.model import GroupId, is_label
 from fonshare_agent.nodekeys import protect_folder, read_secret, write_secret
 
 FORMAT: Final = 1
+log = logging.getLogger(__name__)
+
 SUFFIX: Final = ".json"
 DAMAGED: Final = ".damaged"
+LEFT: Final = "left-labels"
+LEFT_MAX: Final = 256  # labels; whoever leaves more groups than that meant it
 GROUP_BYTES: Final = 32
 
 
@@ -93,6 +98,32 @@ class Memberships:
             return  # not even the folder exists
         except OSError as error:
             raise _unusable(path, error) from None
+
+    def left_labels(self) -> dict[str, GroupId]:
+        """Return which group each label meant that this node has left."""
+        try:
+            document = json.loads(read_secret(self._folder / LEFT))
+            return {
+                str(label): GroupId(_bytes(group)) for label, group in document.items()
+            }
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise _unusable(self._folder / LEFT, error) from None
+        except (AttributeError, TypeError, ValueError, binascii.Error):
+            log.warning("the labels of groups left are damaged: they are forgotten")
+            return {}
+
+    def remember_left(self, label: str, group: GroupId) -> None:
+        """Note durably that *label* meant *group*, so that no other gets its shares."""
+        self._protect()
+        known = {**self.left_labels(), label: group}
+        newest = list(known.items())[-LEFT_MAX:]
+        document = {label: _text(group) for label, group in newest}
+        try:
+            write_secret(self._folder, LEFT, json.dumps(document).encode())
+        except OSError as error:
+            raise _unusable(self._folder / LEFT, error) from None
 
     def _protect(self) -> None:
         try:
