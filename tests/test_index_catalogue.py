@@ -15,7 +15,7 @@ from fonshare_agent.index.records import (
     Listing,
     SeenFile,
 )
-from fonshare_agent.model import IndexId, SharePath
+from fonshare_agent.model import IndexId, Root, SharePath
 from fonshare_agent.protocol.fields import Change
 from index_nodes import ALICE, BOB, CLUB, FAMILLE, Node
 
@@ -107,10 +107,13 @@ def test_withdrawing_a_share_acts_at_once_and_then_reaches_the_members(alice, bo
     alice.publish(Films=[FAMILLE, CLUB])
     alice.deltas(FAMILLE, bob)
     place = ("Films", SharePath.parse("1/a.txt"))
+    root = alice.index.own_file(FAMILLE, *place).root
 
     alice.index.publish({"Films": frozenset([CLUB])})
 
     assert alice.index.own_file(FAMILLE, *place) is None
+    assert alice.index.own_file_by_root(FAMILLE, root) is None
+    assert alice.index.own_file_by_root(CLUB, root) is not None
     assert not alice.index.is_published(FAMILLE, "Films")
     assert alice.index.own_file(CLUB, *place) is not None
     alice.scanner.tidy()
@@ -173,6 +176,43 @@ def test_pages_of_a_delta_are_bounded_and_lose_nothing(alice, bob):
     alice.deltas(FAMILLE, bob, entries=3)
 
     assert bob.listed(FAMILLE, ALICE) == alice.listed(FAMILLE, ALICE)
+
+
+def test_entries_and_tombstones_come_in_the_order_of_their_numbers(alice, bob):
+    for name in "abc":
+        write(alice, f"{name}.txt")
+    alice.publish(Films=[FAMILLE])
+    for gone, come in (("a", "d"), ("b", "e"), ("d", "a")):
+        (alice.share() / f"{gone}.txt").unlink()
+        alice.rescan()
+        write(alice, f"{come}.txt")
+        alice.rescan()
+    names = [
+        (change.path.wire(), change.deleted) for change in alice.delta(FAMILLE).changes
+    ]
+    assert names == [
+        ("c.txt", False),
+        ("a.txt", True),
+        ("b.txt", True),
+        ("e.txt", False),
+        ("d.txt", True),
+        ("a.txt", False),
+    ]
+    alice.deltas(FAMILLE, bob, entries=1)
+    assert bob.listed(FAMILLE, ALICE) == alice.listed(FAMILLE, ALICE)
+
+
+def test_folders_left_empty_are_no_longer_shown(alice, bob):
+    write(alice, "a/b/c.txt")
+    write(alice, "d.txt")
+    alice.publish(Films=[FAMILLE])
+    alice.deltas(FAMILLE, bob)
+    (alice.share() / "a/b/c.txt").unlink()
+    alice.rescan()
+    alice.deltas(FAMILLE, bob)
+    for node in (alice, bob):
+        listed = node.index.browse(group=FAMILLE, member=ALICE, share="Films")
+        assert [one.name for one in listed] == [b"d.txt"]
 
 
 def test_an_unknown_index_or_a_number_beyond_ours_starts_from_the_beginning(alice):
@@ -300,6 +340,9 @@ def test_a_third_index_replaces_one_that_never_became_complete(bob):
             FAMILLE, ALICE, delta(index_id, 0, change(index_id.hex())), complete_at=2
         )
     assert bob.names("films") == [f"Films/{FIRST.hex()}"]
+    stray = delta(SECOND, 1, change("y"))
+    assert bob.index.apply_delta(FAMILLE, ALICE, stray, complete_at=0) == Gap(0)
+    assert bob.index.replica_head(FAMILLE, ALICE) == (THIRD, 1)
     bob.index.apply_delta(FAMILLE, ALICE, delta(THIRD, 1, change("x")), complete_at=2)
     assert bob.names("films") == [f"Films/{THIRD.hex()}", "Films/x"]
     assert bob.index.apply_delta(
@@ -400,6 +443,19 @@ def test_what_a_member_or_a_group_offered_is_gone_when_dropped(alice, bob):
     # Joining again is a new catalogue: nothing of the old numbering remains.
     assert alice.index.own_head(FAMILLE) != (own_id, 0)
     assert alice.index.own_head(FAMILLE)[1] == 0
+
+
+def test_only_what_is_shown_counts_as_a_source(bob):
+    root = Root(b"r" * 32)
+    for index_id in (FIRST, SECOND):
+        only_in_second = root if index_id == SECOND else None
+        part = delta(index_id, 0, change("a", root=only_in_second))
+        bob.index.apply_delta(FAMILLE, ALICE, part, complete_at=2)
+    assert bob.index.sources(FAMILLE, root) == []
+    bob.index.apply_delta(FAMILLE, ALICE, delta(SECOND, 1, change("b")), complete_at=2)
+    assert bob.index.sources(FAMILLE, root) == [ALICE]
+    bob.index.drop_member(FAMILLE, ALICE)
+    assert bob.index.sources(FAMILLE, root) == []
 
 
 def test_catalogues_survive_a_restart(alice, bob):

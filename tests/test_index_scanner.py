@@ -1,17 +1,20 @@
 """The scanner: the index equals the shares, whatever happens on the disk."""
 
 import contextlib
+import dataclasses
 import os
 import shutil
 import socket
+import tempfile
 import threading
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from fonshare_agent.errors import StorageError
+from fonshare_agent.errors import ContentChanged, StorageError
 from fonshare_agent.index import blocks, place, walk
 from fonshare_agent.index.records import FileStamp, Listing, SeenFile
 from fonshare_agent.index.scanner import NICE, Scanner
@@ -204,7 +207,7 @@ def test_a_moved_folder_is_not_read_again(node):
 
 
 def test_where_inode_numbers_are_made_up_nothing_is_taken_for_moved(node, monkeypatch):
-    monkeypatch.setattr(place, "_keeps_inodes", lambda device: False)
+    monkeypatch.setattr(place, "keeps_inodes", lambda device: False)
     old = write(node, "m/x.bin", b"content")
     node.publish(Films=[FAMILLE])
     assert node.index.find_own("Films", SharePath.parse("m/x.bin")).stamp.inode == 0
@@ -318,6 +321,74 @@ def test_a_listing_that_breaks_off_deletes_nothing(node, monkeypatch):
     assert node.scanner.report().shares["Films"].skipped == {"unreadable": 1}
 
 
+def test_names_that_a_broken_folder_denies_are_kept(node, monkeypatch):
+    """A damaged folder may list a part and call the rest unknown."""
+    for number in range(6):
+        write(node, f"{number}.txt")
+    node.publish(Films=[FAMILLE])
+    before = listed(node)
+    scandir, really_stat = os.scandir, os.stat
+
+    def deny(path, **options):
+        if isinstance(path, bytes):
+            raise FileNotFoundError(2, "No such file or directory")
+        return really_stat(path, **options)
+
+    monkeypatch.setattr(os, "scandir", lambda path: FailingListing(scandir(path), 2))
+    monkeypatch.setattr(os, "stat", deny)
+    node.rescan()
+    monkeypatch.undo()
+    assert listed(node) == before
+
+
+def test_a_file_that_cannot_be_asked_for_is_not_gone(node, monkeypatch):
+    write(node, "kept.txt")
+    gone = write(node, "gone.txt")
+    node.publish(Films=[FAMILLE])
+    gone.unlink()
+    really_stat = os.stat
+
+    def refuse(path, **options):
+        if path == b"kept.txt":
+            raise OSError(5, "Input/output error")
+        return really_stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    node.rescan()
+    monkeypatch.undo()
+    assert listed(node) == tree_of(node, "Films")
+
+
+def test_what_is_mounted_below_a_share_is_not_entered(node, monkeypatch):
+    really_open = place.Place.open.__func__
+
+    def elsewhere(cls, share, path):
+        opened = really_open(cls, share, path)
+        return dataclasses.replace(opened, device=opened.device + 1)
+
+    monkeypatch.setattr(place.Place, "open", classmethod(elsewhere))
+    write(node, "a.txt")
+    write(node, "d/b.txt")
+    node.publish(Films=[FAMILLE])
+    assert listed(node) == set()
+    assert node.scanner.report().shares["Films"].skipped == {"mount": 2}
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("ext4", True), ("vfat", False), ("exfat", False), ("fuseblk", False)],
+)
+def test_file_systems_that_make_inode_numbers_up_are_known(tmp_path, kind, expected):
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(
+        "21 1 8:2 / / rw shared:1 - ext4 /dev/root rw\n"
+        f"36 21 8:17 / /mnt/usb\\040disk rw,noatime shared:2 - {kind} /dev/sdb1 rw\n"
+    )
+    assert place.keeps_inodes(os.makedev(8, 17), mounts) is expected
+    assert place.keeps_inodes(os.makedev(8, 99), mounts) is True
+    assert place.keeps_inodes(os.makedev(8, 17), tmp_path / "none") is True
+
+
 def test_a_missing_share_folder_deletes_nothing_and_is_reported(node):
     write(node, "a.txt")
     node.publish(Films=[FAMILLE])
@@ -337,7 +408,7 @@ def test_a_missing_share_folder_deletes_nothing_and_is_reported(node):
 def test_a_disk_lost_at_any_moment_of_a_scan_deletes_nothing(tmp_path):
     """The disk goes right after the first, the second, … check that it passed.
 
-    Its folders, also those held open, look empty from then on.
+    Its folders, also those held open, look empty from then on, but for a stranger.
     """
     losses = 0
     for moment in range(1, 50):
@@ -345,9 +416,11 @@ def test_a_disk_lost_at_any_moment_of_a_scan_deletes_nothing(tmp_path):
         with contextlib.closing(node):
             for number in range(5):
                 write(node, f"{number}/a.txt", b"%d" % number)
+                write(node, f"{number}.txt", b"%d" % number)
             node.publish(Films=[FAMILLE])
             before = listed(node)
-            (node.share() / "3" / "a.txt").unlink()  # this one is gone indeed
+            (node.share() / "3" / "a.txt").unlink()  # these two are gone indeed
+            (node.share() / "3.txt").unlink()
             after = tree_of(node, "Films")
             shutil.copytree(node.share(), node.folder / "kept")
             checks = node.disk_checks
@@ -355,17 +428,22 @@ def test_a_disk_lost_at_any_moment_of_a_scan_deletes_nothing(tmp_path):
             def lose(node=node, last=checks + moment):
                 node.check_disk()
                 if node.disk_checks == last:
-                    for folder in node.share().iterdir():
-                        shutil.rmtree(folder)
+                    for inside in node.share().iterdir():
+                        shutil.rmtree(inside) if inside.is_dir() else inside.unlink()
+                    write(node, "stranger.txt")  # another disk in its place
                     node.disk_is_there = False
 
             node.scanner._check_disk = lose
             node.rescan()
             assert after <= listed(node) <= before
             losses += not node.disk_is_there
+            for name, *_ in after:  # nor is one of them called "not here"
+                path = SharePath.parse(name.removeprefix("Films/"))
+                assert node.index.find_own("Films", path) is not None
 
             node.scanner._check_disk = node.check_disk
             node.disk_is_there = True
+            (node.share() / "stranger.txt").unlink(missing_ok=True)
             shutil.copytree(node.folder / "kept", node.share(), dirs_exist_ok=True)
             node.clock += 11
             node.rescan()
@@ -490,6 +568,31 @@ def test_a_hint_above_the_shares_scans_them(node):
     assert node.names("photos") == ["Photos/b"]
 
 
+def test_hints_during_a_scan_leave_the_dropping_to_it(node, monkeypatch):
+    old = write(node, "old.bin", b"content")
+    for number in range(9):
+        write(node, f"{number}/a.txt")
+    node.publish(Films=[FAMILLE])
+    node.hashed.clear()
+    monkeypatch.setattr(walk, "BATCH", 1)
+    node.scanner.rescan()
+    while node.scanner._scanning is None:
+        assert node.scanner.step()
+    new = node.share() / "new.bin"
+    old.rename(new)
+    node.scanner.on_change(old)
+    assert node.scanner.step()
+    while node.scanner._looking:
+        assert node.scanner.step()
+    assert node.scanner._scanning is not None
+
+    node.scanner.on_change(new)
+    node.settle()
+
+    assert node.hashed == []
+    assert listed(node) == tree_of(node, "Films")
+
+
 def test_too_many_hints_become_a_scan(node, monkeypatch):
     monkeypatch.setattr("fonshare_agent.index.scanner.HINTS_MAX", 2)
     node.publish(Films=[FAMILLE])
@@ -557,6 +660,16 @@ def test_a_file_dated_in_the_future_is_hashed_too(node):
     node.now = file.stat().st_mtime - 9e8  # the router's clock is not set
     node.publish(Films=[FAMILLE])
     assert hashed_names(node) == ["a.txt"]
+
+
+def test_a_file_that_has_changed_is_not_read_to_its_end(tmp_path):
+    file = tmp_path / "large"
+    with file.open("wb") as content:
+        content.truncate(3 * blocks.STEP_BYTES)
+    stamp = FileStamp.of(file.stat())
+    os.utime(file, (5, 5))
+    with pytest.raises(ContentChanged):
+        next(blocks.hash_file(lambda: os.open(file, os.O_RDONLY), stamp))
 
 
 def test_a_file_that_changes_while_it_is_hashed_gets_no_root_of_the_mixture(node):
@@ -742,9 +855,6 @@ class DiskAndIndex(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        import tempfile
-        from pathlib import Path
-
         self.folder = Path(tempfile.mkdtemp(prefix="fonshare-index-"))
         self.node = Node(self.folder / "alice")
         self.bob = Node(self.folder / "bob", BOB)
@@ -753,6 +863,12 @@ class DiskAndIndex(RuleBasedStateMachine):
         self.node.publish(**self.shares)
 
     def teardown(self):
+        try:
+            self.compare_all()
+        finally:
+            self.clean_up()
+
+    def clean_up(self):
         self.node.close()
         self.bob.close()
         shutil.rmtree(self.folder)
@@ -844,7 +960,6 @@ class DiskAndIndex(RuleBasedStateMachine):
         self.node.index.open()
 
     @rule()
-    @precondition(lambda self: self.version)
     def compare_all(self):
         self.node.rescan()
         self.node.rescan()  # what changed under the first scan

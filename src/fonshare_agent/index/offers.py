@@ -305,7 +305,10 @@ class Offers:
     def _changes(
         self, catalogue: int, after: int, limit: int
     ) -> Iterator[tuple[int, Change]]:
-        """Yield entries and tombstones with their numbers, in order."""
+        """Yield entries and tombstones with their numbers, in order.
+
+        The first *limit* are without a gap; there may be more.
+        """
         entries = self._connection.execute(
             "SELECT seq, folder, name, size, modified, root FROM entry"
             " WHERE catalogue = ? AND seq > ? ORDER BY seq LIMIT ?",
@@ -327,7 +330,7 @@ class Offers:
             path = SharePath(tuple(raw.split(b"/")))
             numbered.append((seq, Change(share_name, path, 0, 0, None, True)))
         numbered.sort(key=lambda pair: pair[0])
-        return iter(numbered[:limit])
+        return iter(numbered)
 
 
 def metadata(size: int, mtime_ns: int, root: bytes | None) -> Metadata:

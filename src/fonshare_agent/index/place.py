@@ -5,9 +5,11 @@ It must not know what is in it.
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from fonshare_agent.errors import DiskMissing
 
+MOUNTS = Path("/proc/self/mountinfo")
 OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # These make inode numbers up at each mount: they tell nothing about a file.
 _INODES_MADE_UP = ("vfat", "msdos", "exfat", "fuse", "overlay", "9p")
@@ -27,7 +29,7 @@ class Place:
     def open(cls, share: str, path: str | os.PathLike[str]) -> "Place":
         descriptor = os.open(path, OPEN_FOLDER)
         device = os.fstat(descriptor).st_dev
-        return cls(share, path, descriptor, device, _keeps_inodes(device))
+        return cls(share, path, descriptor, device, keeps_inodes(device))
 
     def check(self) -> None:
         """Raise DiskMissing if the share's path leads elsewhere by now.
@@ -43,12 +45,12 @@ class Place:
         os.close(self.descriptor)
 
 
-def _keeps_inodes(device: int) -> bool:
+def keeps_inodes(device: int, mounts: Path = MOUNTS) -> bool:
     """Tell whether a file keeps its inode number on that device when mounted anew."""
     wanted = f"{os.major(device)}:{os.minor(device)}"
     try:
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as mounts:
-            for line in mounts:
+        with mounts.open(encoding="utf-8", errors="replace") as lines:
+            for line in lines:
                 left, _, right = line.partition(" - ")
                 if left.split()[2] == wanted:
                     return not right.startswith(_INODES_MADE_UP)
