@@ -14,7 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from fonshare_agent.errors import ContentChanged, StorageError
+from fonshare_agent.errors import ContentChanged, DiskMissing, StorageError
 from fonshare_agent.index import blocks, place, walk
 from fonshare_agent.index.records import FileStamp, Listing, SeenFile
 from fonshare_agent.index.scanner import NICE, Scanner
@@ -451,6 +451,23 @@ def test_a_disk_lost_at_any_moment_of_a_scan_deletes_nothing(tmp_path):
             if node.disk_checks < checks + moment:
                 break
     assert losses >= 4
+
+
+def test_nothing_is_dropped_while_the_disk_is_missing(node):
+    gone = write(node, "gone.txt")
+    node.publish(Films=[FAMILLE])
+    before = listed(node)
+    gone.unlink()
+    with contextlib.closing(place.Place.open("Films", node.share())) as opened:
+        work = walk.Walk(opened, node.index, lambda call: call(), node.check_disk)
+        assert list(work.steps())
+        node.disk_is_there = False
+        with pytest.raises(DiskMissing):
+            next(work.drop_gone())
+        assert listed(node) == before
+        node.disk_is_there = True
+        assert list(work.drop_gone())
+    assert listed(node) == set()
 
 
 def test_a_disk_away_for_a_moment_is_not_taken_for_its_empty_mount_point(node):
