@@ -23,7 +23,10 @@ PARTS = {
     ),
     "storage": "disk nodekeys memberships backup",
     "writing": "settings_writer",  # settings that commands change
-    "group": "asking channel groups invites listening published routing sealing",
+    "group": (
+        "asking channel groups invite_sessions invites listening published routing "
+        "sealing"
+    ),
     "sharing": "sharing",
     "jobs": "downloads fetching granting reasons receiving watch",
     "reach": "reach",

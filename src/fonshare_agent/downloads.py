@@ -144,7 +144,7 @@ class Downloads:
         if job.kind != "file":
             return None  # what is new in a folder is worth another look
         file = await self._store.run(self._state.get_file, job.id, 0)
-        place = Path(os.fsdecode(_join(job.target, file.final_name or b"")))
+        place = Path(os.fsdecode(os.path.join(job.target, file.final_name or b"")))
         is_here = await self._files.run(place.is_file)
         return job if is_here and file.root == found.root else None
 
@@ -260,7 +260,7 @@ class Downloads:
         )
         done = job.done_bytes + (running.watch.done_bytes if running else 0)
         sources = running.watch.sources if running else 0
-        path = _join(job.target, name)
+        path = os.path.join(job.target, name)
         return views.job(job, entry, min(done, job.size), sources, path)
 
     # --- running ---
@@ -395,7 +395,3 @@ class Downloads:
         until = self._core.clock() + STOP_S
         while self._running and self._core.clock() < until:
             await self._core.sleep(0.02)
-
-
-def _join(folder: bytes, name: bytes) -> bytes:
-    return folder + b"/" + name

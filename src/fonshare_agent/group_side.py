@@ -123,7 +123,9 @@ class GroupSide:
             ground.keys.tls_seed,
             Handlers(
                 brokers=self._wanted_brokers,
-                topics=lambda url: self.channel.topics(url) | self.invites.topics(url),
+                topics=lambda url: (
+                    self.channel.topics(url) | self.invites.sessions.topics(url)
+                ),
                 on_connected=self._on_connected,
                 on_disconnected=self.channel.on_disconnected,
                 on_received=self._on_received,
@@ -147,11 +149,11 @@ class GroupSide:
 
     def _wanted_brokers(self) -> set[str]:
         home = {self.home_broker} if self.home_broker else set()
-        return home | self.channel.brokers() | self.invites.brokers()
+        return home | self.channel.brokers() | self.invites.sessions.brokers()
 
     def _on_connected(self, broker: str) -> None:
         self.channel.on_connected(broker)
-        self.invites.on_connected(broker)
+        self.invites.sessions.on_connected(broker)
 
     def _on_received(
         self, broker: str, topic: str, payload: bytes, done: Callable[[], None]
@@ -163,7 +165,7 @@ class GroupSide:
         self, broker: str, topic: str, payload: bytes, done: Callable[[], None]
     ) -> None:
         try:
-            if not self.invites.receive(broker, topic, payload):
+            if not self.invites.sessions.receive(broker, topic, payload):
                 await self.channel.receive(broker, topic, payload)
         finally:
             done()
