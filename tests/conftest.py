@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from brokers import Mosquitto
 from leftovers import Belongings, wait_for_leftovers
+from nodes import NodeProcess
 from packages import PACKAGES, find_program
 from programs import IS_CI, missing_text
 
@@ -39,6 +41,24 @@ def _nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     left = wait_for_leftovers(before)
     if left:
         pytest.fail(f"the test left behind:\n{left}", pytrace=False)
+
+
+@pytest.fixture
+def broker(tmp_path):
+    """A Mosquitto of the test's own."""
+    with Mosquitto(tmp_path / "broker") as mosquitto:
+        yield mosquitto
+
+
+@pytest.fixture
+def make_node(tmp_path, broker):
+    """Return what makes a node in a folder of its own; nothing runs yet."""
+
+    def make(folder, name=None, url=None, **settings):
+        url = url or broker.url
+        return NodeProcess(tmp_path / folder, name or folder, url, **settings)
+
+    return make
 
 
 @pytest.hookimpl(wrapper=True)

@@ -8,32 +8,16 @@ import time
 import pytest
 
 from brokers import Mosquitto
-from nodes import CommandFailed, NodeProcess, befriend, eventually, running, share
+from nodes import CommandFailed, befriend, eventually, running, share
 from settings_files import take_ports
 
 MIB = 1 << 20
 
 
 @pytest.fixture
-def broker(tmp_path):
-    with Mosquitto(tmp_path / "broker") as mosquitto:
-        yield mosquitto
-
-
-@pytest.fixture
 def second_broker(tmp_path):
     with Mosquitto(tmp_path / "second") as mosquitto:
         yield mosquitto
-
-
-@pytest.fixture
-def make_node(tmp_path, broker):
-    def make(folder, name=None, url=None, **settings):
-        return NodeProcess(
-            tmp_path / folder, name or folder, url or broker.url, **settings
-        )
-
-    return make
 
 
 def admit(group, admin, joiner, *flags):

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from brokers import Mosquitto
-from nodes import CommandFailed, NodeProcess, befriend, eventually, running, share
+from nodes import CommandFailed, befriend, eventually, running, share
 
 MIB = 1 << 20
 
@@ -15,14 +15,6 @@ MIB = 1 << 20
 def broker(tmp_path):
     with Mosquitto(tmp_path / "broker", persistence=True) as mosquitto:
         yield mosquitto
-
-
-@pytest.fixture
-def make_node(tmp_path, broker):
-    def make(name, **settings):
-        return NodeProcess(tmp_path / name, name, broker.url, **settings)
-
-    return make
 
 
 def test_three_nodes_one_group_one_file(make_node, broker):

@@ -12,20 +12,6 @@ from nodes import CommandFailed, NodeProcess, befriend, eventually, running, sha
 MIB = 1 << 20
 
 
-@pytest.fixture
-def broker(tmp_path):
-    with Mosquitto(tmp_path / "broker") as mosquitto:
-        yield mosquitto
-
-
-@pytest.fixture
-def make_node(tmp_path, broker):
-    def make(name, url=None, **settings):
-        return NodeProcess(tmp_path / name, name, url or broker.url, **settings)
-
-    return make
-
-
 def codes(node):
     return {finding["code"] for finding in node("doctor")["findings"]}
 
