@@ -7,7 +7,7 @@ What is not watched, for want of watches or on a file system without inotify, is
 by the periodic scan; `unwatched` tells how many folders that are. A file that is being
 written is announced when it is closed.
 
-Uses inotify(7) through ctypes: three calls are less than a library (docs/decisions).
+Uses inotify(7) through ctypes: three calls are less than a library (decision 0012).
 """
 
 import ctypes
