@@ -10,13 +10,14 @@ import logging
 import os
 import signal
 import time
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 from fonshare_agent.control.door import Dispatch, bind
 from fonshare_agent.control.rows import JSON
 from fonshare_agent.control.server import ControlServer
-from fonshare_agent.core import Core
+from fonshare_agent.core import Core, Promise
 from fonshare_agent.disk import Disk
 from fonshare_agent.errors import FonshareError, Starting, StorageError
 from fonshare_agent.node import Node
@@ -29,7 +30,6 @@ log = logging.getLogger(__name__)
 
 DISK_CHECK_S = 2.0
 RETRY_S = 3.0  # while there is no disk to start on
-STOP_NOTICE_S = 0.1
 OOM_SCORE = "800"  # the agent dies before the router's own services do
 DISK_ID = "disk-id"
 LOG_LEVEL = "FONSHARE_LOG"  # DEBUG shows names and paths too
@@ -53,6 +53,7 @@ class Agent:
         self._trouble: FonshareError | None = None
         self._failure: FonshareError | None = None  # what ends the process
         self._is_stopping = False
+        self._pausing: Promise[None] = Promise()
         self._control = ControlServer(
             settings.control_socket, self._core, self._answer, time.monotonic
         )
@@ -76,6 +77,7 @@ class Agent:
 
     def _begin_stop(self) -> None:
         self._is_stopping = True
+        self._pausing.resolve(None)
 
     # --- the life of the node ---
 
@@ -125,10 +127,13 @@ class Agent:
         )
 
     async def _pause(self, seconds: float) -> None:
-        """Wait, but no longer than a stop takes to be noticed."""
-        until = self._core.clock() + seconds
-        while not self._is_stopping and self._core.clock() < until:
-            await self._core.sleep(STOP_NOTICE_S)
+        """Wait; a stop ends it at once."""
+        self._pausing = Promise()
+        if self._is_stopping:
+            return
+        timer = self._core.call_later(seconds, partial(self._pausing.resolve, None))
+        await self._pausing
+        timer.cancel()
 
     def _report(self, error: FonshareError) -> None:
         if self._trouble is None or str(self._trouble) != str(error):
