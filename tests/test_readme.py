@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -77,19 +78,26 @@ def agent(line: str, folder: Path) -> Iterator[None]:
         child.wait(WAIT_S)
 
 
-def test_the_two_nodes_of_the_readme_share_a_file(tmp_path):
+@pytest.fixture
+def short_folder():
+    """A folder whose sockets have paths that a socket can have, wherever tests run."""
+    with tempfile.TemporaryDirectory(prefix="fs-") as folder:
+        yield Path(folder)
+
+
+def test_the_two_nodes_of_the_readme_share_a_file(short_folder):
     require_program("mosquitto")
     prepare, start, *story = command_blocks()
-    (tmp_path / "README.md").write_text(STORY)
+    (short_folder / "README.md").write_text(STORY)
     for line in prepare:
         if not line.startswith(("python3 -m venv", "export PATH")):
-            assert run(line, tmp_path).returncode == 0, line
-    with Mosquitto(tmp_path / "broker") as broker, ExitStack() as stack:
-        write_settings(tmp_path, broker.url)
+            assert run(line, short_folder).returncode == 0, line
+    with Mosquitto(short_folder / "broker") as broker, ExitStack() as stack:
+        write_settings(short_folder, broker.url)
         for line in start:
-            stack.enter_context(agent(line, tmp_path))
+            stack.enter_context(agent(line, short_folder))
         for line in (line for block in story for line in block):
-            run_until_done(line, tmp_path)
+            run_until_done(line, short_folder)
 
-    arrived = tmp_path / "try/bob-disk/downloads/Famille/alice/README.md"
+    arrived = short_folder / "try/bob-disk/downloads/Famille/alice/README.md"
     assert arrived.read_text() == STORY
