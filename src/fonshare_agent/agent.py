@@ -48,7 +48,6 @@ class Agent:
             os.urandom,
             needs_mount=settings.is_on_router,  # else a first start could mark flash
         )
-        self._node: Node | None = None
         self._dispatch: Dispatch | None = None
         self._trouble: FonshareError | None = None
         self._failure: FonshareError | None = None  # what ends the process

@@ -109,17 +109,6 @@ def is_label(text: str) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One file of a share as friends see it. `modified`: whole seconds since 1970."""
-
-    share: str
-    path: SharePath
-    size: int
-    modified: int
-    root: Root | None
-
-
 class JobState(Enum):
     """Where a job stands; the values are what the CLI shows."""
 

@@ -128,10 +128,6 @@ def _size(value: Any) -> str:
     return human_size(value) if isinstance(value, int) else "-"
 
 
-def _yes(value: Any) -> str:
-    return "yes" if value else "no"
-
-
 def _entries(rows: Any) -> str:
     return table(
         ("ID", "KIND", "SIZE", "MODIFIED", "WHERE"),

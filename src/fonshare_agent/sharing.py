@@ -42,7 +42,6 @@ class _Follow:
     announced: Head | None = None
     asking: Timer | None = None
     timeout_s: float = ASK_TIMEOUT_S
-    applying: bool = False
 
 
 @dataclass(slots=True)

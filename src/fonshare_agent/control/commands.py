@@ -32,7 +32,6 @@ GROUP = Argument("group", "the group's name on this node")
 MEMBER = Argument("member", "a member's name, or 6 or more characters of its id")
 JOB = Argument("id", "the job's id, as `fonshare jobs` shows it")
 FILE = Argument("file", "the backup file", is_file=True)
-WAIT = "wait until it has ended"
 PASSPHRASE = Argument(
     "passphrase_file",
     "read the passphrase from this file of mode 600, or from stdin with `-`",
