@@ -10,14 +10,14 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
 
-DEADLINE_S = 10.0
+from waiting import PATIENCE_S, wait_until
+
 SEARCH_PATH = os.environ.get("PATH", os.defpath) + ":/usr/sbin"  # Debian's place
 CONNECT, CONNACK, PUBLISH, PUBACK, SUBSCRIBE = 1, 2, 3, 4, 8
 
@@ -28,14 +28,6 @@ class Seen(NamedTuple):
     topic: str
     payload: bytes
     retained: bool
-
-
-def wait_until(condition: Callable[[], object], what: str = "condition") -> None:
-    """Return as soon as *condition* holds; fail the test after ten seconds."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not come true in time"
-        time.sleep(0.01)
 
 
 def free_port() -> int:
@@ -114,7 +106,7 @@ class Mosquitto:
     def _end(self, how: Callable[["subprocess.Popen[bytes]"], None]) -> None:
         if self._child is not None:
             how(self._child)
-            self._child.wait(DEADLINE_S)
+            self._child.wait(PATIENCE_S)
             if self._child.stdin:
                 self._child.stdin.close()
             self._child = None
@@ -195,7 +187,7 @@ class PlainClient:
     """As much of an MQTT 3.1.1 client as tests need, on a plain blocking socket."""
 
     def __init__(self, port: int, login: Login | None = None) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), DEADLINE_S)
+        self.socket = socket.create_connection(("127.0.0.1", port), PATIENCE_S)
         flags = 0x02 | (0xC0 if login else 0)
         body = _text("MQTT") + bytes([4, flags, 0x70, 0])  # eight hours without a ping
         body += _text("t" + os.urandom(8).hex())
@@ -257,7 +249,7 @@ class Observer:
 
     def close(self) -> None:
         self._client.socket.shutdown(socket.SHUT_RDWR)
-        self._thread.join(DEADLINE_S)
+        self._thread.join(PATIENCE_S)
         self._client.close()
 
     def _record(self) -> None:
@@ -349,7 +341,7 @@ def relay_to(port: int) -> Callable[[socket.socket], None]:
             back = threading.Thread(target=_pump, args=(far, near), daemon=True)
             back.start()
             _pump(near, far)
-            back.join(DEADLINE_S)
+            back.join(PATIENCE_S)
 
     return relay
 

@@ -4,6 +4,7 @@ Hypothesis draws anew at each run where a person works, and always the same in C
 that there a result depends on the commit alone.
 """
 
+import signal
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -22,6 +23,11 @@ settings.load_profile("ci" if IS_CI else "here")
 
 WANTED = ("is not installed", "is missing: ")  # how a skip names a program
 HAS_FAILED = pytest.StashKey[bool]()
+
+# A shell that runs us in the background has SIGINT ignored, and so would the programs
+# be that the tests start and press Ctrl-C for.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

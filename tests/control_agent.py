@@ -13,8 +13,7 @@ from fonshare_agent.control.commands import AGENT_COMMANDS
 from fonshare_agent.control.door import bind
 from fonshare_agent.control.server import ControlServer
 from fonshare_agent.core import Core
-
-DEADLINE_S = 10.0
+from waiting import PATIENCE_S
 
 
 class RecordingHandlers:
@@ -77,7 +76,7 @@ class RunningAgent:
     def stop(self) -> None:
         self.server.stop()
         self.core.stop()
-        self._thread.join(DEADLINE_S)
+        self._thread.join(PATIENCE_S)
 
 
 def settings() -> dict[str, Any]:
@@ -97,10 +96,3 @@ def running_agent(folder: Path) -> Iterator[RunningAgent]:
         yield agent
     finally:
         agent.stop()
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, "the condition never came true"
-        time.sleep(0.005)

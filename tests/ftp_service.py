@@ -7,8 +7,7 @@ import os
 import socket
 import ssl
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,17 +16,9 @@ from fonshare_agent.errors import DiskMissing
 from fonshare_agent.ftp.accounts import Account
 from fonshare_agent.ftp.server import FtpOptions, FtpService
 from fonshare_agent.ftp.tickets import Ticket, TicketDesk
+from waiting import PATIENCE_S
 
 OWNER, GUEST = ("owner", "geheim"), ("guest", "any")
-WAIT_S = 10.0
-
-
-def wait_for(condition: Callable[[], Any], what: str = "the condition") -> None:
-    """Return when *condition* holds; fail after a deadline."""
-    deadline = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < deadline, f"waited too long for {what}"
-        time.sleep(0.005)
 
 
 def make_certificate(folder: Path, name: str, kind: str = "ec") -> tuple[Path, Path]:
@@ -64,7 +55,7 @@ class Served:
         self, user: tuple[str, str] = OWNER, *, tls: ssl.SSLContext | None = None
     ) -> ftplib.FTP:
         ftp = ftplib.FTP_TLS(context=tls) if tls else ftplib.FTP()
-        ftp.connect("127.0.0.1", self.service.house_port, timeout=WAIT_S)
+        ftp.connect("127.0.0.1", self.service.house_port, timeout=PATIENCE_S)
         ftp.encoding = "utf-8"
         ftp.login(*user)
         if isinstance(ftp, ftplib.FTP_TLS):
@@ -80,7 +71,7 @@ class Lines:
 
     def __init__(self, port: int, source: str = "127.0.0.1") -> None:
         self.socket = socket.create_connection(
-            ("127.0.0.1", port), WAIT_S, source_address=(source, 0)
+            ("127.0.0.1", port), PATIENCE_S, source_address=(source, 0)
         )
         self._file = self.socket.makefile("rb")
 
@@ -121,7 +112,7 @@ class Lines:
 
     def data(self, source: str = "127.0.0.1") -> socket.socket:
         return socket.create_connection(
-            ("127.0.0.1", self.epsv()), WAIT_S, source_address=(source, 0)
+            ("127.0.0.1", self.epsv()), PATIENCE_S, source_address=(source, 0)
         )
 
     def login(self, user: tuple[str, str] = OWNER) -> "Lines":
@@ -189,3 +180,9 @@ def uploads_aside(disk: Path) -> list[str]:
     """Return what lies in the hidden upload folder."""
     folder = disk / ".fonshare" / "upload"
     return os.listdir(folder) if folder.is_dir() else []
+
+
+def size_aside(disk: Path) -> int:
+    """Return how many bytes lie in the hidden upload folder."""
+    folder = disk / ".fonshare" / "upload"
+    return sum((folder / name).stat().st_size for name in uploads_aside(disk))

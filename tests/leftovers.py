@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-PATIENCE_S = 3.0  # what ends by itself on a busy machine has ended by then
+ENDING_S = 20.0  # what ends by itself on a busy machine has ended by then
 # Opened once by a library, kept for good, and no test's doing.
 LASTING = ("/dev/urandom", "/dev/random", "/dev/null", "/proc/", "anon_inode:inotify")
 
@@ -52,7 +52,7 @@ class Belongings:
 
 def wait_for_leftovers(before: Belongings) -> Belongings:
     """Return what is left since *before* once all that is ending has ended."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + ENDING_S
     while left := Belongings.now().since(before):
         if time.monotonic() > deadline:
             return left

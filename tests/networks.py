@@ -16,8 +16,9 @@ from typing import Final, Self
 
 import pytest
 
-from brokers import Mosquitto, wait_until
+from brokers import Mosquitto
 from programs import require_program
+from waiting import wait_until
 
 PREFIX: Final = "fonshare"
 GATEWAYS: Final = ("198.51.100.1", "203.0.113.1")  # of RFC 5737's "public" networks

@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -18,20 +17,17 @@ from typing import Any
 
 from fonshare_agent.cli import main
 from settings_files import write_settings
+from waiting import PATIENCE_S, wait_until
 
-DEADLINE_S = 40.0  # generous: two cores, several agents, other tests beside
+LOOK_S = 0.1  # each look is a command, a process of its own
 FONSHARE = [sys.executable, "-m", "fonshare_agent"]
 
 
 def eventually(
-    condition: Callable[[], Any], what: str, within_s: float = DEADLINE_S
+    condition: Callable[[], Any], what: str, within_s: float = PATIENCE_S
 ) -> Any:
     """Return the first true value of *condition*; fail when it stays false."""
-    deadline = time.monotonic() + within_s
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"{what}: not within {within_s:.0f} s"
-        time.sleep(0.1)
-    return value
+    return wait_until(condition, what, within_s=within_s, look_s=LOOK_S)
 
 
 class CommandFailed(AssertionError):
@@ -169,7 +165,7 @@ class NodeProcess:
         return next(one for one in self("jobs") if one["id"] == job_id)
 
     def wait_for_job(
-        self, job_id: str, state: str, within_s: float = DEADLINE_S
+        self, job_id: str, state: str, within_s: float = PATIENCE_S
     ) -> Any:
         """Return the job once it is in *state*; fail if it ends otherwise."""
 

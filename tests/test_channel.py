@@ -28,10 +28,10 @@ from fonshare_agent.protocol.messages import CatalogueAsk, Message, Presence, en
 from fonshare_agent.protocol.peers import MemberSeen
 from fonshare_agent.protocol.roster import OperationLog
 from fonshare_agent.protocol.topics import EpochTopics, liveness_topic
+from waiting import PATIENCE_S
 
 HOME = "mqtt://home"
 ASK = CatalogueAsk(b"indexid8", 0)
-DEADLINE_S = 10.0
 
 
 class Broker:
@@ -145,7 +145,7 @@ class Home:
         return machine
 
     def run_until(self, condition) -> None:
-        deadline = time.monotonic() + DEADLINE_S
+        deadline = time.monotonic() + PATIENCE_S
         while not condition():
             assert time.monotonic() < deadline, self.story
             self.core.call_later(0.01, lambda: None)

@@ -9,10 +9,11 @@ import sys
 
 import pytest
 
-from control_agent import running_agent, wait_until
+from control_agent import running_agent
 from fonshare_agent import __version__
 from fonshare_agent.cli import main
 from fonshare_agent.errors import NotFound
+from waiting import PATIENCE_S, wait_until
 
 JOB = {
     "id": "1",
@@ -314,7 +315,7 @@ def test_waiting_survives_a_restart_of_the_agent(
         wait_until(lambda: ("jobs", {}) in first.calls)
     with running_agent(tmp_path) as second:
         second.answers["jobs"] = [JOB]
-        out, _ = waiting.communicate(timeout=20)
+        out, _ = waiting.communicate(timeout=PATIENCE_S)
     assert waiting.returncode == 0
     assert json.loads(out) == [JOB]
 

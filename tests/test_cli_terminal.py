@@ -12,11 +12,12 @@ from fcntl import ioctl
 
 import pytest
 
-from control_agent import DEADLINE_S, running_agent
+from control_agent import running_agent
 from fonshare_agent.cli import main
 from fonshare_agent.config import load_settings
 from fonshare_agent.core import Promise
 from fonshare_agent.passwords import verify_password
+from waiting import PATIENCE_S
 
 JOB = {
     "id": "1",
@@ -44,14 +45,14 @@ class Terminal:
 
     def wait_for(self, text: str) -> None:
         """Wait until *text* comes, after what was waited for before."""
-        deadline = time.monotonic() + DEADLINE_S
+        deadline = time.monotonic() + PATIENCE_S
         while text not in self.shown[self._seen :]:
             assert time.monotonic() < deadline, f"{text!r} never came: {self.shown!r}"
             assert self._read(), f"{text!r} never came: {self.shown!r}"
         self._seen = self.shown.index(text, self._seen) + len(text)
 
     def _read(self) -> bool:
-        ready, _, _ = select.select([self._master], [], [], DEADLINE_S)
+        ready, _, _ = select.select([self._master], [], [], PATIENCE_S)
         assert ready, f"nothing more came: {self.shown!r}"
         try:
             chunk = os.read(self._master, 65536)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from control_agent import DEADLINE_S, RunningAgent, running_agent, wait_until
+from control_agent import RunningAgent, running_agent
 from fonshare_agent.control import client, server
 from fonshare_agent.control.client import AgentError, request
 from fonshare_agent.control.door import bind
@@ -25,6 +25,7 @@ from fonshare_agent.errors import (
     StorageError,
     UsageError,
 )
+from waiting import PATIENCE_S, wait_until
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def steady_agent(tmp_path_factory):
 
 def connect_to(path: Path) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX)
-    connection.settimeout(DEADLINE_S)
+    connection.settimeout(PATIENCE_S)
     connection.connect(str(path))
     return connection
 
@@ -122,7 +123,7 @@ def test_a_slow_command_does_not_hold_up_another(agent):
     assert request(agent.socket, "disk", {}) == "here"
     assert answers == []
     agent.core.post(lambda: slow.resolve("late"))
-    asking.join(DEADLINE_S)
+    asking.join(PATIENCE_S)
     assert answers == ["late"]
 
 
@@ -332,7 +333,7 @@ def test_a_server_that_failed_serves_again_and_forgets_who_waited(tmp_path):
         wait_until(lambda: agent.calls == [("status", {})])
         is_broken.set()
         with connect(agent):
-            failing.join(DEADLINE_S)
+            failing.join(PATIENCE_S)
         assert not agent.socket.exists()
         assert waiting.recv(1) == b""
 
@@ -366,11 +367,11 @@ def test_a_reason_given_before_the_request_is_read_is_not_lost(tmp_path):
         serving = threading.Thread(target=serve)
         serving.start()
         connection = client.connect(path)
-        assert answered.wait(DEADLINE_S)
+        assert answered.wait(PATIENCE_S)
         with pytest.raises(AgentError) as caught:
             client.exchange(connection, path, b"{}\n")
         assert caught.value.answered_code == "agent.busy"
-        serving.join(DEADLINE_S)
+        serving.join(PATIENCE_S)
 
 
 def test_nobody_on_the_socket_is_no_agent(tmp_path):
@@ -400,7 +401,7 @@ def test_an_answer_that_is_cut_or_foreign_is_no_answer(tmp_path, answer):
         serving.start()
         with pytest.raises(NoAgent):
             request(path, "status", {})
-        serving.join(DEADLINE_S)
+        serving.join(PATIENCE_S)
 
 
 def test_an_agent_that_hangs_is_given_up(tmp_path, monkeypatch):

@@ -13,13 +13,13 @@ import pytest
 
 from ftp_service import (
     OWNER,
-    WAIT_S,
     Served,
     make_certificate,
     serving,
+    size_aside,
     uploads_aside,
-    wait_for,
 )
+from waiting import PATIENCE_S, wait_until
 
 NAMES = [
     b"plain.txt",
@@ -71,7 +71,7 @@ def curl(served: Served, *arguments: str, tls: bool, url: bytes = b"") -> bytes:
     done = subprocess.run(
         [need("curl"), "-sS", "-u", ":".join(OWNER), *secure, *arguments, address],
         capture_output=True,
-        timeout=WAIT_S,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -90,7 +90,7 @@ def lftp(served: Served, script: str, *, tls: bool) -> str:
             *[f"ftp://127.0.0.1:{port}", "-e", f"{settings} {script}; exit"],
         ],
         capture_output=True,
-        timeout=2 * WAIT_S,
+        timeout=2 * PATIENCE_S,
         env=os.environ | {"LC_ALL": "C.UTF-8"},
     )
     assert done.returncode == 0, done.stderr
@@ -143,20 +143,15 @@ def test_curl_resumes_both_ways(served, local, tls):
             f"ftp://127.0.0.1:{port}/b",
         ],
     )
-    wait_for(lambda: _size_aside(served) > 0, "bytes of the upload")
+    wait_until(lambda: size_aside(served.disk) > 0, "bytes of the upload")
     slow.send_signal(signal.SIGKILL)
     slow.wait()
-    wait_for(lambda: served.service.open_connections() == 0, "the session to end")
+    wait_until(lambda: served.service.open_connections() == 0, "the session to end")
     assert not (served.disk / "b").exists()
 
     curl(served, "-C", "-", "-T", str(local / "up"), tls=tls, url=b"b")
     assert (served.disk / "b").read_bytes() == content
     assert uploads_aside(served.disk) == []
-
-
-def _size_aside(served: Served) -> int:
-    folder = served.disk / ".fonshare" / "upload"
-    return sum((folder / name).stat().st_size for name in uploads_aside(served.disk))
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
@@ -215,8 +210,8 @@ def _interrupt_upload(served: Served, name: str, content: bytes) -> list[str]:
     lines.reply()
     data.sendall(content)
     lines.close()
-    wait_for(lambda: served.service.open_connections() == 0, "the session to end")
-    wait_for(lambda: uploads_aside(served.disk), "what was sent")
+    wait_until(lambda: served.service.open_connections() == 0, "the session to end")
+    wait_until(lambda: uploads_aside(served.disk), "what was sent")
     return uploads_aside(served.disk)
 
 
@@ -238,13 +233,13 @@ def test_ncftp_puts_gets_and_lists(served, local):
         [need("ncftpget"), *login, "127.0.0.1", str(local / "down"), "/up"],
     ):
         (local / "down").mkdir(exist_ok=True)
-        done = subprocess.run(command, capture_output=True, timeout=WAIT_S)
+        done = subprocess.run(command, capture_output=True, timeout=PATIENCE_S)
         assert done.returncode == 0, done.stdout + done.stderr
     assert (local / "down" / "up").read_bytes() == b"content"
     done = subprocess.run(
         [need("ncftpls"), *login, "ftp://127.0.0.1/"],
         capture_output=True,
-        timeout=WAIT_S,
+        timeout=PATIENCE_S,
     )
     assert done.stdout.split() == [b"up"]
 
@@ -265,7 +260,7 @@ def test_rclone_copies_a_tree_and_finds_it_equal(served, local, tls):
         done = subprocess.run(
             [rclone, "--config", "", *command, "--size-only"],
             capture_output=True,
-            timeout=3 * WAIT_S,
+            timeout=3 * PATIENCE_S,
         )
         assert done.returncode == 0, done.stderr
     assert _contents(served.disk / "top") == _contents(local)

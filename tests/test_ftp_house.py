@@ -24,8 +24,8 @@ from ftp_service import (
     serving,
     store,
     uploads_aside,
-    wait_for,
 )
+from waiting import wait_until
 
 
 @pytest.fixture
@@ -304,7 +304,7 @@ def test_nothing_is_under_its_name_before_it_is_whole(served):
     lines.send("STOR film")
     assert lines.reply()[:3] in ("125", "150")
     data.sendall(b"x" * 500_000)
-    wait_for(lambda: uploads_aside(served.disk), "the upload to arrive")
+    wait_until(lambda: uploads_aside(served.disk), "the upload to arrive")
 
     assert os.listdir(served.disk) == [".fonshare"]
     assert served.login().nlst() == []
@@ -321,14 +321,14 @@ def test_a_client_that_is_killed_leaves_no_file_and_can_resume(served, owner):
     lines.send("STOR film")
     lines.reply()
     data.sendall(b"x" * 300_000)
-    wait_for(lambda: _partial_size(served) >= 256 << 10, "some bytes on the disk")
+    wait_until(lambda: _partial_size(served) >= 256 << 10, "some bytes on the disk")
     data.shutdown(socket.SHUT_WR)
     lines.socket.shutdown(socket.SHUT_RDWR)  # as the kernel does for a killed process
-    wait_for(lambda: _partial_size(served) == 300_000, "the rest")
-    wait_for(lambda: served.service.open_connections() == 1, "the session to end")
+    wait_until(lambda: _partial_size(served) == 300_000, "the rest")
+    wait_until(lambda: served.service.open_connections() == 1, "the session to end")
 
     assert (served.disk / "film").read_bytes() == b"the old one"
-    wait_for(lambda: owner.size("film") == 300_000, "the upload to be put aside")
+    wait_until(lambda: owner.size("film") == 300_000, "the upload to be put aside")
     assert store(owner, "film", b"y" * 10, rest=300_000).startswith("226")
     assert (served.disk / "film").read_bytes() == b"x" * 300_000 + b"y" * 10
 
@@ -345,7 +345,7 @@ def interrupt(served: Served, name: str, content: bytes) -> None:
     lines.send(f"STOR {name}")
     lines.reply()
     data.sendall(content)
-    wait_for(lambda: _may_abort(lines, content), "the bytes to arrive")
+    wait_until(lambda: _may_abort(lines, content), "the bytes to arrive")
     lines.send("ABOR")
     assert lines.reply().startswith("426")
     assert lines.reply().startswith("226")
@@ -550,7 +550,7 @@ def test_ipv4_written_as_ipv6_is_the_same_address():
 
 def test_house_networks_can_change_while_running(served):
     served.service.set_house_networks(["10.0.0.0/8"])
-    wait_for(lambda: served.raw().is_closed(), "the new networks")
+    wait_until(lambda: served.raw().is_closed(), "the new networks")
 
 
 # --- data connections

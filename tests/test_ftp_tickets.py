@@ -25,14 +25,13 @@ from fonshare_agent.ftp.tickets import (
 from fonshare_agent.ftp.tls import fingerprint
 from fonshare_agent.model import GroupId, NodeId, SharePath, base32
 from ftp_service import (
-    WAIT_S,
     Lines,
     Served,
     certificate_der,
     make_certificate,
     serving,
-    wait_for,
 )
+from waiting import PATIENCE_S, wait_until
 
 PairOfFiles = tuple[Path, Path]
 
@@ -125,7 +124,7 @@ class Friend:
         self, command: str, rest: int = 0, context: ssl.SSLContext | None = None
     ) -> ssl.SSLSocket:
         port = self.lines.epsv()
-        raw = socket.create_connection(("127.0.0.1", port), WAIT_S)
+        raw = socket.create_connection(("127.0.0.1", port), PATIENCE_S)
         assert self.lines.code(f"REST {rest}") == "350"
         self.lines.send(command)
         reply = self.lines.reply()
@@ -367,11 +366,11 @@ def test_a_data_connection_with_another_certificate_gets_nothing(door, who):
     port = friend.lines.epsv()
     friend.lines.send("RETR file")
     assert friend.lines.reply().startswith("150")
-    stranger = socket.create_connection(("127.0.0.1", port), WAIT_S)
+    stranger = socket.create_connection(("127.0.0.1", port), PATIENCE_S)
     with suppress(OSError), door.context(who).wrap_socket(stranger) as data:
         assert data.recv(1) == b""
     # The port still waits for the right one.
-    with socket.create_connection(("127.0.0.1", port), WAIT_S) as raw:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as raw:
         data = friend.context.wrap_socket(raw)
         assert data.makefile("rb").read() == door.file.read_bytes()
         data.close()
@@ -398,7 +397,7 @@ def test_a_resumed_session_still_shows_whose_it_is(door, version):
     port = lines.epsv()
     lines.send("RETR file")
     lines.reply()
-    raw = socket.create_connection(("127.0.0.1", port), WAIT_S)
+    raw = socket.create_connection(("127.0.0.1", port), PATIENCE_S)
     data = friend.context.wrap_socket(raw, session=session)
     assert data.makefile("rb").read() == door.file.read_bytes()
     assert data.session_reused
@@ -413,7 +412,7 @@ def test_a_session_resumed_from_anothers_connection_is_not_that_other(door):
     port = anna.lines.epsv()
     anna.lines.send("RETR file")
     anna.lines.reply()
-    raw = socket.create_connection(("127.0.0.1", port), WAIT_S)
+    raw = socket.create_connection(("127.0.0.1", port), PATIENCE_S)
     data = berta.context.wrap_socket(raw, session=berta.lines.socket.session)
     assert data.session_reused
     with suppress(OSError):
@@ -432,7 +431,9 @@ def test_a_ticket_belongs_to_the_session_that_redeemed_it(door):
     assert second.login(ticket, secret) == "530"
     assert first.read()[1].startswith("226")
     first.lines.close()
-    wait_for(lambda: not door.served.desk.live(), "the ticket to die with its session")
+    wait_until(
+        lambda: not door.served.desk.live(), "the ticket to die with its session"
+    )
 
 
 def test_site_ticket_adds_another_and_makes_it_current(door, tmp_path):
@@ -510,7 +511,7 @@ def test_a_session_whose_ticket_is_done_with_takes_the_next_one(door):
     friend = door.enter(ticket, secret)
     assert friend.read()[1].startswith("226")
     assert door.served.desk.retire(lambda each: each.job == "1") == 1
-    wait_for(lambda: friend.refusal("RETR file").startswith("550"), "its end")
+    wait_until(lambda: friend.refusal("RETR file").startswith("550"), "its end")
     following, its_secret = door.grant(job="2")
     line = f"SITE TICKET {base32(following.id)} {base32(its_secret)}"
     assert friend.lines.code(line) == "200"
@@ -524,7 +525,7 @@ def test_revoking_one_ticket_leaves_the_session_its_others(door):
     friend.lines.ask(f"SITE TICKET {base32(lost.id)} {base32(lost_secret)}")
 
     door.served.desk.revoke(lambda each: each.job == "2")
-    wait_for(lambda: friend.refusal("RETR file").startswith("550"), "the end")
+    wait_until(lambda: friend.refusal("RETR file").startswith("550"), "the end")
     line = f"SITE TICKET {base32(kept.id)} {base32(kept_secret)}"
     assert friend.lines.code(line) == "200"
     assert friend.read()[1].startswith("226")
@@ -535,7 +536,7 @@ def test_a_revocation_while_the_file_is_opened_is_in_time(door):
 
     def opener() -> int:
         held.set()
-        assert gate.wait(WAIT_S)
+        assert gate.wait(PATIENCE_S)
         return os.open(door.file, os.O_RDONLY)
 
     ticket, secret = door.grant(opener=opener)
@@ -544,7 +545,7 @@ def test_a_revocation_while_the_file_is_opened_is_in_time(door):
     friend.lines.ask(f"SITE TICKET {base32(ticket.id)} {base32(secret)}")
     friend.lines.epsv()
     friend.lines.send("RETR file")
-    assert held.wait(WAIT_S)
+    assert held.wait(PATIENCE_S)
     door.served.desk.revoke(lambda each: each.job == "1")
     gate.set()
     assert friend.lines.reply().startswith("550")

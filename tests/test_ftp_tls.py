@@ -19,7 +19,6 @@ from fonshare_agent.ftp.workers import WorkerPool
 from ftp_service import (
     GUEST,
     OWNER,
-    WAIT_S,
     Lines,
     Served,
     fetch,
@@ -27,8 +26,8 @@ from ftp_service import (
     serving,
     store,
     uploads_aside,
-    wait_for,
 )
+from waiting import PATIENCE_S, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +93,7 @@ def test_an_upload_cut_without_close_notify_is_not_a_file(served):
     lines.ask("PBSZ 0")
     assert lines.code("PROT P") == "200"
     port = lines.epsv()
-    raw = socket.create_connection(("127.0.0.1", port), WAIT_S)
+    raw = socket.create_connection(("127.0.0.1", port), PATIENCE_S)
     lines.send("STOR film")
     assert lines.reply()[:3] in ("125", "150")
     data = client_context().wrap_socket(raw)
@@ -165,9 +164,9 @@ def test_a_data_handshake_that_stands_still_does_not_hold_the_session(
     ftp = served.login(tls=client_context())
     ftp.voidcmd("TYPE I")
     host, port = ftp.makepasv()
-    silent = socket.create_connection((host, port), WAIT_S)
+    silent = socket.create_connection((host, port), PATIENCE_S)
     assert silent.recv(1) == b""  # dropped, while the port still waits
-    with socket.create_connection((host, port), WAIT_S) as raw:
+    with socket.create_connection((host, port), PATIENCE_S) as raw:
         ftp.putcmd("RETR a")
         assert ftp.getresp().startswith("150")
         with client_context().wrap_socket(raw) as data:
@@ -302,4 +301,4 @@ def test_sessions_by_tls_end_cleanly_and_leave_nothing_open(served):
     ftp.quit()
     killed = served.login(tls=client_context())
     killed.close()
-    wait_for(lambda: served.service.open_connections() == 0, "both to end")
+    wait_until(lambda: served.service.open_connections() == 0, "both to end")

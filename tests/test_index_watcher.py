@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from brokers import wait_until
 from fonshare_agent.index.watcher import Watcher
+from waiting import wait_until
 
 
 class Heard:

@@ -10,8 +10,7 @@ from fonshare_agent.index.state import StateStore
 from fonshare_agent.index.state_records import Job, JobFile
 from fonshare_agent.model import GroupId, NodeId, SharePath
 from fonshare_agent.reasons import Postponed
-
-DEADLINE_S = 10.0
+from waiting import PATIENCE_S
 
 
 class Attempts:
@@ -56,7 +55,7 @@ class Queue:
         job = Job(name, *place, kind="file", name=name, target=b"/t", created=0)
         self.state.add_job(job, [JobFile(name, 0, path, 1, 1, None)])
 
-    def run_until(self, condition, within_s=DEADLINE_S) -> None:
+    def run_until(self, condition, within_s=PATIENCE_S) -> None:
         deadline = time.monotonic() + within_s
         while not condition():
             assert time.monotonic() < deadline, self.attempts.turns

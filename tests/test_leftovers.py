@@ -15,7 +15,7 @@ from leftovers import Belongings, wait_for_leftovers
 
 @pytest.fixture(autouse=True)
 def _no_patience(monkeypatch):
-    monkeypatch.setattr(leftovers, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(leftovers, "ENDING_S", 0.1)
 
 
 def test_an_open_file_is_seen_until_it_is_closed(tmp_path):
@@ -52,7 +52,7 @@ import socket, threading
 import pytest
 import leftovers
 
-leftovers.PATIENCE_S = 0.1
+leftovers.ENDING_S = 0.1
 KEPT = []
 
 def test_that_forgets_a_socket():

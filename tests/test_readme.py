@@ -14,11 +14,11 @@ import pytest
 
 from brokers import Mosquitto, free_port
 from programs import require_program
+from waiting import PATIENCE_S
 
 ROOT = Path(__file__).parent.parent
 STORY = (ROOT / "README.md").read_text().split("## Two nodes")[1].split("\n## ")[0]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-WAIT_S = 60.0
 pytestmark = pytest.mark.full
 
 
@@ -49,13 +49,13 @@ def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
         | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
         capture_output=True,
         text=True,
-        timeout=WAIT_S,
+        timeout=PATIENCE_S,
     )
 
 
 def run_until_done(line: str, folder: Path) -> str:
     """Do *line* again until it succeeds and says something: friends need a moment."""
-    deadline = time.monotonic() + WAIT_S
+    deadline = time.monotonic() + PATIENCE_S
     while True:
         done = run(line, folder)
         if done.returncode == 0 and (done.stdout.strip() or ">" in line):
@@ -75,7 +75,7 @@ def agent(line: str, folder: Path) -> Iterator[None]:
         yield
     finally:
         child.terminate()
-        child.wait(WAIT_S)
+        child.wait(PATIENCE_S)
 
 
 @pytest.fixture

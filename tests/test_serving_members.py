@@ -14,13 +14,13 @@ from fonshare_agent.protocol.certificate import fingerprint, self_signed_certifi
 from fonshare_agent.protocol.messages import BlocksAsk, CatalogueAsk
 from fonshare_agent.routing import OPEN_MAX, Routing
 from fonshare_agent.sharing import Sharing
+from waiting import PATIENCE_S
 
 GROUP, MEMBER = GroupId(bytes(32)), NodeId(bytes(32))
-DEADLINE_S = 10.0
 
 
 def run_until(core: Core, condition) -> None:
-    deadline = time.monotonic() + DEADLINE_S
+    deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < deadline
         core.call_later(0.01, lambda: None)

@@ -24,8 +24,8 @@ from fonshare_agent.transfer import wire
 from fonshare_agent.transfer.session import Credentials, Session
 from fonshare_agent.transfer.session_pool import IDLE_MAX, IDLE_S, NOOP_S, SessionPool
 from fonshare_agent.transfer.wire import Patience, Wire, client_context, lacks_aes
+from waiting import PATIENCE_S
 
-WAIT_S = 10.0
 CREDENTIALS = Credentials(b"t" * 16, b"s" * 16)
 LOGIN = ("331 secret?", "230 welcome", "200 ok", "200 ok", "200 ok")
 
@@ -34,7 +34,7 @@ class Caller:
     """One connection as the scripted peer sees it."""
 
     def __init__(self, connected, door):
-        connected.settimeout(WAIT_S)
+        connected.settimeout(PATIENCE_S)
         self.socket, self.door, self.heard = connected, door, b""
 
     def say(self, *lines):
@@ -69,7 +69,7 @@ class Caller:
     def listen(self):
         """Open a data port; return a function that waits for the connection."""
         listener = socket.create_server(("127.0.0.1", 0))
-        listener.settimeout(WAIT_S)
+        listener.settimeout(PATIENCE_S)
         self.door.sockets.append(listener)
         self.hear(3)
         self.say(f"229 in (|||{listener.getsockname()[1]}|)", "350 there")
@@ -117,7 +117,7 @@ class Door:
         self.listener.shutdown(socket.SHUT_RDWR)
         for opened in self.sockets:
             opened.close()
-        self.thread.join(WAIT_S)
+        self.thread.join(PATIENCE_S)
         assert not self.failures
 
 
@@ -141,7 +141,7 @@ def at(tmp_path):
         door.close()
 
 
-def patience(stall_s=WAIT_S, is_cancelled=lambda: False):
+def patience(stall_s=PATIENCE_S, is_cancelled=lambda: False):
     return Patience(time.monotonic, is_cancelled, stall_s)
 
 
@@ -333,11 +333,9 @@ def test_a_refusal_while_the_data_connection_stays_open_is_heard(at, context):
         caller.say("450 changed: not it")
         accept().hear()  # never shakes hands
 
-    session = enter(at(script), context)
-    started = time.monotonic()
+    session = enter(at(script), context, stall_s=3600)
     with pytest.raises(SourceChanged):
         session.read_from(0)
-    assert time.monotonic() - started < 3
     session.close()
 
 
@@ -387,14 +385,12 @@ def test_a_silent_peer_is_given_up_and_a_cancelled_wait_at_once(at, context):
     started = time.monotonic()
     with pytest.raises(PeerUnreachable, match="nothing came"):
         enter(door, context, stall_s=0.4)
-    assert 0.3 < time.monotonic() - started < 3
+    assert time.monotonic() - started > 0.3
 
     cancelled = []
     threading.Timer(0.2, lambda: cancelled.append(1)).start()
-    started = time.monotonic()
     with pytest.raises(TransferCancelled):
-        enter(door, context, is_cancelled=lambda: bool(cancelled))
-    assert time.monotonic() - started < 2
+        enter(door, context, stall_s=3600, is_cancelled=lambda: bool(cancelled))
 
 
 def test_data_that_stands_still_is_given_up(at, context):
@@ -442,7 +438,8 @@ def test_no_secret_shows_in_a_repr():
 # --- connecting ---------------------------------------------------------------------
 
 
-def test_an_address_that_swallows_everything_only_costs_its_head_start(at, context):
+def test_an_address_that_swallows_everything_only_costs_its_head_start(at, monkeypatch):
+    monkeypatch.setattr(wire, "CONNECT_S", 3600)
     door = at(Caller.log_in)
     swallowing = socket.create_server(("127.0.0.1", 0), backlog=0)
     fillers = [socket.socket() for _ in range(4)]
@@ -450,12 +447,10 @@ def test_an_address_that_swallows_everything_only_costs_its_head_start(at, conte
         one.setblocking(False)
         one.connect_ex(swallowing.getsockname())
     try:
-        started = time.monotonic()
         found, address = wire.connect(
-            [swallowing.getsockname(), door.address], patience()
+            [swallowing.getsockname(), door.address], patience(stall_s=3600)
         )
         assert address == door.address
-        assert time.monotonic() - started < 3
         found.close()
     finally:
         for one in (*fillers, swallowing):

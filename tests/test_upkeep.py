@@ -10,8 +10,7 @@ from fonshare_agent.core import Core, Worker
 from fonshare_agent.index.state import StateStore
 from fonshare_agent.nodekeys import SEALING_PERIOD_S, load_or_create
 from fonshare_agent.upkeep import Upkeep
-
-DEADLINE_S = 10.0
+from waiting import PATIENCE_S
 
 
 class Nothing:
@@ -61,7 +60,7 @@ def test_the_sealing_key_is_renewed_by_uptime_over_restarts(ground):
 
     def tend(upkeep: Upkeep) -> None:
         done = ground.core.spawn(upkeep.tend())
-        deadline = time.monotonic() + DEADLINE_S
+        deadline = time.monotonic() + PATIENCE_S
         while not done.is_settled:
             assert time.monotonic() < deadline
             ground.core.post(lambda: None)

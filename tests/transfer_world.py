@@ -22,8 +22,8 @@ from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.transfer.wire import client_context
 from fonshare_agent.transfer.worker import Fetch, Push, TransferWorkers
 from ftp_service import Served, serving
+from waiting import PATIENCE_S
 
-WAIT_S = 20.0
 SECRET = b"s" * 16
 BLOCK = 128 * 1024
 
@@ -146,7 +146,7 @@ class World:
         return ended
 
     def settled(self, ended: "queue.Queue[object]") -> str:
-        reason: str = ended.get(timeout=WAIT_S).result()  # type: ignore[attr-defined]
+        reason: str = ended.get(timeout=PATIENCE_S).result()  # type: ignore[attr-defined]
         return reason
 
 
@@ -178,6 +178,6 @@ def two_nodes(
         finally:
             workers.stop()
             core.stop()
-            thread.join(WAIT_S)
+            thread.join(PATIENCE_S)
             for partial in world.partials:
                 partial.close()

@@ -51,6 +51,7 @@ class Oversized:
     broker: BrokerUrl
     topic: str
     size: int
+    rest_s: float  # how long the topic is left alone; 0: that would not help
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,12 +185,14 @@ class Links:
                 self._handlers.on_received(
                     url, topic, payload, lambda: broker.link.handled(event)
                 )
-            case Oversized(_, _, size):
+            case Oversized(_, _, size, rest_s):
                 broker.oversized = size
                 log.warning(
-                    "broker %s: a message of %d bytes was not read",
+                    "broker %s: a message of %d bytes was not read; its topic is left"
+                    " alone for %.0f s",
                     self._tag(url),
                     size,
+                    rest_s,
                 )
             case SubscriptionRefused():
                 log.warning("broker %s refuses to let us read a topic", self._tag(url))

@@ -244,13 +244,13 @@ class MqttLink:
     def _let_rest(self, packet: OversizedPacket) -> bool:
         """Leave the packet's topic alone; False if that does not help."""
         topic = packet.topic.decode("utf-8", "replace")
-        helps = topic in self._wanted and topic not in self._resting
-        if helps:
+        rest_s = 0.0
+        if topic in self._wanted and topic not in self._resting:
             rest_s = self._rests.get(topic, REST_S)
             self._rests[topic] = min(rest_s * 2, REST_MAX_S)
             self._resting[topic] = time.monotonic() + rest_s
-        self._emit(Oversized(self.url, topic, packet.size))
-        return helps
+        self._emit(Oversized(self.url, topic, packet.size, rest_s))
+        return rest_s > 0
 
     def _say_goodbye(self, session: Session) -> None:
         try:
