@@ -1,6 +1,8 @@
 """A disk that stalls stalls nobody but its own sessions. No sleeps: a gate holds it."""
 
 import os
+import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -11,7 +13,7 @@ import pytest
 from fonshare_agent.ftp import server, streams
 from fonshare_agent.ftp.streams import FileSource, ListingSource
 from fonshare_agent.ftp.workers import Outcome, WorkerFailed, WorkerPool
-from ftp_service import Lines, Served, serving, store
+from ftp_service import Lines, Served, serving, size_aside, store
 from waiting import PATIENCE_S, wait_until
 
 
@@ -200,6 +202,56 @@ def test_a_client_that_goes_while_its_upload_is_synced_leaves_no_file(
     wait_until(lambda: owner.sendcmd("NOOP") and _is_idle(served), "the worker")
     assert not (served.disk / "film").exists()
     assert owner.size("film") == 10
+
+
+def test_who_calls_again_while_the_cut_upload_is_synced_goes_on_with_it(
+    served, monkeypatch, gate
+):
+    hold(monkeypatch, gate, "fsync")
+    cut_off = served.raw().login()
+    data = cut_off.data()
+    cut_off.send("STOR film")
+    assert cut_off.reply()[:3] in ("125", "150")
+    content = os.urandom(1 << 20)
+    data.sendall(content[: 600 << 10])
+    wait_until(lambda: size_aside(served.disk) > 0, "some bytes on the disk")
+    linger = struct.pack("ii", 1, 0)  # closing then resets: the line broke
+    data.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    data.close()
+    cut_off.close()
+    assert gate.held.wait(PATIENCE_S)
+
+    again = served.raw().login()
+    again.send("SIZE film")
+    gate.open()
+    code, here = again.reply().split()
+    assert code == "213"
+    data = again.data()
+    again.send(f"REST {here}", "STOR film")
+    data.sendall(content[int(here) :])
+    data.close()
+    codes = [again.reply()[:3] for _ in range(3)]
+    assert codes in (["350", "125", "226"], ["350", "150", "226"])
+    assert (served.disk / "film").read_bytes() == content
+
+
+def test_a_second_upload_to_a_name_waits_while_the_first_is_synced(
+    served, monkeypatch, gate
+):
+    hold(monkeypatch, gate, "fsync")
+    first, second = served.raw().login(), served.raw().login()
+    for lines, content in ((first, b"one"), (second, b"two")):
+        data = lines.data()
+        lines.send("STOR film")
+        assert lines is second or lines.reply()[:3] in ("125", "150")
+        data.sendall(content)
+        data.close()
+        assert gate.held.wait(PATIENCE_S)
+    gate.open()
+    assert first.reply().startswith("226")
+    assert second.reply()[:3] in ("125", "150")
+    assert second.reply().startswith("226")
+    assert (served.disk / "film").read_bytes() == b"two"
 
 
 def _is_idle(served: Served) -> bool:

@@ -2,8 +2,10 @@
 
 An upload lives in `.fonshare/upload/` under a name made from its target's path, so that
 an interrupted one is found again, by another session or after a restart, and continued
-by REST + STOR or APPE. There is at most one upload for a target at a time. An older
-file under the target's name stays untouched until the new one replaces it in one step.
+by REST + STOR or APPE. There is at most one upload for a target at a time; one that
+was cut off is still being synced when its client calls again, which then waits. An
+older file under the target's name stays untouched until the new one replaces it in one
+step.
 
 Workers only.
 """
@@ -31,6 +33,8 @@ from fonshare_agent.model import PRIVATE_FOLDER, printable
 UPLOAD_FOLDER = b"upload"
 COPY_BYTES = 1 << 20
 APPEND = -1  # an offset: behind what is there
+ENDING_WAIT_S = 10.0  # for the sync of an upload that has just ended: a slow USB disk
+CLASH_WAIT_S = 0.5  # for one of which we have not heard yet that it has ended
 
 
 class Upload:
@@ -41,7 +45,8 @@ class Upload:
         self.fd, self.offset = -1, 0
 
     def sync(self) -> None:
-        """Make what was written durable."""
+        """Make what was written durable; no more bytes come."""
+        self._store.note_ending(self._target)
         os.fsync(self.fd)
 
     def commit(self) -> None:
@@ -53,6 +58,7 @@ class Upload:
 
     def keep(self) -> None:
         """Keep the interrupted upload for a resume; an empty one is dropped."""
+        self._store.note_ending(self._target)
         try:
             os.fsync(self.fd)
             if os.fstat(self.fd).st_size == 0:
@@ -70,12 +76,17 @@ class UploadStore:
 
     def __init__(self, files: DiskFiles, on_change: OnChange) -> None:
         self._files, self._on_change = files, on_change
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()  # guards the two below
         self._active: set[Parts] = set()
+        self._ending: set[Parts] = set()  # of those, the ones being put away
 
     def begin(self, view: View, target: Parts, offset: int) -> Upload:
         """Start an upload to *target*, or continue it at *offset* (or APPEND)."""
-        with self._lock:
+        with self._changed:
+            self._changed.wait_for(
+                lambda: target not in self._active - self._ending, CLASH_WAIT_S
+            )
+            self._await_end(target)
             if target in self._active:
                 raise FileBusy(f"{printable(target[-1])!r} is being uploaded already")
             self._active.add(target)
@@ -87,13 +98,22 @@ class UploadStore:
             raise
         return upload
 
+    def note_ending(self, target: Parts) -> None:
+        """The upload to *target* takes no more bytes; `release` follows."""
+        with self._changed:
+            self._ending.add(target)
+            self._changed.notify_all()
+
     def release(self, target: Parts) -> None:
-        with self._lock:
+        with self._changed:
             self._active.discard(target)
+            self._ending.discard(target)
+            self._changed.notify_all()
 
     def interrupted_size(self, target: Parts) -> int | None:
         """Return how much of an interrupted upload is here, or None."""
-        with self._lock:
+        with self._changed:
+            self._await_end(target)
             if target in self._active:
                 return None
         try:
@@ -115,7 +135,7 @@ class UploadStore:
         """Drop interrupted uploads not touched for so long; return how many."""
         purged, limit = 0, time.time() - older_than_s
         with suppress(FileNotFoundError), self._folder(create=False) as folder:
-            with self._lock:
+            with self._changed:
                 active = {_key(target) for target in self._active}
             for name in _names(folder):
                 status = os.stat(name, dir_fd=folder, follow_symlinks=False)
@@ -133,6 +153,10 @@ class UploadStore:
             os.rename(_key(target), name, src_dir_fd=folder, dst_dir_fd=parent)
             _sync_folder(parent)
         self._on_change(b"/".join(target), "stored")
+
+    def _await_end(self, target: Parts) -> None:
+        """Wait for an upload that is being put away; the lock is held."""
+        self._changed.wait_for(lambda: target not in self._ending, ENDING_WAIT_S)
 
     # --- opening
 
