@@ -14,7 +14,7 @@ from waiting import PATIENCE_S
 
 
 class Attempts:
-    """Stands for the fetcher: notes whose turn it was, then does what it is told."""
+    """Stands for the attempts: notes whose turn it was, then does what it is told."""
 
     disk = None
 
@@ -22,7 +22,7 @@ class Attempts:
         self.turns: list[str] = []
         self.how = lambda job: Postponed("source.silent")
 
-    async def fetch(self, job, file, watch):
+    async def bring(self, job, watch):
         self.turns.append(job.id)
         raise self.how(job)
 
@@ -46,7 +46,7 @@ class Queue:
         self.attempts = Attempts()
         self.downloads = Downloads(
             *(self.core, self.store, self.files, None, self.state, self.attempts),
-            *(Settings(), lambda group, member: ("g", "m"), lambda path: None, bytes),
+            *(Settings(), lambda group, member: ("g", "m"), bytes),
         )
 
     def add(self, name: str) -> None:
@@ -103,11 +103,11 @@ def test_stopping_does_not_wait_for_an_attempt_that_hangs(queue, monkeypatch):
     monkeypatch.setattr("fonshare_agent.downloads.STOP_S", 0.2)
     hangs = queue.core.sleep(3600)
 
-    async def hang(job, file, watch):
+    async def hang(job, watch):
         queue.attempts.turns.append(job.id)
         await hangs
 
-    queue.attempts.fetch = hang
+    queue.attempts.bring = hang
     queue.downloads.wake()
     queue.run_until(lambda: queue.attempts.turns)
     stopped = queue.core.spawn(queue.downloads.stop())

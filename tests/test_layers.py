@@ -28,7 +28,10 @@ PARTS = {
         "sealing"
     ),
     "sharing": "sharing",
-    "jobs": "downloads fetching granting reasons receiving watch",
+    "jobs": (
+        "attempts bundles downloads fetching granting granting_bundles reasons "
+        "receiving watch"
+    ),
     "reach": "reach",
     "control": "doctor",  # beside the folder of that name
     "wiring": "agent node ground group_side transfer_side upkeep",

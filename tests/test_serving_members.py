@@ -36,7 +36,7 @@ def test_a_member_that_asks_on_while_the_disk_hangs_fills_no_memory():
         await disk
 
     granting = SimpleNamespace(on_blocks_ask=answer)
-    routing = Routing(core, *(None,) * 4, granting, None, None)
+    routing = Routing(core, *(None,) * 4, granting, None, None, None)
     other = NodeId(b"o" * 32)
     for _ in range(3 * OPEN_MAX):
         routing.on_command(GROUP, MEMBER, a_question())

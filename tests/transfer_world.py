@@ -19,8 +19,9 @@ from fonshare_agent.nodekeys import NodeKeys, load_or_create
 from fonshare_agent.protocol.content import block_size, content_root
 from fonshare_agent.transfer.limits import TokenBucket
 from fonshare_agent.transfer.partial import Partial
+from fonshare_agent.transfer.reading import Fetch
 from fonshare_agent.transfer.wire import client_context
-from fonshare_agent.transfer.worker import Fetch, Push, TransferWorkers
+from fonshare_agent.transfer.worker import Push, TransferWorkers
 from ftp_service import Served, serving
 from waiting import PATIENCE_S
 

@@ -3,21 +3,21 @@
 A job is the wish to have an entry on this disk; it lives in state.db and outlives any
 restart. At most `limits.transfers` attempts run at once; one that cannot go on leaves
 its place to the next and is tried again after a while, or at once when a member comes
-online or a catalogue moves. Core thread; decides about jobs, fetching.py does attempts.
+online or a catalogue moves. Core thread; decides about jobs, attempts.py does attempts.
 """
 
 import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
+from fonshare_agent.attempts import MISSING, Attempts
 from fonshare_agent.control import views
 from fonshare_agent.control.rows import JSON
 from fonshare_agent.core import Core, Timer, Worker
 from fonshare_agent.errors import BadPath, NotAllowed, StorageError
-from fonshare_agent.fetching import Fetcher
 from fonshare_agent.index.records import Found, id_digest, id_text
 from fonshare_agent.index.state import StateStore
 from fonshare_agent.index.state_records import ENDED, Job, JobFile
@@ -39,12 +39,6 @@ log = logging.getLogger(__name__)
 
 JOB_ID_BYTES = 5  # 8 characters: enough for the jobs one node keeps
 OPEN_STATES = tuple(state for state in JobState if state not in ENDED)
-WAITING_STATES = (
-    JobState.QUEUED,
-    JobState.LOCATING,
-    JobState.RUNNING,
-    JobState.VERIFYING,
-)
 STORE_RETRY_S = 10.0
 FAILURE_RETRY_S = 60.0  # whatever it was: trying again at once would spin
 STOP_S = 8.0  # attempts let go within a read; a disk that hangs is not waited for
@@ -66,16 +60,15 @@ class Downloads:
         files: Worker,
         index: IndexStore,
         state: StateStore,
-        fetcher: Fetcher,
+        attempts: Attempts,
         settings: Settings,
         names: Callable[[GroupId, NodeId], tuple[str, str]],
-        on_arrived: Callable[[Path], None],
         draw: Callable[[int], bytes],
     ) -> None:
         self._core, self._store, self._files = core, store, files
-        self._index, self._state, self._fetcher = index, state, fetcher
+        self._index, self._state, self._attempts = index, state, attempts
         self._settings, self._names = settings, names
-        self._on_arrived, self._draw = on_arrived, draw
+        self._draw = draw
         self._transfers = settings.limits.transfers
         self._running: dict[str, _Running] = {}
         self._not_before: dict[str, float] = {}
@@ -214,7 +207,7 @@ class Downloads:
     async def _discard(self, job_id: str) -> None:
         while job_id in self._running:  # it lets go within one read
             await self._core.sleep(0.05)
-        await self._files.run(Partial.discard, self._fetcher.disk, job_id)
+        await self._files.run(Partial.discard, self._attempts.disk, job_id)
 
     async def drop_group(self, group: GroupId) -> None:
         """End every job of a group that this node has left."""
@@ -224,11 +217,11 @@ class Downloads:
 
     async def drop_orphans(self) -> None:
         """Delete what was kept for jobs that state.db does not know any more."""
-        kept = await self._files.run(Partial.jobs, self._fetcher.disk)
+        kept = await self._files.run(Partial.jobs, self._attempts.disk)
         for job_id in kept:
             job = await self._store.run(self._state.find_job, job_id)
             if job is None or job.has_ended:
-                await self._files.run(Partial.discard, self._fetcher.disk, job_id)
+                await self._files.run(Partial.discard, self._attempts.disk, job_id)
 
     # --- views ---
 
@@ -281,7 +274,7 @@ class Downloads:
         """Give every free place to the next job that may run."""
         try:
             now = self._core.clock()
-            for job in self._fairly(await self._all(WAITING_STATES)):
+            for job in self._fairly(await self._all(MISSING)):
                 if len(self._running) >= self._transfers:
                     break
                 due = self._not_before.get(job.id, 0.0)
@@ -339,42 +332,17 @@ class Downloads:
             self._not_before[job.id] = self._core.clock() + FAILURE_RETRY_S
             raise
         finally:
-            self._fetcher.end(job)
+            self._attempts.end(job)
             del self._running[job.id]
             self._fill_soon()
 
     async def _advance(self, job: Job, running: _Running) -> None:
-        """Fetch the job's files one after another until none is missing."""
         if not job.error_code:  # else that stays told until bytes come again
             await self._set_state(job.id, JobState.LOCATING)
-        while files := await self._store.run(
-            self._state.files, job.id, WAITING_STATES, limit=1
-        ):
-            if running.stop is not None:
-                return
-            done = await self._fetch(job, files[0], running)
-            running.watch.done_bytes = 0
-            folder = Path(os.fsdecode(job.target))
-            self._on_arrived(folder / os.fsdecode(done.final_name or b""))
-        if running.stop is None:  # else its owner was told so: that stays
+        is_whole = await self._attempts.bring(job, running.watch)
+        if is_whole and running.stop is None:  # else its owner was told so: that stays
             await self._set_state(job.id, JobState.DONE)
             log.info("job %s is done", job.id)
-
-    async def _fetch(self, job: Job, file: JobFile, running: _Running) -> JobFile:
-        try:
-            return await self._fetcher.fetch(job, file, running.watch)
-        except Postponed as postponed:
-            if postponed.reason.code == "source.changed":
-                # Nobody has the old content any more: start anew, with the new one.
-                current = await self._store.run(
-                    self._state.get_file, job.id, file.number
-                )
-                anew = replace(current, root=None, done_bytes=0)
-                await self._store.run(self._state.update_file, anew)
-                await self._files.run(
-                    Partial.discard, self._fetcher.disk, job.id, file.number
-                )
-            raise
 
     async def _postpone(
         self, job: Job, running: _Running, postponed: Postponed

@@ -42,7 +42,8 @@ from fonshare_agent.protocol.messages import (
 from fonshare_agent.reasons import REASONS, Postponed
 from fonshare_agent.receiving import Receiver, Wanted
 from fonshare_agent.transfer.partial import Partial
-from fonshare_agent.transfer.worker import Fetch, TransferWorkers, reason_of
+from fonshare_agent.transfer.reading import Fetch
+from fonshare_agent.transfer.worker import TransferWorkers, reason_of
 from fonshare_agent.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -122,7 +123,7 @@ class Fetcher:
         self, job: Job, file: JobFile, watch: Watch
     ) -> JobFile:
         granted = await self._find_source(job, file)
-        self._used.setdefault(job.id, set()).add(granted.source)
+        self.note_used(job, granted.source)
         file = await self._pin(file, granted.grant)
         kept = await self._open_partial(job, file, granted)
         try:
@@ -130,6 +131,18 @@ class Fetcher:
             return await self._finish(job, file, kept, watch)
         finally:
             await self._files.run(kept.close)
+
+    def note_used(self, job: Job, source: NodeId) -> None:
+        """*source* has granted *job* a ticket: it is told when the job ends."""
+        self._used.setdefault(job.id, set()).add(source)
+
+    def is_pusher(self, source: NodeId) -> bool:
+        """Tell whether only *source* itself can make the connection, it seems."""
+        return self._pushers.get(source, 0.0) > self._core.clock()
+
+    def expect_push(self, source: NodeId) -> None:
+        """Let *source* be asked for a push first, for a while."""
+        self._pushers[source] = self._core.clock() + PUSHER_S
 
     def end(self, job: Job) -> None:
         """Tell the sources that *job* needs its tickets no more, or not for now.
@@ -162,7 +175,7 @@ class Fetcher:
                 share, path = await self._place_at(job, file, source)
                 answer = await self._ask(job, file, source, share, path)
                 if not isinstance(answer, TicketGrant):
-                    code = _refusal(answer)
+                    code = refusal(answer)
                 elif _shows_own_certificate(machine, source, answer):
                     return _Granted(source, share, path, answer)
                 else:
@@ -262,7 +275,8 @@ class Fetcher:
         pull = partial(self._pull, job, granted, kept, watch)
         push = partial(self._have_pushed, job, file, granted, kept, watch)
         # Knocking in vain takes seconds: not again for each file of a folder.
-        is_pusher = self._pushers.pop(granted.source, 0.0) > self._core.clock()
+        is_pusher = self.is_pusher(granted.source)
+        self._pushers.pop(granted.source, None)
         first, second = (push, pull) if is_pusher else (pull, push)
         came_by, reason = first, await first()
         if reason == "unreachable":
@@ -270,7 +284,7 @@ class Fetcher:
         if reason:
             raise Postponed(reason)
         if came_by is push:
-            self._pushers[granted.source] = self._core.clock() + PUSHER_S
+            self.expect_push(granted.source)
 
     async def _pull(
         self, job: Job, granted: _Granted, kept: Partial, watch: Watch
@@ -318,10 +332,10 @@ class Fetcher:
         await self._store.run(self._state.update_file, verifying)
         name = await self._files.run(
             kept.finish,
-            _folder(job, file),
+            target_folder(job, file),
             file.path.name,
             file.modified,
-            lambda _: _demand_wanted(watch),
+            lambda _: demand_wanted(watch),
         )
         if name is None:
             raise Postponed("source.corrupt")  # bad blocks were dropped: fetch again
@@ -341,7 +355,7 @@ def _shows_own_certificate(
     )
 
 
-def _demand_wanted(watch: Watch) -> None:
+def demand_wanted(watch: Watch) -> None:
     if watch.is_cancelled:
         raise TransferCancelled("the job was stopped")
 
@@ -350,7 +364,7 @@ def _job_code(file: JobFile) -> str:
     return f"{file.job}.{file.number}"
 
 
-def _refusal(answer: Message) -> str:
+def refusal(answer: Message) -> str:
     if not isinstance(answer, TicketRefuse):
         return "source.silent"
     code = {
@@ -363,7 +377,7 @@ def _refusal(answer: Message) -> str:
     return code or "source.busy"
 
 
-def _folder(job: Job, file: JobFile) -> bytes:
+def target_folder(job: Job, file: JobFile) -> bytes:
     """Return the absolute folder for *file*: a folder job keeps its tree."""
     top = job.path.parts[:-1] if job.path is not None else ()
     inside = file.path.parts[len(top) : -1]

@@ -113,7 +113,7 @@ class Granting:
             return TicketRefuse(ask.request, "hashing")
         if ask.root is not None and ask.root != own.root:
             return TicketRefuse(ask.request, "changed")
-        if not self._is_own_certificate(group, member, ask.certificate):
+        if not self.is_own_certificate(group, member, ask.certificate):
             return TicketRefuse(ask.request, "not_here")
         hashes = await self._store.run(self._index.blocks, own.root, 0, PAGE_HASHES)
         if not self._published.snapshot.allows(group, member, ask.share):
@@ -121,7 +121,7 @@ class Granting:
         self._outside.trust(ask.certificate)
         secret, ticket_id = self._draw(NONCE_BYTES), self._draw(NONCE_BYTES)
         # A job reads one file after another: its ticket before this one is done with.
-        self._retire(group, member, ask.job)
+        self.retire(group, member, ask.job)
         self._desk.grant(self._ticket(group, member, ask, own, ticket_id, secret))
         return TicketGrant(
             ask.request,
@@ -135,7 +135,7 @@ class Granting:
             tuple(hashes),
         )
 
-    def _is_own_certificate(
+    def is_own_certificate(
         self, group: GroupId, member: NodeId, certificate: bytes
     ) -> bool:
         """Tell whether *certificate* is the one that the member's statement names."""
@@ -166,10 +166,10 @@ class Granting:
             size=own.stamp.size,
             root=own.root,
             block_size=block_size(own.stamp.size),
-            opener=self._opener(own),
+            opener=self.opener(own),
         )
 
-    def _opener(self, own: OwnFile) -> Callable[[], int]:
+    def opener(self, own: OwnFile) -> Callable[[], int]:
         """Return what opens the file below the disk without following a link.
 
         ContentChanged if it is not the file any more whose root was granted.
@@ -209,9 +209,10 @@ class Granting:
 
     def on_job_ended(self, group: GroupId, member: NodeId, ended: JobEnded) -> None:
         """The asker needs that job's tickets no more."""
-        self._retire(group, member, ended.job)
+        self.retire(group, member, ended.job)
 
-    def _retire(self, group: GroupId, member: NodeId, job: str) -> None:
+    def retire(self, group: GroupId, member: NodeId, job: str) -> None:
+        """End the tickets by which *member* reads for that job of its own."""
         self._desk.retire(
             lambda t: (
                 (t.group, t.peer, t.job) == (group, member, job)
@@ -235,7 +236,7 @@ class Granting:
                 secret=ask.secret,
                 addresses=self._outside.dialable(ask.addresses),
                 peer_fingerprint=known.statement.tls_fingerprint,
-                opener=self._opener(own),
+                opener=self.opener(own),
                 first=ask.first,
                 end=min(ask.end, own.stamp.size),
                 is_allowed=lambda: self._published.snapshot.allows(

@@ -113,6 +113,7 @@ class Node:
             talking.sharing,
             talking.published,
             moving.granting,
+            moving.granting_bundles,
             moving.downloads,
             moving.asking,
         )

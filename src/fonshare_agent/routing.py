@@ -9,6 +9,7 @@ from fonshare_agent.channel import ControlChannel
 from fonshare_agent.core import Core
 from fonshare_agent.downloads import Downloads
 from fonshare_agent.granting import Granting
+from fonshare_agent.granting_bundles import BundleGranting
 from fonshare_agent.groups import Groups
 from fonshare_agent.model import GroupId, NodeId
 from fonshare_agent.protocol.group_events import (
@@ -20,6 +21,8 @@ from fonshare_agent.protocol.group_events import (
 from fonshare_agent.protocol.messages import (
     BlocksAsk,
     BlocksPage,
+    BundleAsk,
+    BundleGrant,
     CatalogueAsk,
     CatalogueDelta,
     JobEnded,
@@ -48,6 +51,7 @@ class Routing:
     sharing: Sharing
     published: Published
     granting: Granting
+    granting_bundles: BundleGranting
     downloads: Downloads
     asking: Asking
     _open: dict[tuple[GroupId, NodeId], int] = field(default_factory=dict)
@@ -80,7 +84,13 @@ class Routing:
     def on_command(self, group: GroupId, member: NodeId, message: Message) -> None:
         """Give *message* to its decider; a kind nobody handles here is dropped."""
         match message:
-            case TicketGrant() | TicketRefuse() | BlocksPage() | PushEnded():
+            case (
+                TicketGrant()
+                | TicketRefuse()
+                | BundleGrant()
+                | BlocksPage()
+                | PushEnded()
+            ):
                 self.asking.answer(member, message.request, message)
             case JobEnded():
                 self.granting.on_job_ended(group, member, message)
@@ -93,6 +103,9 @@ class Routing:
             case TicketAsk():
                 ask = self.granting.on_ticket_ask(group, member, message)
                 self._serve("ticket", group, member, ask)
+            case BundleAsk():
+                bundle = self.granting_bundles.on_bundle_ask(group, member, message)
+                self._serve("bundle", group, member, bundle)
             case BlocksAsk():
                 blocks = self.granting.on_blocks_ask(group, member, message)
                 self._serve("blocks", group, member, blocks)

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 
 from fonshare_agent.asking import Asking
+from fonshare_agent.attempts import Attempts
+from fonshare_agent.bundles import Bundles
 from fonshare_agent.downloads import Downloads
 from fonshare_agent.fetching import Fetcher
 from fonshare_agent.ftp.accounts import Account
@@ -18,6 +20,7 @@ from fonshare_agent.ftp.server import (
 )
 from fonshare_agent.ftp.tickets import TicketDesk
 from fonshare_agent.granting import Granting, Outside
+from fonshare_agent.granting_bundles import BundleGranting
 from fonshare_agent.ground import Ground
 from fonshare_agent.group_side import GroupSide
 from fonshare_agent.links.lan import house_networks
@@ -90,6 +93,17 @@ class TransferSide:
             self._outside,
             ground.draw,
         )
+        self.granting_bundles = BundleGranting(
+            self.granting,
+            ground.store,
+            ground.index,
+            self.desk,
+            talking.published,
+            talking.scanner.hash_soon,
+            talking.channel.send,
+            self._outside,
+            ground.draw,
+        )
 
     def _build_destination(self) -> None:
         ground, channel = self._ground, self._talking.channel
@@ -109,16 +123,35 @@ class TransferSide:
             self._outside,
             ground.draw,
         )
+        bundles = Bundles(
+            ground.store,
+            ground.files,
+            ground.index,
+            ground.state,
+            ground.disk,
+            self.workers,
+            self.asking,
+            channel.find_machine,
+            self._outside,
+            fetcher,
+        )
+        attempts = Attempts(
+            ground.store,
+            ground.files,
+            ground.state,
+            fetcher,
+            bundles,
+            self._talking.scanner.on_change,
+        )
         self.downloads = Downloads(
             ground.core,
             ground.store,
             ground.files,
             ground.index,
             ground.state,
-            fetcher,
+            attempts,
             ground.settings,
             self._folder_names,
-            self._talking.scanner.on_change,
             ground.draw,
         )
         self.downloads.wire_limits(self._set_limits)

@@ -2,7 +2,8 @@
 
 TLS with a client certificate comes before USER; the certificate's fingerprint is
 compared with the ticket's on the control connection and on every data connection. A
-ticket names its one file, so the only file name that exists here is `file`.
+ticket names its one file, so the only file name that exists here is `file`; that of a
+bundle is its files one after another (bundles.py).
 
 Reading ranges: REST n, RETR file; the client reads what it wants and closes the data
 connection. It then gets exactly one reply, `226` if everything to the end of the file
@@ -22,6 +23,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from fonshare_agent.errors import ContentChanged, TicketRefused, UsageError
+from fonshare_agent.ftp.bundles import BundleDownload
 from fonshare_agent.ftp.data import DataChannel, End, How
 from fonshare_agent.ftp.loop import FTPHandler
 from fonshare_agent.ftp.replies import reply_to_error
@@ -212,10 +214,12 @@ class FriendSession(ControlSession):
             return ticket
         return None
 
-    def _open_download(self, ticket: Ticket, offset: int) -> Download:
+    def _open_download(self, ticket: Ticket, offset: int) -> Download | BundleDownload:
         self.server.desk.demand_alive(ticket, self)
         if offset > ticket.size:
             raise UsageError(f"REST {offset} is beyond the end at {ticket.size}")
+        if ticket.bundle is not None:
+            return BundleDownload(ticket.bundle, offset, self.server.buffer_size)
         fd = ticket.opener()
         stamp = FileStamp.of(os.fstat(fd))
         if stamp.size != ticket.size or ticket.recorded not in (None, stamp):
@@ -229,7 +233,9 @@ class FriendSession(ControlSession):
             raise UsageError(f"REST {offset} is beyond the end at {ticket.size}")
         return TicketUpload(ticket.opener(), ticket, offset)
 
-    def _begin_if_alive(self, transfer: Download | TicketUpload) -> None:
+    def _begin_if_alive(
+        self, transfer: Download | BundleDownload | TicketUpload
+    ) -> None:
         if self._ticket is None:  # revoked while the file was opened
             self.work(
                 transfer.finish,

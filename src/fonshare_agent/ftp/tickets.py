@@ -1,4 +1,5 @@
-"""Tickets: the expiring right of one peer to read or write exactly one file here.
+"""Tickets: the expiring right of one peer to read or write exactly one file here, or to
+read a bundle of small ones.
 
 A ticket is granted, redeemed by one session, and dead when that session ends, when it
 is revoked, or when nobody redeemed it within ten minutes. It says which certificate
@@ -43,6 +44,18 @@ class FileStamp:
 
 
 @dataclass(frozen=True, slots=True)
+class Bundle:
+    """Small files of one share by their sizes, to be read one after another.
+
+    `open_part` gives a new descriptor, the caller's to close. It raises FonshareError
+    or OSError if that file is not what was granted, DiskMissing without a disk.
+    """
+
+    sizes: tuple[int, ...]
+    open_part: Callable[[int], int] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Ticket:
     """See the module's text. `opener` gives a new descriptor, the caller closes it."""
 
@@ -59,6 +72,7 @@ class Ticket:
     root: Root | None
     block_size: int
     opener: Callable[[], int] = field(repr=False)
+    bundle: Bundle | None = None  # read: instead of what `opener` gives
     recorded: FileStamp | None = None  # read: what the file must still look like
     on_written: Callable[[int, int], None] | None = field(default=None, repr=False)
     """write: told (offset, length) of each stretch on the disk, on a worker."""

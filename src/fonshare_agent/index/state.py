@@ -297,6 +297,12 @@ class StateStore:
             )
             self._count(number, before, file)
 
+    def update_files(self, files: Iterable[JobFile]) -> None:
+        """As `update_file` for each of *files*, all or none."""
+        with self.transaction():
+            for file in files:
+                self.update_file(file)
+
     def _count(self, job: int, before: JobFile | None, after: JobFile) -> None:
         new, old = _sums(after), _sums(before)
         change = [now - then for now, then in zip(new, old, strict=True)]

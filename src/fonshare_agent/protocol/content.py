@@ -20,6 +20,10 @@ BLOCK_SIZE_MIN: Final = 128 * 1024  # below it the list of hashes outgrows its u
 BLOCK_SIZE_MAX: Final = 16 * 1024 * 1024  # what is lost at most to one bad block
 BLOCKS_WANTED: Final = 2000  # fewer than this, so that a list of hashes is < 64 KiB
 HASH_BYTES: Final = 32
+# A bundle carries small files: what a file in it costs more than its bytes is nothing
+# then, and all of it passes in seconds or, on a slow line, is cut at a file's end.
+BUNDLED_BYTES_MAX: Final = 1024 * 1024  # one file
+BUNDLE_BYTES_MAX: Final = 16 * 1024 * 1024  # all of them
 
 
 def block_size(size: int) -> int:

@@ -22,6 +22,7 @@ LIST_MAX = 1024  # items of any list: a page of block hashes fills 128 KiB at mo
 ADDRESSES_MAX = 8  # DESIGN section 4, Ticket addresses
 CODE_CHARS_MAX = 64
 HEADS_MAX = 256  # concurrent roster heads; 64 members act rarely at once
+BUNDLE_FILES_MAX = 256  # then the answer fits a page, and the asker's patience
 # Any other could be a wildcard, or a topic that is nobody's to name.
 TOPIC = re.compile(r"fonshare/[a-z2-7]{32}", re.ASCII)
 
@@ -214,6 +215,56 @@ def _encode_changes(changes: tuple[Change, ...]) -> list[Any]:
     return [_encode_change(change) for change in changes]
 
 
+@dataclass(frozen=True, slots=True)
+class BundleWish:
+    """A small file that is asked for together with others of its share."""
+
+    path: SharePath
+    root: bytes | None  # if it is pinned
+
+
+@dataclass(frozen=True, slots=True)
+class BundlePart:
+    """What is granted of it; *reason* is empty if it is in the bundle."""
+
+    reason: str
+    size: int = 0
+    modified: int = 0
+    root: bytes | None = None
+
+
+def _wish(value: Any) -> BundleWish:
+    if not isinstance(value, list) or len(value) != 2:
+        raise BadMessage("expected [path, root]")
+    return BundleWish(_path(value[0]), None if value[1] is None else _hash(value[1]))
+
+
+def _encode_wishes(wishes: tuple[BundleWish, ...]) -> list[Any]:
+    return [
+        [one.path.wire(), None if one.root is None else _encode_bytes(one.root)]
+        for one in wishes
+    ]
+
+
+def _part(value: Any) -> BundlePart:
+    if not isinstance(value, list) or len(value) != 4:
+        raise BadMessage("expected [reason, size, modified, root]")
+    reason, size, modified, root = value
+    return BundlePart(
+        _text(CODE_CHARS_MAX)(reason),
+        _number(size),
+        _number(modified),
+        _hash(root) if not reason else None,
+    )
+
+
+def _encode_parts(parts: tuple[BundlePart, ...]) -> list[Any]:
+    return [
+        [one.reason, one.size, one.modified, one.root and _encode_bytes(one.root)]
+        for one in parts
+    ]
+
+
 def share_name() -> Any:
     return _wire(_label)
 
@@ -256,3 +307,11 @@ def addresses() -> Any:
 
 def change_list() -> Any:
     return _wire(_decode_changes, _encode_changes)
+
+
+def bundle_wishes() -> Any:
+    return _wire(_list_of(_wish, BUNDLE_FILES_MAX), _encode_wishes)
+
+
+def bundle_parts() -> Any:
+    return _wire(_list_of(_part, BUNDLE_FILES_MAX), _encode_parts)

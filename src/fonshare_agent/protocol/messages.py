@@ -18,6 +18,8 @@ from fonshare_agent.protocol.fields import (
     addresses,
     blob,
     block_hashes,
+    bundle_parts,
+    bundle_wishes,
     change_list,
     code_text,
     file_path,
@@ -28,6 +30,8 @@ from fonshare_agent.protocol.fields import (
     share_name,
     topic_text,
 )
+from fonshare_agent.protocol.fields import BundlePart as BundlePart
+from fonshare_agent.protocol.fields import BundleWish as BundleWish
 from fonshare_agent.protocol.fields import Change as Change
 
 # A page of changes or operations is cut by its sender at this many bytes of JSON, well
@@ -177,6 +181,32 @@ class TicketRefuse(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class BundleAsk(Message):
+    """Let me read these small files of one share by one ticket."""
+
+    KIND: ClassVar[str] = "bundle_ask"
+    request: bytes = blob(NONCE_BYTES)
+    job: str = code_text()
+    share: str = share_name()
+    files: tuple[BundleWish, ...] = bundle_wishes()
+    certificate: bytes = blob()
+    addresses: tuple[tuple[str, int], ...] = addresses()
+
+
+@dataclass(frozen=True, slots=True)
+class BundleGrant(Message):
+    """Read them there, one after another; `files` answers the wishes in their order."""
+
+    KIND: ClassVar[str] = "bundle_grant"
+    request: bytes = blob(NONCE_BYTES)
+    ticket: bytes = blob(NONCE_BYTES)
+    secret: bytes = blob(NONCE_BYTES)
+    certificate: bytes = blob()
+    addresses: tuple[tuple[str, int], ...] = addresses()
+    files: tuple[BundlePart, ...] = bundle_parts()
+
+
+@dataclass(frozen=True, slots=True)
 class BlocksAsk(Message):
     """Send block hashes of this file from number `first` on."""
 
@@ -247,6 +277,8 @@ KINDS: dict[str, type[Message]] = {
         TicketAsk,
         TicketGrant,
         TicketRefuse,
+        BundleAsk,
+        BundleGrant,
         BlocksAsk,
         BlocksPage,
         PushAsk,

@@ -20,6 +20,7 @@ from fonshare_agent.transfer.placing import (
     Spot,
     candidate_names,
     is_bad_name,
+    move_by_link_or_call,
     move_without_overwriting,
     storable_name,
 )
@@ -68,6 +69,29 @@ def place(files: PartialFiles, content: Content, target: int, name: bytes) -> by
         os.fsync(target)
         files.forget_data()
         os.fsync(files.folder)
+        return candidate
+    raise AssertionError("the names never end")
+
+
+def take_name(source: Spot, content: Content, target: int, name: bytes) -> bytes | None:
+    """Move the synced and verified *source* to *name*, or the next name that is free.
+
+    Returns the name, which is durable once *target* was synced. None where that needs a
+    placeholder, which must be on record first: `place` does it. A file of that name
+    with this very content is used as it is, so a second call finds what a first placed.
+    """
+    for candidate in candidate_names(name):
+        try:
+            if not move_by_link_or_call(source, Spot(target, candidate)):
+                return None
+        except NameTaken:
+            if not holds(target, candidate, content):
+                continue
+        except OSError as error:
+            safe = storable_name(name)
+            if is_bad_name(error) and safe != name:
+                return take_name(source, content, target, safe)
+            raise
         return candidate
     raise AssertionError("the names never end")
 

@@ -132,6 +132,13 @@ class Partial:
         with translated(disk), partials(disk) as top:
             return {job for job, _, _ in list_partials(top)}
 
+    @staticmethod
+    def numbers(disk: Disk, job_id: str) -> set[int]:
+        """Return the numbers of the job's files of which something is kept here."""
+        disk.check()
+        with translated(disk), partials(disk) as top:
+            return {number for job, number, _ in list_partials(top) if job == job_id}
+
     def close(self) -> None:
         """Let go of the disk; nothing is flushed. A second call does nothing."""
         with self._lock:

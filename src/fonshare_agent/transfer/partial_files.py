@@ -18,6 +18,7 @@ from fonshare_agent.protocol.content import HASH_BYTES, block_count
 from fonshare_agent.transfer.blocks import BlockMap, Content
 
 DATA, BLOCKS, HAVE, FINAL = b"data", b"blocks", b"have", b"final"
+BATCH: Final = -1  # where a number stands: all small files of the job that arrive now
 
 _TOP: Final = SharePath((PRIVATE_FOLDER, b"partial"))
 _PLAIN, _PLACEHOLDER = b"n", b"p"  # what `final` begins with
@@ -131,10 +132,10 @@ class PartialFiles:
 
 
 def folder_name(job_id: str, number: int) -> bytes:
-    """Return the name of the folder of a job's file."""
-    if not (job_id.isascii() and job_id.isalnum()) or number < 0:
+    """Return the name of the folder of a job's file, or of its batch."""
+    if not (job_id.isascii() and job_id.isalnum()) or number < BATCH:
         raise ValueError(f"{job_id!r} cannot name a partial")
-    return b"%s-%d" % (job_id.encode(), number)
+    return job_id.encode() + (b"-batch" if number == BATCH else b"-%d" % number)
 
 
 @contextmanager
@@ -155,8 +156,9 @@ def list_partials(top: int) -> Iterator[tuple[str, int, bytes]]:
     """Yield (job, number, folder's name) of each partial below *top*."""
     for name in os.listdir(top):
         job, _, number = name.rpartition("-")
-        if job and number.isdecimal():
-            yield job, int(number), os.fsencode(name)
+        if job and (number.isdecimal() or number == "batch"):
+            index = int(number) if number.isdecimal() else BATCH
+            yield job, index, os.fsencode(name)
 
 
 def remove_folder(top: int, name: bytes) -> None:

@@ -48,7 +48,7 @@ def move_without_overwriting(
     *announce_placeholder* is called before an empty file takes the name for a moment,
     so that after a crash the caller knows it for its own.
     """
-    if _link_and_unlink(source, target) or _rename_no_replace(source, target):
+    if move_by_link_or_call(source, target):
         return
     announce_placeholder()
     _claim(target)
@@ -58,6 +58,11 @@ def move_without_overwriting(
         src_dir_fd=source.folder,
         dst_dir_fd=target.folder,
     )
+
+
+def move_by_link_or_call(source: Spot, target: Spot) -> bool:
+    """As `move_without_overwriting`; False where only a placeholder would do."""
+    return _link_and_unlink(source, target) or _rename_no_replace(source, target)
 
 
 def _claim(target: Spot) -> None:

@@ -1,18 +1,17 @@
 """A few threads that move blocks: each a blocking client of one ticket session.
 
-`fetch` reads what a partial lacks, `push` writes a stretch of a file to a peer; both
-return a promise of a reason: "" when all of it is done, else a stable code of
-docs/errors.md that says why not. What was verified stays in the partial, whatever
+`fetch` reads what a partial or a batch lacks (reading.py), `push` writes a stretch of a
+file to a peer; both return a promise of a reason: "" when all of it is done, else a
+stable code of docs/errors.md that says why not. What was verified stays, whatever
 happens. Called on the core thread; the work runs on the threads here. Must not know
 jobs, rosters or shares.
 """
 
 import os
 import ssl
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 from fonshare_agent.core import Core, Promise, Worker
 from fonshare_agent.errors import (
@@ -26,24 +25,21 @@ from fonshare_agent.errors import (
     SourceChanged,
     SourceVanished,
     StorageError,
-    TransferCancelled,
 )
 from fonshare_agent.transfer.limits import CHUNK_BYTES, TokenBucket
-from fonshare_agent.transfer.partial import Partial
-from fonshare_agent.transfer.session import Credentials, Download, Session
+from fonshare_agent.transfer.reading import (
+    Fetch,
+    FetchBundle,
+    Right,
+    wait_for_turn,
+)
+from fonshare_agent.transfer.session import Credentials, Session
 from fonshare_agent.transfer.session_pool import SessionPool
-from fonshare_agent.transfer.wire import POLL_S, STALL_S, Address, Patience
+from fonshare_agent.transfer.wire import STALL_S, Address, Patience
 
 T = TypeVar("T")
 
 PUSHERS: Final = 2  # beside the fetchers, so that neither kind waits for the other
-
-
-class Watch(Protocol):
-    """How the owner of a fetch follows and stops it, from any thread."""
-
-    is_cancelled: bool
-    done_bytes: int
 
 
 def _as_given(addresses: Sequence[Address]) -> Sequence[Address]:
@@ -51,25 +47,9 @@ def _as_given(addresses: Sequence[Address]) -> Sequence[Address]:
 
 
 @dataclass(frozen=True, slots=True)
-class Fetch:
-    """Read what *partial* lacks from a peer's file."""
-
-    ticket: bytes
-    secret: bytes = field(repr=False)
-    addresses: Sequence[Address]
-    peer_fingerprint: bytes
-    partial: Partial
-    watch: Watch
-
-
-@dataclass(frozen=True, slots=True)
-class Push:
+class Push(Right):
     """Write bytes *first* to *end* of a file of ours to a peer's partial."""
 
-    ticket: bytes
-    secret: bytes = field(repr=False)
-    addresses: Sequence[Address]
-    peer_fingerprint: bytes
     opener: Callable[[], int] = field(repr=False)
     first: int
     end: int
@@ -99,7 +79,7 @@ class TransferWorkers:
         self._tenders = _Crew("tend", 1, core)
         self._is_stopping = False
 
-    def fetch(self, task: Fetch) -> Promise[str]:
+    def fetch(self, task: Fetch | FetchBundle) -> Promise[str]:
         """Do *task*; the reason it ended for is promised, "" if it is complete."""
         return self._fetchers.run(self._fetch, task)
 
@@ -128,7 +108,7 @@ class TransferWorkers:
 
     # --- on the threads -----------------------------------------------------------
 
-    def _fetch(self, task: Fetch) -> str:
+    def _fetch(self, task: Fetch | FetchBundle) -> str:
         patience = Patience(
             self._clock,
             lambda: self._is_stopping or task.watch.is_cancelled,
@@ -136,11 +116,10 @@ class TransferWorkers:
         )
         return self._explained(lambda: self._fetch_by_session(task, patience))
 
-    def _fetch_by_session(self, task: Fetch, patience: Patience) -> None:
+    def _fetch_by_session(self, task: Fetch | FetchBundle, patience: Patience) -> None:
         session = self._borrow(task, patience)
         try:
-            Fetching(session, task, patience, self._download).run()
-            task.partial.sync()
+            task.read(session, patience, self._download)
         except BaseException:
             session.close()  # its replies may be out of step
             raise
@@ -169,7 +148,7 @@ class TransferWorkers:
         finally:
             os.close(source)
 
-    def _borrow(self, task: Fetch | Push, patience: Patience) -> Session:
+    def _borrow(self, task: Right, patience: Patience) -> Session:
         credentials = Credentials(task.ticket, task.secret)
         addresses = self._resolve(task.addresses)
         return self._pool.borrow(
@@ -205,63 +184,6 @@ def reason_of(error: FonshareError) -> str:
     return "source.lost"
 
 
-class Fetching:
-    """One fetch on one session; belongs to one thread."""
-
-    def __init__(
-        self,
-        session: Session,
-        task: Fetch,
-        patience: Patience,
-        bucket: TokenBucket,
-    ) -> None:
-        self._session, self._task = session, task
-        self._partial, self._patience, self._bucket = task.partial, patience, bucket
-        self._buffer = memoryview(bytearray(CHUNK_BYTES))
-        self._doubted: set[int] = set()  # blocks that were wrong once
-
-    def run(self) -> None:
-        """Read until nothing is missing.
-
-        A block that is wrong twice raises BadContent: once may be the line's or the
-        memory's fault, or the file changed just then, which the peer tells.
-        """
-        while gaps := self._partial.gaps():
-            self._read_gap(*gaps[0])
-
-    def _read_gap(self, first: int, end: int) -> None:
-        content = self._partial.content
-        download = self._session.read_from(content.range(first)[0])
-        try:
-            for index in range(first, end):
-                self._read_block(download, index)
-            if end == content.count:
-                download.finish()
-            else:
-                download.break_off()
-        finally:
-            download.close()
-
-    def _read_block(self, download: Download, index: int) -> None:
-        before = self._partial.done_bytes
-        with self._partial.write_block(index) as writer:
-            while writer.left:
-                wanted = min(self._bucket.chunk_bytes, writer.left)
-                _wait(self._bucket.take(wanted), self._patience)
-                count = download.fill(self._buffer[:wanted])
-                if count < wanted:
-                    raise download.explain()
-                writer.write(self._buffer[:count])
-                length = self._partial.content.range(index)[1]
-                self._task.watch.done_bytes = before + length - writer.left
-            is_right = writer.finish()
-        self._task.watch.done_bytes = self._partial.done_bytes
-        if not is_right:
-            if index in self._doubted:
-                raise BadContent(f"block {index} came wrong twice")
-            self._doubted.add(index)
-
-
 def _open_source(task: Push) -> int:
     try:
         return task.opener()
@@ -295,7 +217,7 @@ def _send_stretch(
         offset = task.first
         while offset < task.end:
             wanted = min(bucket.chunk_bytes, task.end - offset)
-            _wait(bucket.take(wanted), patience)
+            wait_for_turn(bucket.take(wanted), patience)
             count = _read(source, buffer[:wanted], offset)
             upload.send(buffer[:count])
             offset += count
@@ -309,18 +231,6 @@ def _send_stretch(
 def _stamp(descriptor: int) -> tuple[int, ...]:
     found = os.fstat(descriptor)
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def _wait(seconds: float, patience: Patience) -> None:
-    """Wait for the limit of bandwidth; let go promptly when cancelled."""
-    until = patience.clock() + seconds
-    while True:
-        if patience.is_cancelled():
-            raise TransferCancelled("the transfer was cancelled")
-        left = until - patience.clock()
-        if left <= 0:
-            return
-        time.sleep(min(left, POLL_S))
 
 
 class _Crew:

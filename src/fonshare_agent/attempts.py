@@ -1,0 +1,136 @@
+"""One attempt at a job: its files one after another, small ones many at a time.
+
+What holds up a single file (it vanished, changed, is being hashed, came damaged) costs
+that file alone: the others are brought first, and then the attempt ends with the reason
+that is worth trying again soonest. What holds up all of them ends it at once. Core
+thread. Must not know which jobs run, or what their owner wants.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from fonshare_agent.bundles import Bundles
+from fonshare_agent.core import Worker
+from fonshare_agent.disk import Disk
+from fonshare_agent.fetching import Fetcher, target_folder
+from fonshare_agent.index.state import StateStore
+from fonshare_agent.index.state_records import ENDED, Job, JobFile
+from fonshare_agent.model import JobState
+from fonshare_agent.protocol.content import BUNDLED_BYTES_MAX
+from fonshare_agent.protocol.fields import BUNDLE_FILES_MAX
+from fonshare_agent.reasons import Postponed
+from fonshare_agent.transfer.partial import Partial
+from fonshare_agent.watch import Watch
+
+MISSING = tuple(
+    state for state in JobState if state not in ENDED and state is not JobState.PAUSED
+)
+OF_ONE_FILE = (
+    "source.vanished",
+    "source.changed",
+    "source.corrupt",
+    "source.hashing",
+)
+
+
+@dataclass(slots=True)
+class _Attempt:
+    job: Job
+    watch: Watch
+    waiting: list[Postponed] = field(default_factory=list)  # one a kind of reason
+
+    def put_off(self, postponed: Postponed) -> None:
+        codes = {one.reason.code for one in self.waiting}
+        if postponed.reason.code not in codes:
+            self.waiting.append(postponed)
+
+
+class Attempts:
+    """Attempts, one a call of `bring`; several run side by side."""
+
+    def __init__(
+        self,
+        store: Worker,
+        files: Worker,
+        state: StateStore,
+        fetcher: Fetcher,
+        bundles: Bundles,
+        on_arrived: Callable[[Path], None],
+    ) -> None:
+        self._store, self._files, self._state = store, files, state
+        self._fetcher, self._bundles = fetcher, bundles
+        self._on_arrived = on_arrived
+
+    @property
+    def disk(self) -> Disk:
+        return self._fetcher.disk
+
+    def end(self, job: Job) -> None:
+        """The attempt is over: the sources need keep nothing for it."""
+        self._fetcher.end(job)
+
+    async def bring(self, job: Job, watch: Watch) -> bool:
+        """Bring what *job* lacks; False if it was stopped, Postponed if some waits."""
+        attempt, after = _Attempt(job, watch), -1
+        while page := await self._store.run(
+            self._state.files, job.id, MISSING, after, BUNDLE_FILES_MAX
+        ):
+            after = page[-1].number
+            left = await self._bring_small(attempt, page)
+            for file in left:
+                if watch.is_cancelled:
+                    return False
+                await self._bring_one(attempt, file)
+        if attempt.waiting:
+            raise min(attempt.waiting, key=lambda one: one.reason.retry_s)
+        if job.kind != "file":
+            # A batch that a crash has cut short; its files came again since.
+            await self._files.run(Partial.discard, self.disk, job.id)
+        return not watch.is_cancelled
+
+    async def _bring_small(
+        self, attempt: _Attempt, page: Sequence[JobFile]
+    ) -> list[JobFile]:
+        """Bring small files of *page* in bundles; return those to be tried alone."""
+        small = [file for file in page if file.size <= BUNDLED_BYTES_MAX]
+        alone = {file.number for file in page if file.size > BUNDLED_BYTES_MAX}
+        while len(small) > 1 and not attempt.watch.is_cancelled:
+            outcome = await self._bundles.bring(attempt.job, small, attempt.watch)
+            for file in outcome.done:
+                self._tell(attempt.job, file)
+            if outcome.reason:
+                raise Postponed(outcome.reason)
+            if outcome.hashing:
+                attempt.put_off(Postponed("source.hashing"))
+            alone |= outcome.alone
+            settled = outcome.settled
+            small = [file for file in small if file.number not in settled]
+        alone |= {file.number for file in small}
+        return [file for file in page if file.number in alone]
+
+    async def _bring_one(self, attempt: _Attempt, file: JobFile) -> None:
+        try:
+            done = await self._fetcher.fetch(attempt.job, file, attempt.watch)
+        except Postponed as postponed:
+            code = postponed.reason.code
+            if code == "source.changed":
+                await self._begin_anew(file)
+            if code not in OF_ONE_FILE:
+                raise
+            attempt.put_off(postponed)
+        else:
+            self._tell(attempt.job, done)
+        attempt.watch.start_at(0)
+
+    async def _begin_anew(self, file: JobFile) -> None:
+        """Nobody has the old content any more: next time it is the new one."""
+        current = await self._store.run(self._state.get_file, file.job, file.number)
+        anew = replace(current, root=None, done_bytes=0)
+        await self._store.run(self._state.update_file, anew)
+        await self._files.run(Partial.discard, self.disk, file.job, file.number)
+
+    def _tell(self, job: Job, file: JobFile) -> None:
+        place = os.path.join(target_folder(job, file), file.final_name or b"")
+        self._on_arrived(Path(os.fsdecode(place)))

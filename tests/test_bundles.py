@@ -1,0 +1,315 @@
+"""Many small files by one question: what is granted, and what is made of it."""
+
+import os
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from fonshare_agent.attempts import Attempts
+from fonshare_agent.bundles import Outcome, _Place, _sort_out, _that_fit
+from fonshare_agent.core import Core, Worker
+from fonshare_agent.ftp.tickets import TicketDesk
+from fonshare_agent.granting_bundles import BundleGranting
+from fonshare_agent.index.records import FileStamp, OwnFile
+from fonshare_agent.index.state import StateStore
+from fonshare_agent.index.state_records import Job, JobFile
+from fonshare_agent.model import GroupId, JobState, NodeId, Root, SharePath
+from fonshare_agent.protocol.content import BUNDLE_BYTES_MAX, BUNDLED_BYTES_MAX
+from fonshare_agent.protocol.messages import (
+    PAGE_BYTES,
+    BundleAsk,
+    BundleGrant,
+    BundlePart,
+    BundleWish,
+    TicketRefuse,
+    encode,
+)
+from fonshare_agent.reasons import Postponed
+from fonshare_agent.watch import Watch
+from waiting import PATIENCE_S
+
+GROUP, MEMBER = GroupId(bytes(32)), NodeId(b"m" * 32)
+CERTIFICATE = b"certificate"
+
+
+def root(number: int) -> Root:
+    return Root(bytes([number]) * 32)
+
+
+# --- the source ---------------------------------------------------------------------
+
+
+class Source:
+    """A `BundleGranting` over files that the test names."""
+
+    def __init__(self, files: dict[str, tuple[int, Root | None]]) -> None:
+        self.core = Core(time.monotonic)
+        self.store = Worker("s", self.core)
+        self.store.start()
+        self.files, self.is_published, self.is_own = files, True, True
+        self.hashed, self.sent, self.retired = [], [], []
+        self.desk = TicketDesk(time.monotonic, lambda ticket: True)
+        self.granting = BundleGranting(
+            SimpleNamespace(
+                is_own_certificate=lambda *_: self.is_own,
+                retire=lambda *words: self.retired.append(words),
+                opener=lambda own: lambda: own.path,
+            ),
+            self.store,
+            SimpleNamespace(own_file=self.own_file),
+            self.desk,
+            SimpleNamespace(snapshot=SimpleNamespace(allows=lambda *_: self.allows())),
+            lambda share, path: self.hashed.append(str(path)),
+            lambda group, member, message: self.sent.append(message) or True,
+            SimpleNamespace(
+                certificate=b"ours", addresses=lambda _: (), trust=lambda _: None
+            ),
+            os.urandom,
+        )
+
+    def allows(self) -> bool:
+        return self.is_published
+
+    def own_file(self, group, share, path):
+        if str(path) not in self.files:
+            return None
+        size, known = self.files[str(path)]
+        return OwnFile(share, path, FileStamp(1, size, 5_000_000_000), known)
+
+    def ask(self, *names: str, pinned: Root | None = None):
+        wishes = tuple(BundleWish(SharePath.parse(name), pinned) for name in names)
+        ask = BundleAsk(bytes(16), "job", "Films", wishes, CERTIFICATE, ())
+        done = self.core.spawn(self.granting.on_bundle_ask(GROUP, MEMBER, ask))
+        until = time.monotonic() + PATIENCE_S
+        while not done.is_settled:
+            assert time.monotonic() < until
+            self.core.call_later(0.01, lambda: None)
+            self.core.run_once()
+        done.result()
+        return self.sent[-1]
+
+
+@pytest.fixture
+def source():
+    made = Source(
+        {
+            "a": (10, root(1)),
+            "unhashed": (10, None),
+            "large": (BUNDLED_BYTES_MAX + 1, root(2)),
+            "b": (0, root(3)),
+        }
+    )
+    yield made
+    made.store.stop()
+
+
+def test_each_file_is_granted_or_refused_by_itself(source):
+    answer = source.ask("a", "gone", "unhashed", "large", "b")
+    assert isinstance(answer, BundleGrant)
+    assert [one.reason for one in answer.files] == [
+        *("", "not_here", "hashing", "alone", "")
+    ]
+    assert answer.files[0] == BundlePart("", 10, 5, root(1))
+    assert source.hashed == ["unhashed"]
+    [ticket] = source.desk.live()
+    assert (ticket.id, ticket.size, ticket.share) == (answer.ticket, 10, "Films")
+    assert ticket.bundle.sizes == (10, 0)
+    opened = [str(ticket.bundle.open_part(index)) for index in (0, 1)]
+    assert opened == ["a", "b"], "in the order of the grant"
+    assert source.retired == [(GROUP, MEMBER, "job")]
+
+
+def test_another_root_than_the_pinned_one_has_changed(source):
+    answer = source.ask("a", pinned=root(9))
+    assert [one.reason for one in answer.files] == ["changed"]
+    assert source.desk.live() == []
+
+
+def test_no_bundle_is_larger_than_agreed(source):
+    names = [f"n{at}" for at in range(20)]
+    source.files |= {name: (BUNDLED_BYTES_MAX, root(1)) for name in names}
+    answer = source.ask(*names)
+    assert [one.reason for one in answer.files] == [""] * 16 + ["alone"] * 4
+    [ticket] = source.desk.live()
+    assert ticket.size == BUNDLE_BYTES_MAX
+
+
+def test_without_a_right_to_the_share_nothing_is_told(source):
+    source.is_published = False
+    assert source.ask("a") == TicketRefuse(bytes(16), "not_here")
+    source.is_published, source.is_own = True, False
+    assert source.ask("a") == TicketRefuse(bytes(16), "not_here")
+    assert source.desk.live() == []
+
+
+def test_a_share_that_is_withdrawn_while_files_are_looked_up_is_not_granted(source):
+    def own_file(group, share, path):
+        source.is_published = False
+        return OwnFile(share, path, FileStamp(1, 1, 1), root(1))
+
+    source.granting._index.own_file = own_file
+    assert source.ask("a") == TicketRefuse(bytes(16), "not_here")
+    assert source.desk.live() == []
+
+
+# --- the asker ----------------------------------------------------------------------
+
+
+def a_place(number: int, size: int = 10, pinned: Root | None = None, name="f"):
+    path = SharePath.parse(f"{name}{number}")
+    file = JobFile("job", number, path, size, 7, pinned)
+    return _Place(file, "Films", path)
+
+
+def test_a_question_holds_no_more_than_one_message_and_one_bundle():
+    assert len(_that_fit([a_place(at) for at in range(400)])) == 256
+    large = [a_place(at, BUNDLED_BYTES_MAX) for at in range(400)]
+    assert len(_that_fit(large)) == 16
+    long = [a_place(at, name="é" * 120 + "/" + "ü" * 100) for at in range(256)]
+    fit = _that_fit(long)
+    assert 10 < len(fit) < 256
+    wishes = tuple(BundleWish(one.path, bytes(32)) for one in fit)
+    ask = BundleAsk(bytes(16), "job", "Films", wishes, b"", ())
+    assert len(encode(ask)) < PAGE_BYTES * 1.1
+
+
+def test_what_is_not_granted_comes_by_itself_or_later():
+    places = [a_place(at) for at in range(4)]
+    outcome = Outcome()
+    parts = [
+        BundlePart("", 12, 99, root(1)),
+        BundlePart("hashing"),
+        BundlePart("not_here"),
+        BundlePart("", 3, 99, root(2)),
+    ]
+    wanted = _sort_out(places, parts, outcome)
+    assert [(one.number, one.size, one.root) for one in wanted] == [
+        *((0, 12, root(1)), (3, 3, root(2)))
+    ]
+    assert [one.modified for one in wanted] == [99, 99]
+    assert (outcome.hashing, outcome.alone) == ({1}, {2})
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        BundlePart("", 10, 9, root(2)),  # another content than the pinned one
+        BundlePart("", 11, 9, root(1)),  # whose size the root says, too
+        BundlePart("", BUNDLED_BYTES_MAX + 1, 9, root(1)),
+    ],
+)
+def test_a_bundle_of_what_was_not_asked_for_is_refused_whole(part):
+    places = [a_place(0, pinned=root(1)), a_place(1)]
+    outcome = Outcome()
+    assert _sort_out(places, [part, BundlePart("", 1, 1, root(3))], outcome) == []
+    assert outcome.alone == {0, 1}
+
+
+# --- the attempt --------------------------------------------------------------------
+
+
+class Attempt:
+    """`Attempts` over a real state.db; bundles and single fetches are the test's."""
+
+    def __init__(self, path, sizes) -> None:
+        self.core = Core(time.monotonic)
+        self.store, self.files = Worker("s", self.core), Worker("f", self.core)
+        self.state = StateStore(path / "state.db", "disk", time.monotonic)
+        job = Job("job", GROUP, MEMBER, "Films", None, "share", "Films", b"/t", 0)
+        files = [
+            JobFile("job", at, SharePath.parse(f"f{at}"), size, 1, None)
+            for at, size in enumerate(sizes)
+        ]
+        self.job = self.state.add_job(job, files)
+        self.store.start()
+        self.files.start()
+        self.singly, self.bundles, self.told = [], [], []
+        self.fails: dict[int, str] = {}
+        self.attempts = Attempts(
+            self.store,
+            self.files,
+            self.state,
+            SimpleNamespace(fetch=self.fetch, disk=None, end=lambda job: None),
+            SimpleNamespace(bring=self.bring),
+            self.told.append,
+        )
+
+    async def fetch(self, job, file, watch):
+        self.singly.append(file.number)
+        if file.number in self.fails:
+            raise Postponed(self.fails[file.number])
+        return await self.record(file)
+
+    async def record(self, file):
+        done = JobFile(
+            *("job", file.number, file.path, file.size, 1),
+            state=JobState.DONE,
+            final_name=file.path.name,
+        )
+        await self.store.run(self.state.update_file, done)
+        return done
+
+    async def bring(self, job, files, watch):
+        self.bundles.append([file.number for file in files])
+        outcome = Outcome(alone={one.number for one in files} & self.fails.keys())
+        for file in files:
+            if file.number not in self.fails:
+                outcome.done.append(await self.record(file))
+        return outcome
+
+    def run(self):
+        done = self.core.spawn(self.attempts.bring(self.job, Watch()))
+        until = time.monotonic() + PATIENCE_S
+        while not done.is_settled:
+            assert time.monotonic() < until
+            self.core.call_later(0.01, lambda: None)
+            self.core.run_once()
+        return done.result()
+
+    def close(self) -> None:
+        self.store.run_and_wait(self.state.close)
+        self.store.stop()
+        self.files.stop()
+
+
+@pytest.fixture
+def attempt(tmp_path, monkeypatch):
+    monkeypatch.setattr("fonshare_agent.attempts.Partial.discard", lambda *words: None)
+    large = BUNDLED_BYTES_MAX + 1
+    made = Attempt(tmp_path, [1, large, 2, 3, large, 4])
+    yield made
+    made.close()
+
+
+def test_small_files_come_together_and_large_ones_by_themselves(attempt):
+    assert attempt.run() is True
+    assert (attempt.bundles, attempt.singly) == ([[0, 2, 3, 5]], [1, 4])
+    assert sorted(path.name for path in attempt.told) == [f"f{n}" for n in range(6)]
+
+
+def test_a_file_that_must_wait_holds_up_no_other(attempt):
+    attempt.fails = {1: "source.vanished", 3: "source.hashing"}
+    with pytest.raises(Postponed) as caught:
+        attempt.run()
+    assert caught.value.reason.code == "source.hashing", "it is worth trying soonest"
+    missing = attempt.store.run_and_wait(
+        lambda: attempt.state.files("job", (JobState.QUEUED,))
+    )
+    assert [file.number for file in missing] == [1, 3]
+
+
+def test_a_changed_file_begins_anew_and_the_others_come(attempt):
+    attempt.fails = {0: "source.changed"}
+    with pytest.raises(Postponed):
+        attempt.run()
+    file = attempt.store.run_and_wait(lambda: attempt.state.get_file("job", 0))
+    assert file.root is None
+    assert attempt.singly == [0, 1, 4]
+
+
+def test_what_holds_up_all_ends_the_attempt_at_once(attempt):
+    attempt.fails = {1: "source.lost"}
+    with pytest.raises(Postponed):
+        attempt.run()
+    assert attempt.singly == [1]
