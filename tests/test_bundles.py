@@ -230,7 +230,8 @@ class Attempt:
             self.store,
             self.files,
             self.state,
-            SimpleNamespace(fetch=self.fetch, disk=None, end=lambda job: None),
+            None,
+            SimpleNamespace(fetch=self.fetch, disk=None),
             SimpleNamespace(bring=self.bring),
             self.told.append,
         )

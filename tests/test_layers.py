@@ -29,8 +29,8 @@ PARTS = {
     ),
     "sharing": "sharing",
     "jobs": (
-        "attempts bundles downloads fetching granting granting_bundles reasons "
-        "receiving watch"
+        "attempts bundles downloads fetching gathering granting granting_bundles "
+        "reasons receiving sources watch"
     ),
     "reach": "reach",
     "control": "doctor",  # beside the folder of that name

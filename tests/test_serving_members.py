@@ -7,13 +7,13 @@ from types import SimpleNamespace
 import pytest
 
 from fonshare_agent.core import Core, Worker
-from fonshare_agent.fetching import _shows_own_certificate
 from fonshare_agent.index.store import IndexStore
 from fonshare_agent.model import GroupId, IndexId, NodeId
 from fonshare_agent.protocol.certificate import fingerprint, self_signed_certificate
 from fonshare_agent.protocol.messages import BlocksAsk, CatalogueAsk
 from fonshare_agent.routing import OPEN_MAX, Routing
 from fonshare_agent.sharing import Sharing
+from fonshare_agent.sources import shows_own_certificate
 from waiting import PATIENCE_S
 
 GROUP, MEMBER = GroupId(bytes(32)), NodeId(bytes(32))
@@ -99,5 +99,5 @@ def test_a_source_cannot_have_a_ticket_for_writing_made_out_to_another():
     machine = SimpleNamespace(roster=SimpleNamespace(members=members))
     for certificate, is_right in ((own, True), (other, False)):
         grant = SimpleNamespace(certificate=certificate)
-        assert _shows_own_certificate(machine, MEMBER, grant) is is_right
-    assert not _shows_own_certificate(machine, NodeId(b"x" * 32), grant)
+        assert shows_own_certificate(machine, MEMBER, grant) is is_right
+    assert not shows_own_certificate(machine, NodeId(b"x" * 32), grant)

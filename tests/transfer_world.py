@@ -113,7 +113,7 @@ class World:
             "secret": SECRET,
             "addresses": self.addresses,
             "peer_fingerprint": self.peer.tls_fingerprint,
-            "partial": partial,
+            "kept": partial,
             "watch": self.watch,
         }
         task = Fetch(**(values | changes))  # type: ignore[arg-type]

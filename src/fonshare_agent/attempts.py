@@ -21,6 +21,7 @@ from fonshare_agent.model import JobState
 from fonshare_agent.protocol.content import BUNDLED_BYTES_MAX
 from fonshare_agent.protocol.fields import BUNDLE_FILES_MAX
 from fonshare_agent.reasons import Postponed
+from fonshare_agent.sources import Sources
 from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.watch import Watch
 
@@ -55,12 +56,13 @@ class Attempts:
         store: Worker,
         files: Worker,
         state: StateStore,
+        sources: Sources,
         fetcher: Fetcher,
         bundles: Bundles,
         on_arrived: Callable[[Path], None],
     ) -> None:
         self._store, self._files, self._state = store, files, state
-        self._fetcher, self._bundles = fetcher, bundles
+        self._sources, self._fetcher, self._bundles = sources, fetcher, bundles
         self._on_arrived = on_arrived
 
     @property
@@ -69,7 +71,7 @@ class Attempts:
 
     def end(self, job: Job) -> None:
         """The attempt is over: the sources need keep nothing for it."""
-        self._fetcher.end(job)
+        self._sources.end(job)
 
     async def bring(self, job: Job, watch: Watch) -> bool:
         """Bring what *job* lacks; False if it was stopped, Postponed if some waits."""

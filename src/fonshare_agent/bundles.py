@@ -14,7 +14,7 @@ from fonshare_agent.asking import Asking, NoAnswer
 from fonshare_agent.core import Worker
 from fonshare_agent.disk import Disk
 from fonshare_agent.errors import FonshareError, StorageError
-from fonshare_agent.fetching import Fetcher, refusal, target_folder
+from fonshare_agent.fetching import Fetcher, target_folder
 from fonshare_agent.granting import Outside
 from fonshare_agent.index.records import Found
 from fonshare_agent.index.state import StateStore
@@ -32,6 +32,7 @@ from fonshare_agent.protocol.messages import (
     BundleWish,
 )
 from fonshare_agent.reasons import Postponed
+from fonshare_agent.sources import Sources, refusal
 from fonshare_agent.transfer.batch import Batch, BatchFile
 from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.transfer.reading import FetchBundle
@@ -80,12 +81,13 @@ class Bundles:
         asking: Asking,
         machine: Callable[[GroupId], GroupMachine | None],
         outside: Outside,
+        sources: Sources,
         fetcher: Fetcher,
     ) -> None:
         self._store, self._files = store, files
         self._index, self._state, self._disk = index, state, disk
         self._workers, self._asking, self._machine = workers, asking, machine
-        self._outside, self._fetcher = outside, fetcher
+        self._outside, self._sources, self._fetcher = outside, sources, fetcher
 
     async def bring(self, job: Job, files: Sequence[JobFile], watch: Watch) -> Outcome:
         """Bring some of *files*; Postponed if that must wait with all of them."""
@@ -115,7 +117,7 @@ class Bundles:
                 raise Postponed(grant)
             outcome.alone |= {one.number for one in candidates}
             return outcome
-        self._fetcher.note_used(job, source)
+        self._sources.note_used(job, source)
         wanted = _sort_out(places, grant.files, outcome)
         if wanted:
             await self._fetch(job, source, grant, wanted, watch, outcome)
@@ -127,28 +129,16 @@ class Bundles:
         self, job: Job, files: Sequence[JobFile]
     ) -> tuple[NodeId | None, list[_Place]]:
         """Return who is to be asked, and where that one has the files."""
-        machine = self._machine(job.group)
-        if machine is None or not files:
+        if not files:
             return None, []
-        if machine.peers.can_be_asked(job.member):
+        if self._sources.can_be_asked(job, job.member):
             return job.member, [_Place(one, job.share, one.path) for one in files]
-        roots = [one.root for one in files if one.root is not None]
-        others = await self._store.run(self._sources, job, roots[:1])
-        for source in others:
-            if machine.peers.can_be_asked(source):
-                found = await self._store.run(self._offers, job, source, files)
-                if found:
-                    return source, found
+        rooted = [one for one in files if one.root is not None]
+        for source in await self._sources.online(job, rooted[0]) if rooted else ():
+            found = await self._store.run(self._offers, job, source, files)
+            if found:
+                return source, found
         return None, []
-
-    def _sources(self, job: Job, roots: list[Root]) -> list[NodeId]:
-        """On the store thread: who else offers the first of the files."""
-        exclude = frozenset({job.member})
-        return [
-            one
-            for root in roots
-            for one in self._index.sources(job.group, root, exclude)
-        ]
 
     def _offers(
         self, job: Job, source: NodeId, files: Sequence[JobFile]

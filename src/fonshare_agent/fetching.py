@@ -1,15 +1,15 @@
 """One attempt to bring one file of a job here, from the question to the rename.
 
-Asks a source for a ticket, takes the block hashes, reads the missing blocks over FTPS
-or, where only the other direction connects, lets the source push them; then verifies
-the root and puts the file in place. Whatever stops an attempt ends in `Postponed` with
-a stable code; what has been verified stays on the disk and the next attempt goes on
-from there. Core thread; the disk and the network belong to workers.
+Asks a source for a ticket, takes the block hashes, reads the missing blocks from all
+who have them (gathering.py) or, where only the other direction connects, lets the
+source push them; then verifies the root and puts the file in place. Whatever stops an
+attempt ends in `Postponed` with a stable code; what has been verified stays on the disk
+and the next attempt goes on there. Core thread; disk and network belong to workers.
 """
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from fonshare_agent.asking import Asking, NoAnswer
@@ -22,25 +22,22 @@ from fonshare_agent.errors import (
     TransferCancelled,
 )
 from fonshare_agent.ftp.tickets import TicketDesk
+from fonshare_agent.gathering import Gathering, Granted, Ways
 from fonshare_agent.granting import Outside
 from fonshare_agent.index.state import StateStore
 from fonshare_agent.index.state_records import Job, JobFile
-from fonshare_agent.index.store import IndexStore
-from fonshare_agent.model import GroupId, JobState, NodeId, Root, SharePath
-from fonshare_agent.protocol.certificate import fingerprint
+from fonshare_agent.model import GroupId, JobState, NodeId, Root
 from fonshare_agent.protocol.content import block_count
 from fonshare_agent.protocol.group import GroupMachine
 from fonshare_agent.protocol.messages import (
     BlocksAsk,
     BlocksPage,
-    JobEnded,
-    Message,
-    TicketAsk,
     TicketGrant,
-    TicketRefuse,
 )
 from fonshare_agent.reasons import REASONS, Postponed
 from fonshare_agent.receiving import Receiver, Wanted
+from fonshare_agent.sources import Sources
+from fonshare_agent.transfer.lanes import Lane
 from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.transfer.reading import Fetch
 from fonshare_agent.transfer.worker import TransferWorkers, reason_of
@@ -51,14 +48,6 @@ log = logging.getLogger(__name__)
 PUSHER_S = 600.0  # who was reached by push alone is asked for one first, so long
 
 
-@dataclass(frozen=True, slots=True)
-class _Granted:
-    source: NodeId
-    share: str  # where the source has it: another one's place than the job's member's
-    path: SharePath
-    grant: TicketGrant
-
-
 class Fetcher:
     """Attempts, one a call of `fetch`; several run side by side."""
 
@@ -67,22 +56,20 @@ class Fetcher:
         core: Core,
         store: Worker,
         files: Worker,
-        index: IndexStore,
         state: StateStore,
         disk: Disk,
         desk: TicketDesk,
         workers: TransferWorkers,
         asking: Asking,
         machine: Callable[[GroupId], GroupMachine | None],
-        send: Callable[[GroupId, NodeId | None, Message], bool],
+        sources: Sources,
         outside: Outside,
         draw: Callable[[int], bytes],
     ) -> None:
         self._core, self._store, self._files = core, store, files
-        self._index, self._state, self.disk = index, state, disk
+        self._state, self.disk = state, disk
         self._desk, self._workers, self._asking = desk, workers, asking
-        self._machine, self._send = machine, send
-        self._used: dict[str, set[NodeId]] = {}  # job -> who granted it tickets
+        self._machine, self._sources = machine, sources
         self._outside, self._draw = outside, draw
         self._receiver = Receiver(desk, asking, outside, core.clock, draw)
         self._pushers: dict[NodeId, float] = {}  # and until when they are remembered
@@ -122,8 +109,7 @@ class Fetcher:
     async def _fetch_from_source(
         self, job: Job, file: JobFile, watch: Watch
     ) -> JobFile:
-        granted = await self._find_source(job, file)
-        self.note_used(job, granted.source)
+        granted = await self._sources.find(job, file, watch)
         file = await self._pin(file, granted.grant)
         kept = await self._open_partial(job, file, granted)
         try:
@@ -132,10 +118,6 @@ class Fetcher:
         finally:
             await self._files.run(kept.close)
 
-    def note_used(self, job: Job, source: NodeId) -> None:
-        """*source* has granted *job* a ticket: it is told when the job ends."""
-        self._used.setdefault(job.id, set()).add(source)
-
     def is_pusher(self, source: NodeId) -> bool:
         """Tell whether only *source* itself can make the connection, it seems."""
         return self._pushers.get(source, 0.0) > self._core.clock()
@@ -143,73 +125,6 @@ class Fetcher:
     def expect_push(self, source: NodeId) -> None:
         """Let *source* be asked for a push first, for a while."""
         self._pushers[source] = self._core.clock() + PUSHER_S
-
-    def end(self, job: Job) -> None:
-        """Tell the sources that *job* needs its tickets no more, or not for now.
-
-        Once for all its files: a message each would use up our allowance there.
-        """
-        for source in self._used.pop(job.id, set()):
-            self._send(job.group, source, JobEnded(job.id))
-
-    # --- a source ---
-
-    async def _find_source(self, job: Job, file: JobFile) -> _Granted:
-        """Return the first grant among those who offer the file."""
-        machine = self._machine(job.group)
-        if machine is None:
-            raise Postponed("source.vanished")
-        offered = await self._store.run(
-            self._index.resolve, job.group, job.member, job.share, file.path
-        )
-        others: list[NodeId] = []
-        if file.root is not None:
-            others = await self._store.run(
-                self._index.sources, job.group, file.root, frozenset({job.member})
-            )
-        if offered is None and not others:
-            raise Postponed("source.vanished")
-        code = "source.offline"
-        for source in (job.member, *others):
-            if machine.peers.can_be_asked(source):
-                share, path = await self._place_at(job, file, source)
-                answer = await self._ask(job, file, source, share, path)
-                if not isinstance(answer, TicketGrant):
-                    code = refusal(answer)
-                elif _shows_own_certificate(machine, source, answer):
-                    return _Granted(source, share, path, answer)
-                else:
-                    code = "source.corrupt"
-        raise Postponed(code)
-
-    async def _place_at(
-        self, job: Job, file: JobFile, source: NodeId
-    ) -> tuple[str, SharePath]:
-        """Return the share and path under which *source* offers the file."""
-        if source != job.member and file.root is not None:
-            found = await self._store.run(
-                self._index.find_offer, job.group, source, file.root
-            )
-            if found is not None and found.path is not None:
-                return found.share, found.path
-        return job.share, file.path
-
-    async def _ask(
-        self, job: Job, file: JobFile, source: NodeId, share: str, path: SharePath
-    ) -> Message:
-        return await self._asking.ask(
-            job.group,
-            source,
-            lambda request: TicketAsk(
-                request,
-                job.id,
-                share,
-                path,
-                file.root,
-                self._outside.certificate,
-                self._outside.addresses(()),
-            ),
-        )
 
     async def _pin(self, file: JobFile, grant: TicketGrant) -> JobFile:
         """Keep the root of the first grant: bytes of two roots never mix."""
@@ -230,9 +145,7 @@ class Fetcher:
 
     # --- blocks ---
 
-    async def _open_partial(
-        self, job: Job, file: JobFile, granted: _Granted
-    ) -> Partial:
+    async def _open_partial(self, job: Job, file: JobFile, granted: Granted) -> Partial:
         """Return the partial with its verified block list, asking for its rest."""
         kept = await self._open_kept(file)
         assert kept is not None  # the root is pinned
@@ -246,7 +159,7 @@ class Fetcher:
         return kept
 
     async def _all_hashes(
-        self, job: Job, file: JobFile, granted: _Granted
+        self, job: Job, file: JobFile, granted: Granted
     ) -> list[bytes]:
         assert file.root is not None
         root, hashes = file.root, list(granted.grant.hashes)
@@ -265,14 +178,14 @@ class Fetcher:
         return hashes
 
     async def _bring(
-        self, job: Job, file: JobFile, granted: _Granted, kept: Partial, watch: Watch
+        self, job: Job, file: JobFile, granted: Granted, kept: Partial, watch: Watch
     ) -> None:
         """Get every missing block: pulled, else pushed."""
         watch.sources = 1
         watch.start_at(kept.done_bytes)
         if kept.is_complete:
             return
-        pull = partial(self._pull, job, granted, kept, watch)
+        pull = partial(self._gather, job, file, granted, kept, watch)
         push = partial(self._have_pushed, job, file, granted, kept, watch)
         # Knocking in vain takes seconds: not again for each file of a folder.
         is_pusher = self.is_pusher(granted.source)
@@ -282,12 +195,25 @@ class Fetcher:
         if reason == "unreachable":
             came_by, reason = second, await second()
         if reason:
-            raise Postponed(reason)
+            text = self._sources.blame(job) if reason == "source.corrupt" else ""
+            raise Postponed(reason, text)
         if came_by is push:
             self.expect_push(granted.source)
 
+    async def _gather(
+        self, job: Job, file: JobFile, granted: Granted, kept: Partial, watch: Watch
+    ) -> str:
+        ways = Ways(
+            others=lambda: self._sources.online(job, file),
+            ask=lambda source: self._sources.ask(job, file, source),
+            pull=lambda granted, lane: self._pull(job, granted, kept, watch, lane),
+            has_hands=lambda: self._workers.has_hands,
+            distrust=lambda source: self._sources.distrust(job, source),
+        )
+        return await Gathering(self._core, ways, kept, watch).run(granted)
+
     async def _pull(
-        self, job: Job, granted: _Granted, kept: Partial, watch: Watch
+        self, job: Job, granted: Granted, kept: Partial, watch: Watch, lane: Lane
     ) -> str:
         machine, grant = self._machine(job.group), granted.grant
         member = machine and machine.roster.members.get(granted.source)
@@ -299,13 +225,14 @@ class Fetcher:
                 secret=grant.secret,
                 addresses=self._outside.dialable(grant.addresses),
                 peer_fingerprint=member.statement.tls_fingerprint,
-                partial=kept,
+                kept=kept,
                 watch=watch,
+                lane=lane,
             )
         )
 
     async def _have_pushed(
-        self, job: Job, file: JobFile, granted: _Granted, kept: Partial, watch: Watch
+        self, job: Job, file: JobFile, granted: Granted, kept: Partial, watch: Watch
     ) -> str:
         assert file.root is not None
         reason = await self._receiver.receive(
@@ -345,16 +272,6 @@ class Fetcher:
         return done
 
 
-def _shows_own_certificate(
-    machine: GroupMachine, source: NodeId, grant: TicketGrant
-) -> bool:
-    """Tell whether the certificate is *source*'s: it may get a ticket for writing."""
-    member = machine.roster.members.get(source)
-    return member is not None and (
-        fingerprint(grant.certificate) == member.statement.tls_fingerprint
-    )
-
-
 def demand_wanted(watch: Watch) -> None:
     if watch.is_cancelled:
         raise TransferCancelled("the job was stopped")
@@ -362,19 +279,6 @@ def demand_wanted(watch: Watch) -> None:
 
 def _job_code(file: JobFile) -> str:
     return f"{file.job}.{file.number}"
-
-
-def refusal(answer: Message) -> str:
-    if not isinstance(answer, TicketRefuse):
-        return "source.silent"
-    code = {
-        "not_here": "source.vanished",
-        "hashing": "source.hashing",
-        "changed": "source.changed",
-        "busy": "source.busy",
-        "disk": "source.disk",
-    }.get(answer.reason)
-    return code or "source.busy"
 
 
 def target_folder(job: Job, file: JobFile) -> bytes:

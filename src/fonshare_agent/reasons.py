@@ -1,6 +1,6 @@
 """Why a job waits, and for how long: what an attempt that ended tells the queue."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fonshare_agent.model import JobState
 
@@ -51,8 +51,12 @@ REASONS = {
 
 
 class Postponed(Exception):
-    """This attempt ended; *reason* says when the next one makes sense."""
+    """This attempt ended; *reason* says when the next one makes sense.
 
-    def __init__(self, code: str) -> None:
+    *text* says it to the job's owner more exactly than the code alone does.
+    """
+
+    def __init__(self, code: str, text: str = "") -> None:
         super().__init__(code)
-        self.reason = REASONS[code]
+        reason = REASONS[code]
+        self.reason = replace(reason, text=text) if text else reason

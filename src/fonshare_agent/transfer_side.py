@@ -29,9 +29,13 @@ from fonshare_agent.nodekeys import NodeKeys
 from fonshare_agent.passwords import verify_password
 from fonshare_agent.reach import Reach
 from fonshare_agent.settings import FtpSettings, LimitSettings, Settings
+from fonshare_agent.sources import Sources
 from fonshare_agent.transfer.limits import TokenBucket
 from fonshare_agent.transfer.wire import client_context, lacks_aes
 from fonshare_agent.transfer.worker import TransferWorkers
+
+# Fetches beside the first of each job, for all jobs together: each costs memory.
+LANES_SPARE = 6
 
 
 class TransferSide:
@@ -73,7 +77,7 @@ class TransferSide:
             ),
             self._upload,
             self._download,
-            max(1, limits.transfers),
+            max(1, limits.transfers) + LANES_SPARE,
             resolve=reach.resolve,
         )
 
@@ -108,18 +112,25 @@ class TransferSide:
     def _build_destination(self) -> None:
         ground, channel = self._ground, self._talking.channel
         self.asking = Asking(ground.core, channel.send, ground.draw)
+        sources = Sources(
+            ground.store,
+            ground.index,
+            self.asking,
+            channel.find_machine,
+            channel.send,
+            self._outside,
+        )
         fetcher = Fetcher(
             ground.core,
             ground.store,
             ground.files,
-            ground.index,
             ground.state,
             ground.disk,
             self.desk,
             self.workers,
             self.asking,
             channel.find_machine,
-            channel.send,
+            sources,
             self._outside,
             ground.draw,
         )
@@ -133,12 +144,14 @@ class TransferSide:
             self.asking,
             channel.find_machine,
             self._outside,
+            sources,
             fetcher,
         )
         attempts = Attempts(
             ground.store,
             ground.files,
             ground.state,
+            sources,
             fetcher,
             bundles,
             self._talking.scanner.on_change,

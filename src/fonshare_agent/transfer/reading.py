@@ -8,10 +8,12 @@ thread. Must not know how sessions are found, or what a job is.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, Protocol
 
 from fonshare_agent.errors import BadContent, TransferCancelled
 from fonshare_agent.transfer.batch import Batch
+from fonshare_agent.transfer.lanes import Lane, Lanes
 from fonshare_agent.transfer.limits import CHUNK_BYTES, TokenBucket
 from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.transfer.session import Download, Session
@@ -40,14 +42,24 @@ class Right:
 
 @dataclass(frozen=True, slots=True)
 class Fetch(Right):
-    """Read what *partial* lacks from a peer's file."""
+    """Read blocks that *kept* lacks from a peer's file: those of *lane*, or all."""
 
-    partial: Partial
+    kept: Partial
     watch: Watch
+    lane: Lane | None = None
+
+    @property
+    def is_cancelled(self) -> bool:
+        return self.watch.is_cancelled or (self.lane is not None and self.lane.is_cut)
 
     def read(self, session: Session, patience: Patience, bucket: TokenBucket) -> None:
-        _Blocks(session, self, patience, bucket).run()
-        self.partial.sync()
+        lane = self.lane
+        if lane is None:
+            watch = self.watch
+            lanes = Lanes(self.kept, patience.clock, partial(_count, watch))
+            lane = lanes.open("only")
+        _Blocks(session, self.kept, lane, patience, bucket).run()
+        self.kept.sync()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,61 +69,83 @@ class FetchBundle(Right):
     batch: Batch
     watch: Watch
 
+    @property
+    def is_cancelled(self) -> bool:
+        return self.watch.is_cancelled
+
     def read(self, session: Session, patience: Patience, bucket: TokenBucket) -> None:
         _Files(session, self, patience, bucket).run()
 
 
+def _count(watch: Watch, done_bytes: int) -> None:
+    watch.done_bytes = done_bytes
+
+
+class _Taken(Exception):
+    """The block that is being read was given to another lane."""
+
+
 class _Blocks:
-    """One fetch on one session."""
+    """The blocks of one lane, read on one session."""
 
     def __init__(
-        self, session: Session, task: Fetch, patience: Patience, bucket: TokenBucket
+        self,
+        session: Session,
+        kept: Partial,
+        lane: Lane,
+        patience: Patience,
+        bucket: TokenBucket,
     ) -> None:
-        self._session, self._task = session, task
-        self._partial, self._patience, self._bucket = task.partial, patience, bucket
+        self._session, self._kept, self._lane = session, kept, lane
+        self._patience, self._bucket = patience, bucket
         self._buffer = memoryview(bytearray(CHUNK_BYTES))
-        self._doubted: set[int] = set()  # blocks that were wrong once
 
     def run(self) -> None:
-        """Read until nothing is missing.
+        """Read until nothing is left for this lane.
 
         A block that is wrong twice raises BadContent: once may be the line's or the
         memory's fault, or the file changed just then, which the peer tells.
         """
-        while gaps := self._partial.gaps():
-            self._read_gap(*gaps[0])
+        while (first := self._lane.begin(self._demand_wanted)) is not None:
+            self._read_stretch(first)
 
-    def _read_gap(self, first: int, end: int) -> None:
-        content = self._partial.content
+    def _demand_wanted(self) -> None:
+        self._patience.demand(self._patience.clock())
+
+    def _read_stretch(self, first: int) -> None:
+        content = self._kept.content
         download = self._session.read_from(content.range(first)[0])
         try:
-            for index in range(first, end):
-                self._read_block(download, index)
-            if end == content.count:
+            index = first
+            while self._read_block(download, index) and self._lane.has_more():
+                index += 1
+            if index + 1 == content.count:
                 download.finish()
             else:
                 download.break_off()
+        except _Taken:
+            self._lane.let_go()
+            download.break_off()
         finally:
             download.close()
 
-    def _read_block(self, download: Download, index: int) -> None:
-        before = self._partial.done_bytes
-        with self._partial.write_block(index) as writer:
+    def _read_block(self, download: Download, index: int) -> bool:
+        """Tell whether the block came right."""
+        with self._kept.write_block(index) as writer:
             while writer.left:
+                if self._lane.is_cut:
+                    raise _Taken
                 wanted = min(self._bucket.chunk_bytes, writer.left)
                 wait_for_turn(self._bucket.take(wanted), self._patience)
                 count = download.fill(self._buffer[:wanted])
                 if count < wanted:
                     raise download.explain()
                 writer.write(self._buffer[:count])
-                length = self._partial.content.range(index)[1]
-                self._task.watch.done_bytes = before + length - writer.left
+                self._lane.note_bytes(count)
             is_right = writer.finish()
-        self._task.watch.done_bytes = self._partial.done_bytes
-        if not is_right:
-            if index in self._doubted:
-                raise BadContent(f"block {index} came wrong twice")
-            self._doubted.add(index)
+        if not self._lane.note_block(is_right=is_right):
+            raise BadContent(f"block {index} came wrong twice")
+        return is_right
 
 
 class _Files:

@@ -83,6 +83,11 @@ class TransferWorkers:
         """Do *task*; the reason it ended for is promised, "" if it is complete."""
         return self._fetchers.run(self._fetch, task)
 
+    @property
+    def has_hands(self) -> bool:
+        """Whether one more fetch would begin at once."""
+        return not self._fetchers.is_busy
+
     def push(self, task: Push) -> Promise[str]:
         """Do *task*; the reason it ended for is promised, "" if all was taken.
 
@@ -111,7 +116,7 @@ class TransferWorkers:
     def _fetch(self, task: Fetch | FetchBundle) -> str:
         patience = Patience(
             self._clock,
-            lambda: self._is_stopping or task.watch.is_cancelled,
+            lambda: self._is_stopping or task.is_cancelled,
             self._stall_s,
         )
         return self._explained(lambda: self._fetch_by_session(task, patience))

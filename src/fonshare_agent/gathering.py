@@ -1,0 +1,174 @@
+"""Reads one file from several sources at once, each the blocks that the plan gives it.
+
+The first source is the one that granted; for a large file others of the group that
+offer the same content are asked as well. One that fails is asked again after a pause,
+longer each time, while others go on; one that has nothing for us, or sent a block wrong
+twice, is not asked again. When nobody is at it any more the fetch is over, and what is
+verified stays. Core thread. Must not know how the file is finished.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from fonshare_agent.asking import NoAnswer
+from fonshare_agent.core import Core, Promise
+from fonshare_agent.model import NodeId, SharePath
+from fonshare_agent.protocol.messages import TicketGrant
+from fonshare_agent.protocol.plan import LANES_MAX
+from fonshare_agent.transfer.lanes import Lane, Lanes
+from fonshare_agent.transfer.partial import Partial
+from fonshare_agent.watch import Watch
+
+log = logging.getLogger(__name__)
+
+MANY_BYTES: Final = 4 * 1024 * 1024  # less than this comes as fast from one alone
+PAUSE_S: Final = 2.0  # before a source is asked again that failed; doubled each time
+PAUSE_MAX_S: Final = 60.0
+LOOK_S: Final = 30.0  # who comes online meanwhile joins in
+FOR_GOOD: Final = ("source.corrupt", "source.vanished", "source.changed", "unreachable")
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A source's grant, and where it has the file."""
+
+    source: NodeId
+    share: str  # another one's place than the job's member's, perhaps
+    path: SharePath
+    grant: TicketGrant
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """What a gathering needs of who knows the job."""
+
+    others: Callable[[], Awaitable[list[NodeId]]]  # online, and offering the content
+    ask: Callable[[NodeId], Awaitable[Granted | str]]  # a grant, or why there is none
+    pull: Callable[[Granted, Lane], Awaitable[str]]
+    has_hands: Callable[[], bool]  # for one more lane
+    distrust: Callable[[NodeId], None]
+
+
+@dataclass(slots=True)
+class Gathering:
+    """One fetch of one file."""
+
+    core: Core
+    ways: Ways
+    kept: Partial
+    watch: Watch
+    _lanes: Lanes = field(init=False)
+    _sources: set[NodeId] = field(default_factory=set)  # that have a place here
+    _given_up: set[NodeId] = field(default_factory=set)
+    _active: int = 0  # sources at work or being asked, and looks for more
+    _pulling: int = 0
+    _reason: str = ""
+    _is_over: bool = False
+    _changed: Promise[None] = field(default_factory=Promise)
+
+    def __post_init__(self) -> None:
+        self._lanes = Lanes(self.kept, self.core.clock, self._count)
+
+    async def run(self, first: Granted) -> str:
+        """Return why it ended, "" if nothing is missing."""
+        self._begin(first.source, first)
+        if self.kept.size - self.kept.done_bytes >= MANY_BYTES:
+            self._active += 1
+            self.core.spawn_service("sources", self._look_around())
+        while self._active:
+            await self._changed
+        self._is_over = True
+        self._lanes.end()
+        self.watch.sources = 0
+        return "" if self.kept.is_complete else self._reason or "source.lost"
+
+    def _count(self, done_bytes: int) -> None:
+        self.watch.done_bytes = done_bytes
+
+    # --- the sources ----------------------------------------------------------------
+
+    async def _look_around(self) -> None:
+        """Begin with every other source there is a place for, now and then again."""
+        is_first = True
+        while not self._is_done:
+            try:
+                for source in await self.ways.others():
+                    has_place = len(self._sources) < LANES_MAX and self.ways.has_hands()
+                    is_new = source not in self._sources | self._given_up
+                    if has_place and is_new and not self._is_done:
+                        self._begin(source, None)
+            finally:
+                if is_first:
+                    self._rest()
+                    is_first = False
+            await self.core.sleep(LOOK_S)
+
+    @property
+    def _is_done(self) -> bool:
+        return self._is_over or self.watch.is_cancelled or self.kept.is_complete
+
+    def _begin(self, source: NodeId, granted: Granted | None) -> None:
+        self._sources.add(source)
+        self._active += 1
+        self.core.spawn_service("source", self._serve(source, granted))
+
+    def _rest(self) -> None:
+        """Somebody has ended, or pauses."""
+        self._active -= 1
+        changed, self._changed = self._changed, Promise()
+        changed.resolve(None)
+
+    async def _serve(self, source: NodeId, granted: Granted | None) -> None:
+        """Read from *source* as long as it has something that is missing."""
+        pause_s, is_active = PAUSE_S, True
+        try:
+            while not self._is_done:
+                reason = await self._try(source, granted)
+                if not reason:
+                    return
+                self._note_failure(source, reason)
+                if source in self._given_up or self._is_done:
+                    return
+                is_active, granted = False, None
+                self._rest()
+                await self.core.sleep(pause_s)
+                if self._is_over:
+                    return
+                is_active, pause_s = True, min(2 * pause_s, PAUSE_MAX_S)
+                self._active += 1
+        finally:
+            self._sources.discard(source)
+            if is_active:
+                self._rest()
+
+    async def _try(self, source: NodeId, granted: Granted | None) -> str:
+        try:
+            found = granted or await self.ways.ask(source)
+        except NoAnswer:
+            return "source.silent"
+        if isinstance(found, str):
+            return found
+        lane = self._lanes.open(source.hex())
+        self._pulling += 1
+        self.watch.sources = self._pulling
+        try:
+            return await self.ways.pull(found, lane)
+        finally:
+            lane.close()
+            self._pulling -= 1
+            self.watch.sources = self._pulling
+
+    def _note_failure(self, source: NodeId, reason: str) -> None:
+        # What the job's owner is told: rather of the disk, or of a liar, than that
+        # some line broke afterwards.
+        if not self._reason.startswith(("disk.", "source.corrupt")):
+            self._reason = reason
+        if reason in FOR_GOOD:
+            self._given_up.add(source)
+        if reason == "source.corrupt":
+            self.ways.distrust(source)
+        if reason.startswith("disk."):  # ours: nobody can help
+            self._is_over = True
+            self._lanes.end()

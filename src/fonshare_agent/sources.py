@@ -1,0 +1,191 @@
+"""Whom to ask for a job's file: who offers it, who grants it, who is to be trusted.
+
+Only members of the job's own group are asked, for what they offer to that group. Who
+has granted tickets to a job is told when it needs them no more. Core thread. Must not
+know how bytes come.
+"""
+
+import logging
+from collections.abc import Callable
+
+from fonshare_agent.asking import Asking, NoAnswer
+from fonshare_agent.core import Worker
+from fonshare_agent.gathering import Granted
+from fonshare_agent.granting import Outside
+from fonshare_agent.index.state_records import Job, JobFile
+from fonshare_agent.index.store import IndexStore
+from fonshare_agent.model import GroupId, NodeId, SharePath
+from fonshare_agent.protocol.certificate import fingerprint
+from fonshare_agent.protocol.group import GroupMachine
+from fonshare_agent.protocol.messages import (
+    JobEnded,
+    Message,
+    TicketAsk,
+    TicketGrant,
+    TicketRefuse,
+)
+from fonshare_agent.reasons import Postponed
+from fonshare_agent.watch import Watch
+
+log = logging.getLogger(__name__)
+
+DISTRUSTED_JOBS_MAX = 100  # jobs that remember who sent them damaged data
+
+
+class Sources:
+    """The members of the groups, as sources."""
+
+    def __init__(
+        self,
+        store: Worker,
+        index: IndexStore,
+        asking: Asking,
+        machine: Callable[[GroupId], GroupMachine | None],
+        send: Callable[[GroupId, NodeId | None, Message], bool],
+        outside: Outside,
+    ) -> None:
+        self._store, self._index, self._asking = store, index, asking
+        self._machine, self._send, self._outside = machine, send, outside
+        self._used: dict[str, set[NodeId]] = {}  # job -> who granted it tickets
+        self._distrusted: dict[str, set[NodeId]] = {}  # by job
+
+    def note_used(self, job: Job, source: NodeId) -> None:
+        """*source* has granted *job* a ticket: it is told when the job ends."""
+        self._used.setdefault(job.id, set()).add(source)
+
+    def end(self, job: Job) -> None:
+        """Tell the sources that *job* needs its tickets no more, or not for now.
+
+        Once for all its files: a message each would use up our allowance there.
+        """
+        for source in self._used.pop(job.id, set()):
+            self._send(job.group, source, JobEnded(job.id))
+
+    async def find(self, job: Job, file: JobFile, watch: Watch) -> Granted:
+        """Return the first grant among those who offer the file."""
+        if self._machine(job.group) is None:
+            raise Postponed("source.vanished")
+        offered = await self._store.run(
+            self._index.resolve, job.group, job.member, job.share, file.path
+        )
+        others = await self.others(job, file)
+        if offered is None and not others:
+            raise Postponed("source.vanished")
+        code = "source.offline"
+        for source in self.most_trusted_first(job, [job.member, *others]):
+            if self.can_be_asked(job, source):
+                try:
+                    found = await self.ask(job, file, source)
+                except NoAnswer:
+                    if watch.is_cancelled:
+                        raise
+                    found = "source.silent"
+                if isinstance(found, Granted):
+                    return found
+                code = found
+        raise Postponed(code)
+
+    async def others(self, job: Job, file: JobFile) -> list[NodeId]:
+        """Return the other members that offer this very content."""
+        if file.root is None:
+            return []
+        mine = frozenset({job.member})
+        return await self._store.run(self._index.sources, job.group, file.root, mine)
+
+    async def online(self, job: Job, file: JobFile) -> list[NodeId]:
+        """Return who can be asked now, the job's own member first."""
+        found = [job.member, *await self.others(job, file)]
+        able = [one for one in found if self.can_be_asked(job, one)]
+        return self.most_trusted_first(job, able)
+
+    def can_be_asked(self, job: Job, source: NodeId) -> bool:
+        machine = self._machine(job.group)
+        return machine is not None and machine.peers.can_be_asked(source)
+
+    async def ask(self, job: Job, file: JobFile, source: NodeId) -> Granted | str:
+        """Return a grant, or the code of the reason why there is none."""
+        share, path = await self._place_at(job, file, source)
+        answer = await self._question(job, file, source, share, path)
+        machine = self._machine(job.group)
+        if not isinstance(answer, TicketGrant):
+            return refusal(answer)
+        self.note_used(job, source)
+        if machine is None or not shows_own_certificate(machine, source, answer):
+            return "source.corrupt"
+        if file.root not in (None, answer.root):
+            return "source.changed"
+        return Granted(source, share, path, answer)
+
+    # --- who is not to be trusted ---
+
+    def distrust(self, job: Job, source: NodeId) -> None:
+        log.warning("job %s: a source sent damaged data, others are asked", job.id)
+        self._distrusted.setdefault(job.id, set()).add(source)
+        for oldest in list(self._distrusted)[:-DISTRUSTED_JOBS_MAX]:
+            del self._distrusted[oldest]
+
+    def blame(self, job: Job) -> str:
+        """Say to *job*'s owner who sent damaged data; nothing if nobody is known."""
+        machine = self._machine(job.group)
+        members = machine.roster.members if machine is not None else {}
+        bad = self._distrusted.get(job.id, set())
+        names = sorted(members[one].statement.name for one in bad if one in members)
+        return f"{', '.join(names)} sent damaged data" if names else ""
+
+    def most_trusted_first(self, job: Job, sources: list[NodeId]) -> list[NodeId]:
+        """Who sent damaged data for this job is asked only if nobody else is there."""
+        bad = self._distrusted.get(job.id, set())
+        good = [one for one in sources if one not in bad]
+        return good if any(self.can_be_asked(job, one) for one in good) else sources
+
+    async def _place_at(
+        self, job: Job, file: JobFile, source: NodeId
+    ) -> tuple[str, SharePath]:
+        """Return the share and path under which *source* offers the file."""
+        if source != job.member and file.root is not None:
+            found = await self._store.run(
+                self._index.find_offer, job.group, source, file.root
+            )
+            if found is not None and found.path is not None:
+                return found.share, found.path
+        return job.share, file.path
+
+    async def _question(
+        self, job: Job, file: JobFile, source: NodeId, share: str, path: SharePath
+    ) -> Message:
+        return await self._asking.ask(
+            job.group,
+            source,
+            lambda request: TicketAsk(
+                request,
+                job.id,
+                share,
+                path,
+                file.root,
+                self._outside.certificate,
+                self._outside.addresses(()),
+            ),
+        )
+
+
+def shows_own_certificate(
+    machine: GroupMachine, source: NodeId, grant: TicketGrant
+) -> bool:
+    """Tell whether the certificate is *source*'s: it may get a ticket for writing."""
+    member = machine.roster.members.get(source)
+    return member is not None and (
+        fingerprint(grant.certificate) == member.statement.tls_fingerprint
+    )
+
+
+def refusal(answer: Message) -> str:
+    if not isinstance(answer, TicketRefuse):
+        return "source.silent"
+    code = {
+        "not_here": "source.vanished",
+        "hashing": "source.hashing",
+        "changed": "source.changed",
+        "busy": "source.busy",
+        "disk": "source.disk",
+    }.get(answer.reason)
+    return code or "source.busy"

@@ -1,0 +1,194 @@
+"""Which sources a fetch uses, and for how long: the reading itself is the test's."""
+
+import hashlib
+import os
+import time
+
+import pytest
+
+from fonshare_agent import gathering
+from fonshare_agent.asking import NoAnswer
+from fonshare_agent.core import Core
+from fonshare_agent.disk import Disk
+from fonshare_agent.gathering import Gathering, Granted, Ways
+from fonshare_agent.model import NodeId
+from fonshare_agent.protocol.content import BLOCK_SIZE_MIN, content_root
+from fonshare_agent.protocol.plan import LANES_MAX
+from fonshare_agent.transfer.partial import Partial
+from fonshare_agent.watch import Watch
+from waiting import PATIENCE_S
+
+BLOCKS = 40
+
+
+def member(letter: str) -> NodeId:
+    return NodeId(letter.encode() * 32)
+
+
+class Play:
+    """A partial of BLOCKS blocks, and sources that do as their script says.
+
+    A script's words: a number of blocks to deliver, then the reason to end with.
+    """
+
+    def __init__(self, path) -> None:
+        self.core = Core(time.monotonic)
+        (path / "disk").mkdir()
+        disk = Disk(path / "disk", path / "disk-id", os.urandom)
+        disk.open()
+        self.data = os.urandom(BLOCKS * BLOCK_SIZE_MIN)
+        hashes = [
+            hashlib.sha256(self.data[at : at + BLOCK_SIZE_MIN]).digest()
+            for at in range(0, len(self.data), BLOCK_SIZE_MIN)
+        ]
+        root = content_root(len(self.data), hashes)
+        self.kept = Partial.open(disk, "job", 0, len(self.data), root)
+        self.kept.set_hashes(hashes)
+        self.online: list[str] = []
+        self.scripts: dict[str, list[tuple[int, str]]] = {}
+        self.refusals: dict[str, str] = {}
+        self.pulls: list[str] = []
+        self.most = self.now_pulling = 0
+        self.distrusted: list[str] = []
+        self.watch, self.hands = Watch(), True
+
+    async def others(self):
+        return [member(letter) for letter in self.online]
+
+    async def ask(self, source):
+        letter = chr(source[0])
+        if self.refusals.get(letter) == "silence":
+            raise NoAnswer("nothing")
+        return self.refusals.get(letter) or self.granted(letter)
+
+    def granted(self, letter):
+        return Granted(member(letter), "Films", None, None)
+
+    async def pull(self, granted, lane):
+        letter = chr(granted.source[0])
+        self.pulls.append(letter)
+        self.now_pulling += 1
+        self.most = max(self.most, self.now_pulling)
+        try:
+            script = self.scripts.get(letter)
+            count, reason = script.pop(0) if script else (BLOCKS, "")
+            return await self.deliver(lane, count, reason)
+        finally:
+            self.now_pulling -= 1
+
+    async def deliver(self, lane, count, reason):
+        def give_way():
+            raise BlockingIOError
+
+        while True:
+            if self.watch.is_cancelled or not count:
+                return reason or "source.lost"
+            await self.core.sleep(0.01)
+            try:
+                index = lane.begin(give_way)
+            except BlockingIOError:
+                continue
+            if index is None:
+                return ""
+            while True:
+                offset, length = self.kept.content.range(index)
+                with self.kept.write_block(index) as writer:
+                    writer.write(self.data[offset : offset + length])
+                    assert writer.finish()
+                lane.note_bytes(length)
+                assert lane.note_block(is_right=True)
+                count -= 1
+                if not count:
+                    return reason
+                if not lane.has_more():
+                    break
+                await self.core.sleep(0.01)
+                index += 1
+
+    def run(self, first="a"):
+        ways = Ways(
+            self.others,
+            self.ask,
+            self.pull,
+            lambda: self.hands,
+            lambda source: self.distrusted.append(chr(source[0])),
+        )
+        made = Gathering(self.core, ways, self.kept, self.watch)
+        done = self.core.spawn(made.run(self.granted(first)))
+        until = time.monotonic() + PATIENCE_S
+        while not done.is_settled:
+            assert time.monotonic() < until
+            self.core.call_later(0.01, lambda: None)
+            self.core.run_once()
+        return done.result()
+
+
+@pytest.fixture
+def play(tmp_path, monkeypatch):
+    monkeypatch.setattr(gathering, "PAUSE_S", 0.05)
+    monkeypatch.setattr("fonshare_agent.transfer.lanes.LOOK_S", 0.0)
+    made = Play(tmp_path)
+    yield made
+    made.kept.close()
+
+
+def test_all_who_offer_it_take_part_but_never_more_than_four(play):
+    play.online = list("abcdef")
+    assert play.run() == ""
+    assert play.kept.is_complete
+    assert play.most == LANES_MAX
+    assert play.pulls[0] == "a"
+    assert play.watch.sources == 0, "nobody is at it any more"
+
+
+def test_without_a_free_hand_the_first_reads_alone(play):
+    play.online, play.hands = list("abc"), False
+    assert play.run() == ""
+    assert play.pulls == ["a"]
+
+
+def test_a_source_that_failed_is_asked_again_after_a_pause(play):
+    play.online = ["b"]
+    play.scripts = {"a": [(3, "source.lost"), (2, "source.lost")]}
+    assert play.run() == ""
+    assert play.pulls.count("a") >= 2
+
+
+def test_a_source_that_sent_damage_is_not_asked_again(play):
+    play.online = ["a", "b"]
+    play.scripts = {"a": [(1, "source.corrupt")]}
+    assert play.run() == ""
+    assert play.pulls.count("a") == 1
+    assert play.distrusted == ["a"]
+
+
+@pytest.mark.parametrize("refusal", ["silence", "source.vanished", "source.changed"])
+def test_one_that_has_nothing_for_us_stops_nobody(play, refusal):
+    play.online, play.refusals = ["b"], {"b": refusal}
+    assert play.run() == ""
+    assert set(play.pulls) == {"a"}
+
+
+def test_the_first_may_fail_while_others_are_asked_still(play):
+    play.online, play.scripts = ["b"], {"a": [(0, "unreachable")]}
+    assert play.run() == ""
+    assert play.pulls.count("a") == 1
+
+
+def test_when_nobody_is_left_it_ends_and_says_why(play):
+    play.scripts = {"a": [(5, "source.lost")]}
+    assert play.run() == "source.lost"
+    assert len(play.kept.gaps()) == 1, "what has come stays"
+
+
+def test_our_own_disk_ends_it_for_all(play):
+    play.online = ["b"]
+    play.scripts = {"b": [(2, "disk.full")]}
+    assert play.run() == "disk.full"
+    assert not play.kept.is_complete
+
+
+def test_a_liar_is_what_the_owner_is_told_of_rather_than_of_a_line(play):
+    play.online = ["b"]
+    play.scripts = {"b": [(1, "source.corrupt")], "a": [(9, "source.lost")]}
+    assert play.run() == "source.corrupt"
