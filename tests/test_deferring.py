@@ -18,7 +18,7 @@ UNWANTED = {
 }
 if sys.version_info < (3, 13):  # then tracebacks use more of them
     UNWANTED |= {"textwrap", "tokenize"}
-if sys.version_info < (3, 12):  # from then on dataclasses asks it for annotations
+if sys.version_info < (3, 14):  # from then on dataclasses asks for more
     UNWANTED |= {"ast", "inspect"}
 # -S: what site and its hooks import (coverage, editable installs) is not the agent's.
 RESIDENT = f"""

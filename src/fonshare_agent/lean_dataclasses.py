@@ -11,8 +11,15 @@ from typing import Any, NoReturn
 from fonshare_agent.deferring import deferring
 
 # dataclasses writes a signature as the docstring of each class that has none: all,
-# under -OO. Nothing else of `inspect` is used, and it takes half a megabyte.
-with deferring("inspect", known={"inspect.signature": lambda _class: ""}):
+# under -OO; from Python 3.12 on it asks for a class's own annotations as well. Nothing
+# else of `inspect` is used, and it takes half a megabyte.
+with deferring(
+    "inspect",
+    known={
+        "inspect.signature": lambda _class: "",
+        "inspect.get_annotations": lambda cls: vars(cls).get("__annotations__", {}),
+    },
+):
     import dataclasses
 
 usual_dataclass = dataclasses.dataclass
