@@ -301,7 +301,14 @@ class FaultLoop:
         wanted = {name: len(content) for name, content in of.offered.items()}
 
         def shown() -> dict[str, int]:
-            return {row["name"]: row["size"] for row in member.node("ls", place)}
+            try:
+                rows = member.node("ls", place)
+            except CommandFailed as failure:
+                # A share is seen by its files: the last one may have been deleted.
+                if failure.code != "not_found":
+                    raise
+                return {}
+            return {row["name"]: row["size"] for row in rows}
 
         try:
             eventually(lambda: shown() == wanted, "it converges", within_s)

@@ -11,9 +11,14 @@ from fonshare_agent.deferring import deferring
 UNWANTED = {
     *("argparse", "asyncio", "bz2", "crypt", "curses", "email", "http.client"),
     *("lzma", "OpenSSL", "platform", "shutil", "subprocess", "tempfile", "uuid"),
-    *("yaml", "fonshare_agent.command_line"),
+    *("yaml", "fonshare_agent.command_line", "fonshare_agent.invites"),
+    *("ctypes", "random", "string", "fonshare_agent.protocol.invite"),
+    *("fonshare_agent.protocol.inviting", "fonshare_agent.protocol.joining"),
+    *("nacl.bindings.crypto_generichash", "nacl.bindings.crypto_pwhash"),
 }
-if sys.version_info < (3, 12):  # from then on dataclasses asks it for annotations
+if sys.version_info < (3, 13):  # then tracebacks use more of them
+    UNWANTED |= {"textwrap", "tokenize"}
+if sys.version_info < (3, 14):  # from then on dataclasses asks for more
     UNWANTED |= {"ast", "inspect"}
 # -S: what site and its hooks import (coverage, editable installs) is not the agent's.
 RESIDENT = f"""
@@ -76,6 +81,23 @@ def test_what_is_known_is_used_without_loading():
         import colorsys
 
         assert colorsys.ONE_THIRD == 3
+    assert "colorsys" not in sys.modules
+
+
+def test_functions_may_load_their_module_when_they_are_called():
+    with deferring(called=("colorsys",)):
+        from colorsys import rgb_to_hls
+    assert "colorsys" not in sys.modules
+
+    assert rgb_to_hls(0, 0, 0) == (0, 0, 0)
+
+    assert "colorsys" in sys.modules
+
+
+def test_a_name_that_is_known_may_be_imported_from_the_module():
+    with deferring("colorsys", known={"colorsys.ONE_THIRD": 3}):
+        from colorsys import ONE_THIRD
+    assert ONE_THIRD == 3
     assert "colorsys" not in sys.modules
 
 

@@ -15,7 +15,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "fonshare_agent"
 
 # Which part a module of the top level belongs to; a folder is a part by itself.
 PARTS = {
-    "words": "errors model clock deferring",
+    "words": "errors model clock deferring libc",
     "core": "core services",
     "settings": (
         "settings passwords config config_changes config_check config_docs "
@@ -24,8 +24,8 @@ PARTS = {
     "storage": "disk nodekeys memberships backup",
     "writing": "settings_writer",  # settings that commands change
     "group": (
-        "asking channel groups invite_sessions invites listening published routing "
-        "sealing"
+        "asking channel groups invite_sessions invites invites_on_demand listening "
+        "published routing sealing"
     ),
     "sharing": "sharing",
     "jobs": (
@@ -36,7 +36,8 @@ PARTS = {
     "control": "doctor",  # beside the folder of that name
     "wiring": "agent node ground group_side transfer_side upkeep",
     "program": (  # the command line, which runs without an agent's modules
-        "__main__ resident cli command_line agent_commands local_commands first_use "
+        "__main__ resident lean_imports lean_dataclasses compact_code compiling "
+        "cli command_line agent_commands local_commands first_use "
         "help_texts completion terminal render progress joining"
     ),
 }
@@ -92,7 +93,8 @@ HOMES = {
     "asyncore": "ftp/loop.py",
     "asynchat": "ftp/loop.py",
     "sqlite3": "index/",
-    "nacl": "protocol/ backup.py",
+    "nacl": "protocol/ backup.py lean_imports.py",
+    "_cffi_backend": "libc.py",
     "yaml": "config_yaml.py config_changes.py first_use.py",
 }
 # 4 to 6 MB each, or a second TLS: not on a router with 64 MB (DESIGN section 3).

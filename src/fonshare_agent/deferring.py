@@ -8,21 +8,28 @@ import importlib
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 
 @contextmanager
 def deferring(
-    *names: str, known: Mapping[str, Any] | None = None, missing: tuple[str, ...] = ()
+    *names: str,
+    known: Mapping[str, Any] | None = None,
+    called: tuple[str, ...] = (),
+    missing: tuple[str, ...] = (),
 ) -> Iterator[None]:
     """Let who imports *names* in the block get modules that load when they are used.
 
-    *known* ("module.attribute") is used without loading. Importing one of *missing*
-    raises ImportError, for libraries that try. What is imported already stays as it is;
-    after the block everything is imported as always.
+    *known* ("module.attribute") is used without loading. All that is taken from the
+    modules *called* is taken for functions; each loads its module when it is called
+    (`from module import function` would load the others at once). Importing one of
+    *missing* raises ImportError, for libraries that try. What is imported already stays
+    as it is; after the block everything is imported as always.
     """
     found: dict[str, ModuleType | None] = {name: _Deferred(name) for name in names}
+    found |= {name: _Called(name) for name in called}
     for place, value in (known or {}).items():
         name, _, attribute = place.rpartition(".")
         vars(found[name])[attribute] = value
@@ -40,6 +47,19 @@ def deferring(
 class _Deferred(ModuleType):
     def __getattr__(self, attribute: str) -> Any:
         name = self.__name__
+        if attribute == "__path__":  # `from` asks whether it is a package
+            raise AttributeError(f"{name} is not here yet")
         if sys.modules.get(name) is self:
             del sys.modules[name]
         return getattr(importlib.import_module(name), attribute)
+
+
+class _Called(ModuleType):
+    def __getattr__(self, attribute: str) -> Any:
+        if attribute == "__path__":
+            raise AttributeError(f"{self.__name__} is not here yet")
+        return partial(_call, self.__name__, attribute)
+
+
+def _call(module: str, function: str, *args: Any, **kwargs: Any) -> Any:
+    return getattr(importlib.import_module(module), function)(*args, **kwargs)

@@ -6,6 +6,7 @@ Wiring only (see node.py). What the other half must hear or give comes as `Acros
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from fonshare_agent import clock
 from fonshare_agent.channel import ControlChannel
@@ -13,7 +14,7 @@ from fonshare_agent.ground import Ground
 from fonshare_agent.groups import Groups
 from fonshare_agent.index.scanner import Scanner
 from fonshare_agent.index.watcher import Watcher
-from fonshare_agent.invites import Invites
+from fonshare_agent.invites_on_demand import InvitesOnDemand
 from fonshare_agent.links.broker_url import BrokerUrl
 from fonshare_agent.links.link_events import LinkEvent
 from fonshare_agent.links.links import Handlers, Links
@@ -24,6 +25,9 @@ from fonshare_agent.published import Published
 from fonshare_agent.settings import MqttSettings, ShareSettings
 from fonshare_agent.settings_writer import open_settings_writer
 from fonshare_agent.sharing import Sharing
+
+if TYPE_CHECKING:
+    from fonshare_agent.invites import Invites
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +64,8 @@ class GroupSide:
             draw,
             time.time,
         )
-        self.invites = Invites(
-            core,
-            ground.store,
-            ground.state,
-            keys,
-            name,
-            self.groups,
-            self.channel,
-            draw,
+        self.invites = InvitesOnDemand(
+            ground.files, ground.store, ground.state, self._build_invites
         )
         self.sharing = Sharing(
             core,
@@ -77,6 +74,21 @@ class GroupSide:
             self.channel.send,
             self.channel.announce,
             lambda: self.scanner.tidy(),
+        )
+
+    def _build_invites(self) -> "Invites":
+        from fonshare_agent.invites import Invites  # only here: see InvitesOnDemand
+
+        ground = self._ground
+        return Invites(
+            ground.core,
+            ground.store,
+            ground.state,
+            ground.keys,
+            ground.settings.node.name,
+            self.groups,
+            self.channel,
+            ground.draw,
         )
 
     def _build_index(self, across: Across) -> None:
@@ -123,9 +135,7 @@ class GroupSide:
             ground.keys.tls_seed,
             Handlers(
                 brokers=self._wanted_brokers,
-                topics=lambda url: (
-                    self.channel.topics(url) | self.invites.sessions.topics(url)
-                ),
+                topics=lambda url: self.channel.topics(url) | self.invites.topics(url),
                 on_connected=self._on_connected,
                 on_disconnected=self.channel.on_disconnected,
                 on_received=self._on_received,
@@ -149,11 +159,11 @@ class GroupSide:
 
     def _wanted_brokers(self) -> set[str]:
         home = {self.home_broker} if self.home_broker else set()
-        return home | self.channel.brokers() | self.invites.sessions.brokers()
+        return home | self.channel.brokers() | self.invites.brokers()
 
     def _on_connected(self, broker: str) -> None:
         self.channel.on_connected(broker)
-        self.invites.sessions.on_connected(broker)
+        self.invites.on_connected(broker)
 
     def _on_received(
         self, broker: str, topic: str, payload: bytes, done: Callable[[], None]
@@ -165,7 +175,7 @@ class GroupSide:
         self, broker: str, topic: str, payload: bytes, done: Callable[[], None]
     ) -> None:
         try:
-            if not self.invites.sessions.receive(broker, topic, payload):
+            if not self.invites.receive(broker, topic, payload):
                 await self.channel.receive(broker, topic, payload)
         finally:
             done()

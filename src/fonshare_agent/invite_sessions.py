@@ -13,6 +13,7 @@ from fonshare_agent.control.rows import JSON
 from fonshare_agent.core import Core, Timer, Worker
 from fonshare_agent.errors import PeerError
 from fonshare_agent.index.state import StateStore
+from fonshare_agent.invites_on_demand import DOCUMENTS
 from fonshare_agent.links.broker_url import BrokerUrl
 from fonshare_agent.links.links import Links
 from fonshare_agent.listening import sealing_keys
@@ -28,7 +29,7 @@ from fonshare_agent.protocol.invite import (
 
 log = logging.getLogger(__name__)
 
-INVITE, JOIN = "invite/", "join/"  # names of the documents
+INVITE, JOIN = DOCUMENTS
 SESSION_ID_BYTES = 5
 
 

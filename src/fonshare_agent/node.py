@@ -145,7 +145,7 @@ class Node:
         self._ends_with(self._closer, talking.watcher.stop)
         self._started += [talking.links.stop, moving.downloads.stop]
         self._started.append(self._end_questions)
-        await talking.invites.sessions.load()
+        await talking.invites.load()
         talking.links.refresh()
         self._core.spawn_service("old partials", moving.downloads.drop_orphans())
         moving.downloads.wake()
@@ -196,7 +196,7 @@ class Node:
 
     async def _on_dropped(self, group: GroupId) -> None:
         self._talking.published.refresh_rights()  # first: the rest may wait for a disk
-        await self._talking.invites.sessions.drop_group(group)
+        await self._talking.invites.drop_group(group)
         await self._moving.downloads.drop_group(group)
         await self._store.run(self._ground.state.forget_group, group)
         await self._talking.sharing.drop_group(group)

@@ -4,21 +4,24 @@
 file. Errors read as they do at the command line.
 """
 
-import sys
-from collections.abc import Callable
+from __future__ import annotations
 
-from fonshare_agent.deferring import deferring
+import sys
+
+from fonshare_agent.lean_imports import LeanImports
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fonshare_agent.errors import FonshareError
 
 
 def load() -> Callable[[], int]:
     """Import the agent; return what runs it."""
-    # dataclasses writes a signature as the docstring of each class that has none: all,
-    # under -OO. Nothing else of `inspect` is used, and it takes half a megabyte.
-    with deferring("inspect", known={"inspect.signature": lambda _class: ""}):
-        import dataclasses  # noqa: F401
-
-    from fonshare_agent.agent import run_agent
-    from fonshare_agent.config import load_settings
+    with LeanImports():
+        from fonshare_agent.agent import run_agent
+        from fonshare_agent.config import load_settings
 
     return lambda: run_agent(load_settings())
 
@@ -31,11 +34,18 @@ def main() -> int:
     try:
         return run()
     except FonshareError as error:
-        # Not before it is needed: it brings the command line.
+        _show(error)
+        return error.exit_status
+
+
+def _show(error: FonshareError) -> None:
+    """Say why the agent ends, in the words of the command line: loaded only now."""
+    try:
         from fonshare_agent.terminal import show_error
 
         show_error(error, as_json=False)
-        return error.exit_status
+    except ImportError:  # it may be the disk that is gone, and it lay there
+        print(f"fonshare: {error}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,8 @@ class GroupHandlers:
         return rows
 
     async def group_invite(self, arguments: Arguments) -> JSON:
-        code = await self._parts.invites.invite(
+        invites = await self._parts.invites.get()
+        code = await invites.invite(
             self._group(arguments), accept_first=bool(arguments["accept_first"])
         )
         return {"code": code}
@@ -63,17 +64,20 @@ class GroupHandlers:
         label = arguments["as"]
         if label is not None:
             self._parts.groups.require_free(str(label))
-        return await self._parts.invites.join(
+        invites = await self._parts.invites.get()
+        return await invites.join(
             str(arguments["code"]),
             None if label is None else str(label),
             sure=bool(arguments["yes"]),
         )
 
     async def group_joining(self, arguments: Arguments) -> JSON:
-        return self._parts.invites.joining(str(arguments["group"]))
+        invites = await self._parts.invites.get()
+        return invites.joining(str(arguments["group"]))
 
     async def group_confirm(self, arguments: Arguments) -> JSON:
-        return await self._parts.invites.confirm(
+        invites = await self._parts.invites.get()
+        return await invites.confirm(
             str(arguments["group"]), sure=arguments["decision"] == "yes"
         )
 
@@ -82,12 +86,14 @@ class GroupHandlers:
 
     async def group_accept(self, arguments: Arguments) -> JSON:
         group = self._group(arguments)
-        node = await self._parts.invites.accept(group, str(arguments["member"]))
+        invites = await self._parts.invites.get()
+        node = await invites.accept(group, str(arguments["member"]))
         return self._told(arguments, node)
 
     async def group_refuse(self, arguments: Arguments) -> JSON:
         group = self._group(arguments)
-        node = await self._parts.invites.refuse(group, str(arguments["member"]))
+        invites = await self._parts.invites.get()
+        node = await invites.refuse(group, str(arguments["member"]))
         return self._told(arguments, node)
 
     async def group_leave(self, arguments: Arguments) -> JSON:

@@ -10,7 +10,7 @@ from fonshare_agent.groups import Groups
 from fonshare_agent.index.scanner import Scanner
 from fonshare_agent.index.state import StateStore
 from fonshare_agent.index.store import IndexStore
-from fonshare_agent.invites import Invites
+from fonshare_agent.invites_on_demand import InvitesOnDemand
 from fonshare_agent.links.links import Links
 from fonshare_agent.nodekeys import NodeKeys
 from fonshare_agent.published import Published
@@ -31,6 +31,6 @@ class Parts:
     links: Links
     channel: ControlChannel
     groups: Groups
-    invites: Invites
+    invites: InvitesOnDemand
     published: Published
     downloads: Downloads

@@ -17,9 +17,10 @@ from typing import Any
 
 from fonshare_agent.deferring import deferring
 
-# tempfile is for STOU, which we do not have; without the others pyftpdlib does without
-# its own TLS, accounts of the system and coloured logs.
-with deferring("tempfile", missing=("OpenSSL", "crypt", "curses")):
+# tempfile is for STOU, which we do not have, random for passive ports, which passive.py
+# draws; without the others pyftpdlib does without its own TLS, accounts of the system
+# and coloured logs.
+with deferring("tempfile", "random", missing=("OpenSSL", "crypt", "curses")):
     from pyftpdlib import handlers, ioloop
 
 # Any: pyftpdlib has no types, and asynchat's stubs call its hooks abstract.

@@ -7,7 +7,7 @@ port first is dropped, and the rightful client still gets through.
 
 import errno
 import logging
-import random
+import os
 import socket
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -47,7 +47,7 @@ class PassivePorts:
         free = [port for port in self._ports if port not in self._used]
         if len(free) <= (0 if is_owner else self._reserved):
             return False
-        random.shuffle(free)  # so that strangers cannot guess it
+        free.sort(key=lambda _: os.urandom(8))  # so that strangers cannot guess it
         for port in free:
             try:
                 sock.bind((local[0], port, *local[2:]))

@@ -7,10 +7,9 @@ What is not watched, for want of watches or on a file system without inotify, is
 by the periodic scan; `unwatched` tells how many folders that are. A file that is being
 written is announced when it is closed.
 
-Uses inotify(7) through ctypes: three calls are less than a library (decision 0012).
+Uses inotify(7) itself: three calls are less than a library (decision 0012).
 """
 
-import ctypes
 import errno
 import logging
 import os
@@ -18,9 +17,11 @@ import select
 import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from fonshare_agent.libc import INT, MASK, TEXT, libc_call
 from fonshare_agent.model import DEPTH_MAX, PRIVATE_FOLDER
 
 # linux/inotify.h: the same on every architecture, unlike the O_ flags.
@@ -65,8 +66,9 @@ class Watcher:
     ) -> None:
         self._on_change, self._on_lost = on_change, on_lost
         self._watches_max = watches_max
-        self._libc = ctypes.CDLL(None, use_errno=True)
-        self._inotify = self._call("inotify_init1", os.O_NONBLOCK | os.O_CLOEXEC)
+        self._add_watch = libc_call("inotify_add_watch", INT, TEXT, MASK)
+        self._remove_watch = libc_call("inotify_rm_watch", INT, INT)
+        self._inotify = libc_call("inotify_init1", INT)(os.O_NONBLOCK | os.O_CLOEXEC)
         self._woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         # The thread's own: watch -> folder, below shares and above them; the shares.
         self._paths: dict[int, bytes] = {}
@@ -168,8 +170,7 @@ class Watcher:
             self.unwatched += 1
             return False
         try:
-            path = ctypes.c_char_p(folder)
-            watch = self._call("inotify_add_watch", self._inotify, path, WATCHED)
+            watch = self._add_watch(self._inotify, folder, WATCHED)
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR):
                 self.unwatched += 1
@@ -181,15 +182,8 @@ class Watcher:
     def _forget(self, watch: int) -> None:
         known = {self._paths.pop(watch, None), self._above.pop(watch, None)}
         if known != {None}:
-            # The kernel may have removed it already, with its folder.
-            self._libc.inotify_rm_watch(self._inotify, watch)
-
-    def _call(self, name: str, *arguments: object) -> int:
-        result = getattr(self._libc, name)(*arguments)
-        if result < 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
-        return int(result)
+            with suppress(OSError):  # removed by the kernel already, with its folder
+                self._remove_watch(self._inotify, watch)
 
 
 def _events(data: bytes) -> Iterator[tuple[int, int, bytes]]:

@@ -35,8 +35,12 @@ from fonshare_agent.links.packet_guard import PacketGuard
 # They find a proxy and make up client ids, which are our business here; and paho asks
 # whether this is Windows.
 with deferring(
-    *("urllib.request", "uuid", "platform"),
-    known={"platform.system": lambda: os.uname().sysname},
+    *("urllib.request", "uuid", "platform", "string"),
+    known={
+        "platform.system": lambda: os.uname().sysname,
+        "string.digits": "0123456789",
+        "string.ascii_letters": "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ",
+    },
 ):
     from paho.mqtt import client as mqtt
 

@@ -15,6 +15,7 @@ from itertools import count
 from typing import Final
 
 from fonshare_agent.errors import TargetElsewhere
+from fonshare_agent.libc import INT, MASK, TEXT, MissingCall, libc_call
 from fonshare_agent.model import NAME_BYTES_MAX, printable
 
 RENAME_NOREPLACE: Final = 1  # linux/fs.h, the same on every architecture
@@ -78,10 +79,11 @@ def _rename_no_replace(source: Spot, target: Spot) -> bool:
     call = _find_renameat2()
     if call is None:
         return False
-    error = call(
-        source.folder, source.name, target.folder, target.name, RENAME_NOREPLACE
-    )
-    return not error or _explain(error, target)
+    try:
+        call(source.folder, source.name, target.folder, target.name, RENAME_NOREPLACE)
+    except OSError as error:
+        return _explain(error.errno or 0, target)
+    return True
 
 
 def _link_and_unlink(source: Spot, target: Spot) -> bool:
@@ -115,19 +117,11 @@ def _explain(number: int, target: Spot) -> bool:
 
 @functools.cache
 def _find_renameat2() -> Callable[..., int] | None:
-    """Return what calls renameat2 and returns errno; None if this libc has it not."""
-    # Imported here: most disks have links, and ctypes takes memory on the router.
-    import ctypes
-
-    found = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    if found is None:  # musl of OpenWrt 24.10
+    """Return what calls renameat2; None if this libc has it not."""
+    try:
+        return libc_call("renameat2", INT, TEXT, INT, TEXT, MASK)
+    except MissingCall:  # musl of OpenWrt 24.10
         return None
-    found.argtypes = (
-        *(ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p),
-        ctypes.c_uint,
-    )
-    found.restype = ctypes.c_int
-    return lambda *arguments: ctypes.get_errno() if found(*arguments) else 0
 
 
 # --- names ----------------------------------------------------------------------

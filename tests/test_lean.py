@@ -1,0 +1,255 @@
+"""The resident process is smaller than its modules, and does the same."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+from types import CodeType
+
+import pytest
+
+from fonshare_agent.compact_code import compacted
+from fonshare_agent.compiling import compile_below
+from fonshare_agent.errors import DiskMissing
+
+SOURCE = Path(__file__).parent.parent / "src" / "fonshare_agent"
+
+
+def all_code(code: CodeType) -> list[CodeType]:
+    inside = [one for one in code.co_consts if isinstance(one, CodeType)]
+    return [code, *(deep for one in inside for deep in all_code(one))]
+
+
+def line_of_each_unit(code: CodeType) -> list[int | None]:
+    return [
+        line
+        for begin, end, line in code.co_lines()
+        for _ in range(begin, end, 2)
+    ]  # fmt: skip
+
+
+def compiled_modules() -> list[CodeType]:
+    library = Path(os.__file__).parent
+    files = [*SOURCE.rglob("*.py"), *library.glob("*.py")]
+    return [compile(file.read_bytes(), file, "exec") for file in files]
+
+
+def test_compact_code_has_the_lines_it_had_in_far_smaller_tables():
+    before = after = 0
+    for module in compiled_modules():
+        pairs = zip(all_code(module), all_code(compacted(module)), strict=True)
+        for was, now in pairs:
+            assert line_of_each_unit(now) == line_of_each_unit(was), was
+            before += len(was.co_linetable)
+            after += len(now.co_linetable)
+    assert after < before / 2
+
+
+LONG = "A docstring as the standard library has them, of a few words."
+FAR = "\n" * 300  # more lines in one step than fit into six bits
+MODULE = f'''
+class Thing:
+    def told(self):
+        "{LONG}"
+        return [
+            one for one in "ab"
+        ], "{LONG[:20]}"
+
+    def fail(self):{FAR}
+        raise ValueError("here")
+'''
+
+
+def test_compact_code_runs_the_same_without_docstrings_and_qualified_names():
+    names: dict[str, type] = {}
+    exec(compacted(compile(MODULE, "module.py", "exec")), names)
+    thing = names["Thing"]()
+    assert thing.told() == (["a", "b"], LONG[:20])
+    assert thing.told.__doc__ is None
+    assert thing.told.__qualname__ == "told"
+    with pytest.raises(ValueError, match="here") as caught:
+        thing.fail()
+    frame = traceback.extract_tb(caught.value.__traceback__)[-1]
+    assert (frame.filename, frame.name) == ("module.py", "fail")
+    assert frame.lineno == 1 + MODULE.splitlines().index(
+        '        raise ValueError("here")'
+    )
+
+
+def test_the_package_compiles_what_python_then_takes(tmp_path, monkeypatch):
+    (tmp_path / "compiled").mkdir()
+    module = tmp_path / "compiled" / "module.py"
+    module.write_text(MODULE)
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+
+    compile_below(tmp_path)
+
+    program = (
+        "from compiled import module as m; print(m.__cached__, m.Thing.told.__doc__)"
+    )
+    cached, docstring = subprocess.check_output(
+        [sys.executable, "-v", "-c", program], cwd=tmp_path, text=True, stderr=2
+    ).split()
+    assert Path(cached).is_file()
+    assert docstring == "None"
+
+
+# --- the resident process
+
+
+RESIDENT = f"""
+import sys
+sys.path[:0] = {sys.path!r}
+from fonshare_agent import resident
+resident.load()
+"""
+
+
+def resident(program: str) -> str:
+    """What *program* prints in a process that has loaded the agent as the service."""
+    command = [sys.executable, "-S", "-OO", "-c", RESIDENT + program]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+VALUES = """
+import dataclasses, json
+from fonshare_agent.transfer.placing import Spot
+spot = Spot(3, b"name")
+refused = []
+for change in (lambda: setattr(spot, "name", b""), lambda: delattr(spot, "folder"),
+               lambda: setattr(spot, "other", 1)):
+    try:
+        change()
+    except dataclasses.FrozenInstanceError as error:
+        refused.append(str(error))
+print(json.dumps({
+    "refused": refused, "shown": repr(spot), "equal": spot == Spot(3, b"name"),
+    "hashed": hash(spot) == hash((3, b"name")),
+    "replaced": repr(dataclasses.replace(spot, folder=4)),
+}))
+"""
+
+
+def test_values_are_as_frozen_and_shown_as_without_it():
+    found = json.loads(resident(VALUES))
+    assert found == {
+        "refused": [
+            "cannot assign to field 'name'",
+            "cannot delete field 'folder'",
+            "cannot assign to field 'other'",
+        ],
+        "shown": "Spot(folder=3, name=b'name')",
+        "equal": True,
+        "hashed": True,
+        "replaced": "Spot(folder=4, name=b'name')",
+    }
+
+
+CLASSES = """
+import dataclasses, gc
+gc.collect()
+OF = [one for one in gc.get_objects() if isinstance(one, type)
+      and dataclasses.is_dataclass(one) and "fonshare_agent." in one.__module__]
+"""
+
+
+def test_no_class_is_there_twice():
+    names = resident(
+        CLASSES + "print(*(f'{one.__module__}.{one.__qualname__}' for one in OF))"
+    ).split()
+    assert len(names) > 100
+    assert sorted(names) == sorted(set(names))
+
+
+def test_no_subclass_of_a_frozen_value_is_none_itself():
+    """Ours refuse every change; the standard library's only in the very class."""
+    found = resident(
+        CLASSES
+        + """
+print(*(two.__qualname__ for one in OF if one.__dataclass_params__.frozen
+        for two in one.__subclasses__() if "__dataclass_params__" not in vars(two)))
+"""
+    )
+    assert found.split() == []
+
+
+def test_functions_keep_no_annotations():
+    assert (
+        resident("""
+from fonshare_agent import core, model
+print(model.SharePath.parse.__annotations__, core.Core.post.__annotations__,
+      model.printable.__annotations__)
+""").split()
+        == ["{}"] * 3
+    )
+
+
+def test_a_bug_is_logged_with_its_lines_though_tokenize_is_away():
+    said = resident("""
+import logging, sys
+logging.basicConfig(stream=sys.stdout)
+from fonshare_agent.model import SharePath
+try:
+    SharePath.parse(None)
+except AttributeError:
+    logging.exception("a bug")
+except TypeError:
+    logging.exception("a bug")
+print("tokenize" in sys.modules)
+""")
+    assert "Traceback" in said
+    assert "model.py" in said
+    if sys.version_info < (3, 13):
+        assert said.endswith("False\n")
+
+
+def test_what_was_put_off_works_when_it_is_called():
+    said = resident("""
+import nacl.bindings
+print("nacl.bindings.crypto_generichash" in sys.modules)
+print(len(nacl.bindings.crypto_hash_sha256(b"")))
+""")
+    assert said.split() == ["False", "32"]
+
+
+def test_afterwards_imports_are_as_always():
+    assert resident("""
+import dataclasses, sys
+print(dataclasses.dataclass.__module__)
+print(any("lean" in repr(one) for one in sys.path_hooks))
+""").split() == ["dataclasses", "False"]
+
+
+def test_lean_dataclasses_show_no_more_than_the_usual_ones():
+    from fonshare_agent.lean_dataclasses import lean_dataclass
+
+    def fields():
+        return {
+            "__annotations__": {"name": str, "secret": str},
+            "secret": dataclasses.field(repr=False),
+        }
+
+    usual = dataclasses.dataclass(frozen=True, slots=True)(type("A", (), fields()))
+    lean = lean_dataclass(frozen=True, slots=True)(type("A", (), fields()))
+    assert repr(lean("a", "b")) == repr(usual("a", "b"))
+    assert "b" not in repr(lean("a", "b"))
+
+
+def test_where_the_command_lines_files_are_gone_the_agent_still_says_why_it_ends():
+    said = resident("""
+import sys
+sys.modules["fonshare_agent.terminal"] = None
+sys.stderr = sys.stdout
+def refuse():
+    from fonshare_agent.errors import DiskMissing
+    raise DiskMissing("the disk is away")
+resident.load = lambda: refuse
+print(resident.main())
+""")
+    status = DiskMissing.exit_status
+    assert said.splitlines() == ["fonshare: the disk is away", str(status)]
