@@ -33,7 +33,7 @@ HERE, THERE, NETWORK = "10.77.1.1", "10.77.1.2", "10.77.1.0/24"
 WITHIN_S = 300.0
 
 
-class LineBroker(Mosquitto):
+class LineBroker(Mosquitto):  # type: ignore[misc]
     """A broker in a namespace, at the address of its end of the line."""
 
     def __init__(self, folder: Path, wrapper: Sequence[str], address: str) -> None:

@@ -110,8 +110,23 @@ class TransferSide:
         )
 
     def _build_destination(self) -> None:
+        ground = self._ground
+        self.asking = Asking(ground.core, self._talking.channel.send, ground.draw)
+        self.downloads = Downloads(
+            ground.core,
+            ground.store,
+            ground.files,
+            ground.index,
+            ground.state,
+            self._attempts(),
+            ground.settings,
+            self._folder_names,
+            ground.draw,
+        )
+        self.downloads.wire_limits(self._set_limits)
+
+    def _attempts(self) -> Attempts:
         ground, channel = self._ground, self._talking.channel
-        self.asking = Asking(ground.core, channel.send, ground.draw)
         sources = Sources(
             ground.store,
             ground.index,
@@ -147,7 +162,7 @@ class TransferSide:
             sources,
             fetcher,
         )
-        attempts = Attempts(
+        return Attempts(
             ground.store,
             ground.files,
             ground.state,
@@ -156,18 +171,6 @@ class TransferSide:
             bundles,
             self._talking.scanner.on_change,
         )
-        self.downloads = Downloads(
-            ground.core,
-            ground.store,
-            ground.files,
-            ground.index,
-            ground.state,
-            attempts,
-            ground.settings,
-            self._folder_names,
-            ground.draw,
-        )
-        self.downloads.wire_limits(self._set_limits)
 
     # --- who hears of what ---
 

@@ -21,12 +21,12 @@ from typing import Final, Self
 
 from fonshare_agent.disk import Disk
 from fonshare_agent.errors import ContentChanged
+from fonshare_agent.libc import INT, MissingCall, libc_call
 from fonshare_agent.model import Root
 from fonshare_agent.protocol.content import RootHasher
 from fonshare_agent.transfer.block_writer import CHECK_BYTES
 from fonshare_agent.transfer.blocks import READ_BYTES, Content
 from fonshare_agent.transfer.disk_errors import demand_room, translated
-from fonshare_agent.transfer.file_system import sync_file_system
 from fonshare_agent.transfer.finishing import folder_on_disk, take_name
 from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.transfer.partial_files import BATCH, PartialFiles
@@ -198,6 +198,16 @@ class FileWriter:
         with suppress(OverflowError, OSError):
             os.utime(self._descriptor, (modified, modified))
         return Content(self._size, root, bytes(self._hashes))
+
+
+def sync_file_system(descriptor: int) -> None:
+    """Sync the whole file system that *descriptor* is open on; blocks."""
+    try:
+        call = libc_call("syncfs", INT)
+    except MissingCall:
+        os.sync()  # every disk's, and no error is told: reading back finds what is lost
+    else:
+        call(descriptor)
 
 
 def _name(file: BatchFile) -> bytes:
