@@ -31,6 +31,11 @@ LIMIT_KIB_S = 2048
 PASSWORD = "secret"  # of tests/settings_files.py
 HERE, THERE, NETWORK = "10.77.1.1", "10.77.1.2", "10.77.1.0/24"
 WITHIN_S = 300.0
+MIRRORS = (  # on a line with a delay only the last: the others take many minutes
+    ("lftp, one after another", "set ftp:ssl-allow no; mirror"),
+    ("lftp, TLS, 4 at once", "set ftp:ssl-force yes; mirror -P 4"),
+    ("lftp, 4 at once", "set ftp:ssl-allow no; mirror -P 4"),
+)
 
 
 class LineBroker(Mosquitto):  # type: ignore[misc]
@@ -116,11 +121,7 @@ def small_files(
         rates = {"fonshare": count / fetched_s(bob, "Bench/alice/Small/many")}
         assert len(bob.fetched()) == count
         if shutil.which("lftp"):
-            for name, options in (
-                ("lftp, one after another", "set ftp:ssl-allow no; mirror"),
-                ("lftp, 4 at once", "set ftp:ssl-allow no; mirror -P 4"),
-                ("lftp, TLS, 4 at once", "set ftp:ssl-force yes; mirror -P 4"),
-            ):
+            for name, options in MIRRORS[2:] if wrapper else MIRRORS:
                 rates[name] = count / mirrored_s(alice, host, wrapper, options)
         return rates
 

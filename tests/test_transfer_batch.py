@@ -75,8 +75,8 @@ def test_a_file_that_came_wrong_or_short_costs_itself_alone(disk):
     write(batch, 1, b"X" * 2000)
     write(batch, 2, b"2" * 1999)
     write(batch, 3, b"3" * 2000)
+    assert batch.wrong == {1, 2}, "it is known as they come"
     assert batch.finish() == {0: b"f0", 3: b"f3"}
-    assert batch.wrong == {1, 2}
     batch.remove()
     assert sorted(os.listdir(disk.path / "downloads")) == ["f0", "f3"]
 

@@ -41,6 +41,7 @@ from fonshare_agent.watch import Watch
 
 log = logging.getLogger(__name__)
 
+RECORDED_AT_ONCE = 64  # files by one transaction, so that others have their turn
 WISH_BYTES = 64  # of a wish in JSON, besides its path
 
 
@@ -234,8 +235,9 @@ class Bundles:
             for one in wanted
             if one.number in placed
         ]
-        if done:
-            await self._store.run(self._state.update_files, done)
+        for first in range(0, len(done), RECORDED_AT_ONCE):
+            some = done[first : first + RECORDED_AT_ONCE]
+            await self._store.run(self._state.update_files, some)
         return done
 
 

@@ -76,9 +76,12 @@ class Batch:
 
     def remove(self) -> None:
         """Delete what was not placed, and let go of the disk."""
-        with translated(self._disk):
-            if not self._folder.is_closed:
-                self._folder.remove()
+        try:
+            with translated(self._disk):
+                if not self._folder.is_closed:
+                    self._folder.remove()
+        finally:
+            self._folder.close()
 
     def close(self) -> None:
         """Let go of the disk. A second call does nothing."""
