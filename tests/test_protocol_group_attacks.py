@@ -1,6 +1,9 @@
 """What one member, or a broker, sends to hurt a group; real machines, a fake clock."""
 
+import hashlib
+
 import pytest
+from nacl import bindings
 
 from fonshare_agent.errors import PeerError
 from fonshare_agent.protocol.envelope import Channel, Header
@@ -10,9 +13,17 @@ from fonshare_agent.protocol.group_events import (
     VerifiedGrants,
     VerifiedOperations,
 )
-from fonshare_agent.protocol.keys import KeyStatement
+from fonshare_agent.protocol.keys import Context, KeyStatement, in_context
 from fonshare_agent.protocol.messages import CatalogueAsk, Message, Presence, decode
-from fonshare_agent.protocol.operations import Create, Remove, SignedOperation
+from fonshare_agent.protocol.operations import (
+    Admit,
+    Create,
+    Leave,
+    Remove,
+    SetBrokers,
+    SignedOperation,
+    Unknown,
+)
 from fonshare_agent.protocol.topics import liveness_topic
 from test_protocol_group import a_group
 from wire import BROKER, Wire, WireNode
@@ -221,3 +232,126 @@ def a_presence_of(bob, anna):
     heads = anna.group.log.heads()
     topic = liveness_topic(bytes(20))
     return Presence(bob.statement.encode(), topic, bytes(32), bytes(8), 0, heads)
+
+
+# --- the log that everybody keeps ---
+
+
+def test_a_member_without_rights_cannot_fill_the_log_to_stay_in_the_group(monkeypatch):
+    monkeypatch.setattr("fonshare_agent.protocol.roster.OPERATIONS_MAX", 40)
+    wire = Wire(seed=30)
+    anna, bob, mallory = a_group(wire, "anna", "bob", "mallory")
+    log = mallory.group.log
+    seen, every = log.heads(), [one.hash for one in log.operations()]
+    crowd = [
+        SignedOperation.make(mallory.signer, parents, action)
+        for parents in (seen, *([one] for one in every))
+        for number in range(15)
+        for action in (
+            SetBrokers((f"mqtt://{number}",)),
+            Remove(bytes([number]) * 32),
+            Unknown(f"kind{number}"),
+            Leave(),
+        )
+        if (*parents, action) != (mallory_in(log, mallory), Leave())
+    ]
+    before = len(anna.group.log.operations())
+    for node in (anna, bob):
+        deliver(node, mallory, VerifiedOperations(tuple(crowd)))
+        assert len(node.group.log.operations()) == before
+    anna.group.remove(mallory.id, wire.now)
+    wire.run(5)
+    assert not bob.group.roster.is_member(mallory.id)
+    assert anna.group.sending_epoch == bob.group.sending_epoch is not None
+
+
+def test_a_member_leaves_once_however_often_it_signs():
+    wire = Wire(seed=31)
+    anna, bob, mallory = a_group(wire, "anna", "bob", "mallory")
+    before = len(bob.group.log.operations())
+    leave = SignedOperation.make(
+        mallory.signer, [mallory_in(mallory.group.log, mallory)], Leave()
+    )
+    seed = wire.random.randbytes(64)
+    other = SignedOperation.decode(signed_again(mallory, leave.raw, seed))
+    assert other.raw != leave.raw
+    deliver(anna, mallory, VerifiedOperations((leave,)))
+    deliver(bob, mallory, VerifiedOperations((other, leave)))
+    assert len(bob.group.log.operations()) == before + 1
+    assert anna.group.log.heads() == bob.group.log.heads()
+
+
+def test_a_removed_admin_cannot_fill_a_long_log_with_what_it_dates_back(monkeypatch):
+    monkeypatch.setattr("fonshare_agent.protocol.roster.STRUCK_KEPT", 4)
+    wire = Wire(seed=32)
+    anna, bob, mallory = a_group(wire, "anna", "bob", "mallory")
+    anna.group.name_admin(mallory.id, wire.now)
+    wire.run(5)
+    seen = anna.group.log.heads()
+    old, *crowd = [
+        SignedOperation.make(mallory.signer, seen, SetBrokers((f"mqtt://{number}",)))
+        for number in range(20)
+    ]
+    anna.group.remove(mallory.id, wire.now)
+    wire.run(5)
+    before = len(bob.group.log.operations())
+    deliver(bob, anna, VerifiedOperations((old, *crowd)))
+    assert len(bob.group.log.operations()) == before
+    # What somebody has built on it is not lost: it brings it along.
+    built = SignedOperation.make(anna.signer, [old.hash], Remove(mallory.id))
+    deliver(bob, anna, VerifiedOperations((built,)))
+    assert bob.group.log.missing() == (old.hash,)
+    deliver(bob, anna, VerifiedOperations((old,)))
+    assert len(bob.group.log.operations()) == before + 2
+
+
+def test_an_admin_is_removed_though_everybody_is_full_of_another_crowd_of_its(
+    monkeypatch,
+):
+    monkeypatch.setattr("fonshare_agent.protocol.roster.STRUCK_KEPT", 4)
+    monkeypatch.setattr("fonshare_agent.protocol.roster.OPERATIONS_MAX", 16)
+    wire = Wire(seed=33)
+    anna, bob, mallory = a_group(wire, "anna", "bob", "mallory")
+    anna.group.name_admin(mallory.id, wire.now)
+    wire.run(5)
+    seen = anna.group.log.heads()
+    for node in (anna, bob):
+        crowd = [
+            SignedOperation.make(
+                mallory.signer, seen, SetBrokers((f"mqtt://{node.name}{number}",))
+            )
+            for number in range(40)
+        ]
+        deliver(node, mallory, VerifiedOperations(tuple(crowd)))
+        assert len(node.group.log.operations()) == 14
+    anna.group.remove(mallory.id, wire.now)
+    wire.run(20)
+    assert not bob.group.roster.is_member(mallory.id)
+    assert anna.group.roster.members == bob.group.roster.members
+    assert anna.group.roster.brokers == bob.group.roster.brokers == (BROKER,)
+
+
+def mallory_in(log, mallory) -> bytes:
+    [admission] = [
+        one.hash
+        for one in log.operations()
+        if isinstance(one.action, Admit) and one.action.statement.node_id == mallory.id
+    ]
+    return admission
+
+
+def signed_again(node: WireNode, raw: bytes, seed: bytes) -> bytes:
+    """*raw* with another good signature of its author: Ed25519 has many (RFC 8032)."""
+    said = raw[:-64]
+    message = in_context(Context.OPERATION, said)
+    wide = hashlib.sha512(node.signer._secret[:32]).digest()
+    secret = bytearray(wide[:32])
+    secret[0] &= 248
+    secret[31] = secret[31] & 127 | 64
+    nonce = bindings.crypto_core_ed25519_scalar_reduce(seed)
+    point = bindings.crypto_scalarmult_ed25519_base_noclamp(nonce)
+    hashed = hashlib.sha512(point + node.signer.public + message).digest()
+    challenge = bindings.crypto_core_ed25519_scalar_reduce(hashed)
+    reduced = bindings.crypto_core_ed25519_scalar_reduce(bytes(secret) + bytes(32))
+    product = bindings.crypto_core_ed25519_scalar_mul(challenge, reduced)
+    return said + point + bindings.crypto_core_ed25519_scalar_add(nonce, product)
