@@ -14,7 +14,15 @@ from fonshare_agent.protocol.group_events import (
     VerifiedOperations,
 )
 from fonshare_agent.protocol.keys import Context, KeyStatement, in_context
-from fonshare_agent.protocol.messages import CatalogueAsk, Message, Presence, decode
+from fonshare_agent.protocol.messages import (
+    CatalogueAsk,
+    Grants,
+    Message,
+    Operations,
+    Presence,
+    RosterAsk,
+    decode,
+)
 from fonshare_agent.protocol.operations import (
     Admit,
     Create,
@@ -24,6 +32,9 @@ from fonshare_agent.protocol.operations import (
     SignedOperation,
     Unknown,
 )
+from fonshare_agent.protocol.peers import RECORDS_BURST, RECORDS_PER_SECOND
+from fonshare_agent.protocol.roster_exchange import ANSWERS_BURST
+from fonshare_agent.protocol.signed import sign_record
 from fonshare_agent.protocol.topics import liveness_topic
 from test_protocol_group import a_group
 from wire import BROKER, Wire, WireNode
@@ -355,3 +366,100 @@ def signed_again(node: WireNode, raw: bytes, seed: bytes) -> bytes:
     reduced = bindings.crypto_core_ed25519_scalar_reduce(bytes(secret) + bytes(32))
     product = bindings.crypto_core_ed25519_scalar_mul(challenge, reduced)
     return said + point + bindings.crypto_core_ed25519_scalar_add(nonce, product)
+
+
+# --- what one member can make the others do ---
+
+
+def test_each_operation_is_verified_once_however_often_it_comes():
+    wire = Wire(seed=34)
+    anna, bob, mallory = a_group(wire, "anna", "bob", "mallory")
+    known = tuple(mallory.group.log.raw_operations())
+    mallory.send(None, Operations(known))
+    wire.run(2)
+    before = wire.verified
+    for _ in range(5):
+        mallory.send(None, Operations(known))
+    wire.run(2)
+    assert wire.verified == before
+    anna.group.name_admin(bob.id, wire.now)
+    wire.run(2)
+    assert wire.verified == before + 2, "once by each of the two others"
+
+
+def test_one_member_cannot_have_more_signatures_checked_than_its_allowance():
+    wire = Wire(seed=35)
+    anna, mallory = a_group(wire, "anna", "mallory")
+    forged = tuple(
+        sign_record(
+            mallory.signer, Context.OPERATION, {"kind": "x", "parents": [str(number)]}
+        )
+        for number in range(2 * int(RECORDS_BURST))
+    )
+    for kind in (Operations, Grants):
+        anna.group.peers.set_members((), wire.now)
+        anna.group.peers.set_members((mallory.id,), wire.now)
+        checked = [
+            len(encode_list(anna.group.sift(mallory.id, kind(forged), wire.now)))
+            for _ in range(3)
+        ]
+        assert checked == [RECORDS_BURST, 0, 0]
+        wire.now += 1
+        again = anna.group.sift(mallory.id, kind(forged), wire.now)
+        assert len(encode_list(again)) == RECORDS_PER_SECOND
+
+
+def encode_list(message):
+    return message.operations if isinstance(message, Operations) else message.grants
+
+
+def test_who_asks_for_the_whole_log_over_and_over_gets_it_a_page_at_a_time(
+    monkeypatch,
+):
+    monkeypatch.setattr("fonshare_agent.protocol.roster_exchange.PAGE_BYTES", 4000)
+    wire = Wire(seed=36)
+    anna, bob, mallory = a_group(wire, "anna", "bob", "mallory")
+    dora = wire.node("dora")
+    for version in range(2, 30):
+        anna.group.admit(with_other_key(dora, version), wire.now)
+    wire.run(5)
+    epoch = anna.group.sending_epoch
+    anna.group.take_messages()
+    for _ in range(100):
+        deliver(anna, mallory, RosterAsk(()))
+    sent = [out.message for out in anna.group.take_messages()]
+    answers = [one for one in sent if isinstance(one, Operations)]
+    assert 0 < len(answers) <= ANSWERS_BURST
+    size = max(sum(map(len, one.operations)) for one in answers)
+    assert size * 4 // 3 <= 4000
+    assert epoch == anna.group.sending_epoch
+
+
+@pytest.mark.parametrize("drop", [0.0, 0.3])
+def test_who_was_away_for_long_gets_a_long_log_page_by_page(monkeypatch, drop):
+    monkeypatch.setattr("fonshare_agent.protocol.roster_exchange.PAGE_BYTES", 4000)
+    wire = Wire(seed=37)
+    anna, bob, carl = a_group(wire, "anna", "bob", "carl")
+    dora = wire.node("dora")
+    anna.group.name_admin(carl.id, wire.now)
+    wire.run(5)
+    for node, version in ((bob, 2), (carl, 100)):
+        # Anna writes with bob away, Carl with everybody away.
+        for one in (anna, bob, carl):
+            one.disconnect()
+        author = anna if node is bob else carl
+        for number in range(25):
+            statement = with_other_key(dora, version + number)
+            author.group.admit(statement, wire.now)
+    wire.drop = drop
+    for one in (anna, bob, carl):
+        one.connect()
+    wire.run(200)
+    wire.drop = 0.0  # what was lost is repaired at the next connect
+    for one in (anna, bob, carl):
+        one.disconnect()
+        one.connect()
+    wire.run(60)
+    logs = [set(one.group.log.raw_operations()) for one in (anna, bob, carl)]
+    assert logs[0] == logs[1] == logs[2]
+    assert len(logs[0]) == 54

@@ -19,10 +19,7 @@ from fonshare_agent.links.links import Links
 from fonshare_agent.listening import Listening, verified
 from fonshare_agent.model import GroupId, IndexId, NodeId
 from fonshare_agent.nodekeys import NodeKeys
-from fonshare_agent.protocol.envelope import (
-    PAYLOAD_SIZES,
-    open_envelope,
-)
+from fonshare_agent.protocol.envelope import PAYLOAD_SIZES, open_envelope
 from fonshare_agent.protocol.group import GroupMachine
 from fonshare_agent.protocol.group_events import (
     EpochChanged,
@@ -30,8 +27,9 @@ from fonshare_agent.protocol.group_events import (
     MembershipChanged,
     Outgoing,
     RemovedFromGroup,
+    verify_content,
 )
-from fonshare_agent.protocol.messages import Message, Presence
+from fonshare_agent.protocol.messages import Grants, Message, Operations, Presence
 from fonshare_agent.sealing import Sealer
 
 log = logging.getLogger(__name__)
@@ -246,14 +244,10 @@ class ControlChannel:
         will, head = self._links.will(broker), self._tell_head(machine)
         if epoch is None or will is None or head is None:
             return
-        presence = Presence(
-            self._keys.statement(self._node_name).encode(),
-            will[0],
-            hashlib.sha256(will[1]).digest(),
-            head[0],
-            head[1],
-            machine.log.heads(),
-        )
+        statement = self._keys.statement(self._node_name).encode()
+        farewell = hashlib.sha256(will[1]).digest()
+        heads = machine.log.heads()
+        presence = Presence(statement, will[0], farewell, *head, heads)
         sealed = await self._sealer.seal(machine, Outgoing(epoch, None, presence))
         if sealed is None:
             return
@@ -371,6 +365,11 @@ class ControlChannel:
         message = await self._crypto.run(verified, opened, identity)
         if message is None or self._groups.get(header.group) is not state:
             return
+        if isinstance(message, Operations | Grants):
+            message = state.machine.sift(header.sender, message, self._core.clock())
+            message = await self._crypto.run(verify_content, message)
+            if self._groups.get(header.group) is not state:
+                return
         now = self._core.clock()
         try:
             command = state.machine.receive(header, epoch, message, broker, now)

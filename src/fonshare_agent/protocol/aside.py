@@ -28,6 +28,9 @@ class Aside:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    def knows(self, operation_hash: bytes) -> bool:
+        return operation_hash in self._waiting or operation_hash in self._refused
+
     def put(self, operation: SignedOperation) -> None:
         """Let *operation* wait."""
         self._waiting[operation.hash] = operation

@@ -62,6 +62,10 @@ class EpochDuty:
             if grant.group == self._log.group and grant.raw not in self._raws:
                 self._keep(grant)
 
+    def has_seen(self, raw: bytes) -> bool:
+        """Tell whether the grant of these bytes is here or waits: known already."""
+        return raw in self._raws or raw in self._aside
+
     def take(self, grant: EpochGrant) -> bool:
         """Keep *grant* if an admin made it; tell whether that changed anything."""
         if grant.group != self._log.group or grant.raw in self._raws:

@@ -52,6 +52,7 @@ from fonshare_agent.protocol.operations import (
     SetBrokers,
     SignedOperation,
     UnnameAdmin,
+    operation_hash,
 )
 from fonshare_agent.protocol.peers import Peers
 from fonshare_agent.protocol.roster import OperationLog, Roster
@@ -214,6 +215,27 @@ class GroupMachine:
             for epoch in self._duty.newest(2):
                 self._send(epoch, member, message)
 
+    def sift(self, sender: NodeId, message: Message, now: float) -> Message:
+        """Return *message* with just those records whose signatures are to be checked.
+
+        Each record once, and of one sender not too many: they are dear.
+        """
+        match message:
+            case Operations(operations=raws):
+                names = {raw: operation_hash(raw) for raw in raws}
+                self._exchange.note_page(sender, names.values(), now)
+                new = [raw for raw in names if not self.log.has_seen(names[raw])]
+                count = self.peers.records_allowed(sender, len(new), now)
+                return Operations(tuple(new[:count]))
+            case Grants(grants=raws):
+                new = [
+                    raw for raw in dict.fromkeys(raws) if not self._duty.has_seen(raw)
+                ]
+                count = self.peers.records_allowed(sender, len(new), now)
+                return Grants(tuple(new[:count]))
+            case _:
+                return message
+
     def receive(
         self, header: Header, epoch: EpochId, message: Message, broker: str, now: float
     ) -> Message | None:
@@ -226,6 +248,8 @@ class GroupMachine:
                 return None
             case VerifiedOperations(operations=operations):
                 self._add_operations(operations, now)
+                hashes = [one.hash for one in operations]
+                self._exchange.note_page(header.sender, hashes, now)
             case VerifiedGrants(grants=grants):
                 self._add_grants(grants, now)
             case Hello(roster_heads=heads) | Welcome(roster_heads=heads):
@@ -234,7 +258,7 @@ class GroupMachine:
                 self._renew_statement(header.sender, believed, now)
                 self._exchange.compare(header.sender, epoch, heads, now)
             case RosterAsk(roster_heads=heads):
-                self._exchange.send_missing(header.sender, epoch, heads)
+                self._exchange.answer(header.sender, epoch, heads, now)
             case _:
                 self._collect_peer_messages(epoch)
                 return believed
@@ -320,11 +344,16 @@ class GroupMachine:
     # --- time and output ---
 
     def next_deadline(self) -> float | None:
-        due = [self.peers.next_deadline(), self._duty.due]
+        due = [
+            self.peers.next_deadline(),
+            self._exchange.next_deadline(),
+            self._duty.due,
+        ]
         return min((one for one in due if one is not None), default=None)
 
     def handle_timer(self, now: float) -> None:
         self.peers.handle_timer(now)
+        self._exchange.handle_timer(now)
         if self._duty.due is not None and self._duty.due <= now:
             previous = self._duty.membership_epoch()
             grant = self._duty.do(self.roster)

@@ -103,6 +103,11 @@ Action = (
 )
 
 
+def operation_hash(raw: bytes) -> bytes:
+    """Return what the operation in *raw* is called by, whatever signature it bears."""
+    return hashlib.sha256(raw[:-SIGNATURE_BYTES]).digest()
+
+
 @dataclass(frozen=True, slots=True)
 class SignedOperation:
     """An operation whose signature was verified; only `make` and `decode` build one."""
@@ -135,8 +140,7 @@ class SignedOperation:
             raise MalformedMessage("a group is created with another's key statement")
         if isinstance(action, Create) != (not parents):
             raise MalformedMessage("an operation must have parents, a creation none")
-        name = hashlib.sha256(raw[:-SIGNATURE_BYTES]).digest()
-        return cls(raw, name, author, parents, action)
+        return cls(raw, operation_hash(raw), author, parents, action)
 
     @property
     def created_group(self) -> GroupId | None:

@@ -1,11 +1,11 @@
 """A group's membership: the log of its operations and the roster they fold to.
 
 Owns the set of operations (docs/protocol/roster.md, "The log"): which have arrived,
-which may stay, what a peer lacks. Rules: the roster is a function of the set, so arrival
-order and doubles do not matter; an operation is kept only if its author had the right to
-it in its own past, which all nodes judge alike, whatever else they know; what is kept is
-never forgotten. What counts is decided in fold.py; who may read what is decided by asking
-the roster, never by who holds a key. Knows no topics and no storage.
+which may stay, what a peer lacks. Rules: the roster is a function of the set, so
+arrival order and doubles do not matter; an operation is kept only if its author had the
+right to it in its own past, which all nodes judge alike, whatever else they know; what
+is kept is never forgotten. What counts is decided in fold.py; who may read what is
+decided by asking the roster, never by who holds a key. Knows no topics and no storage.
 """
 
 from collections.abc import Iterable, Mapping
@@ -159,14 +159,8 @@ class OperationLog:
         past = self.past_of(o.hash for o in self._operations if o.author != target)
         if self._fold_of(past).admin_since(author, past) is None:
             return self.heads()
-        covered = 0
-        for at in range(len(self._operations)):
-            if past >> at & 1:
-                covered |= self._ancestors[at]
-        return self._named(
-            one.hash
-            for at, one in enumerate(self._operations)
-            if (past & ~covered) >> at & 1
+        return self.heads_among(
+            one.hash for at, one in enumerate(self._operations) if past >> at & 1
         )
 
     def heads(self) -> tuple[bytes, ...]:
@@ -176,6 +170,14 @@ class OperationLog:
         come first, so that nobody can crowd a removal out with operations of no effect.
         """
         return self._named(self._heads)
+
+    def heads_among(self, hashes: Iterable[bytes]) -> tuple[bytes, ...]:
+        """Of these known operations those that are no ancestor of another."""
+        found = [(one, self._position[one]) for one in set(hashes)]
+        covered = 0
+        for _, at in found:
+            covered |= self._ancestors[at]
+        return self._named(one for one, at in found if not covered >> at & 1)
 
     def _named(self, hashes: Iterable[bytes]) -> tuple[bytes, ...]:
         heads = sorted(hashes)
@@ -214,6 +216,10 @@ class OperationLog:
     def raw_operations(self) -> list[bytes]:
         """The same as bytes: what to store, and what `from_raw` takes back."""
         return [operation.raw for operation in self._operations]
+
+    def has_seen(self, operation_hash: bytes) -> bool:
+        """Tell whether the operation is here, waits, or was refused: known already."""
+        return operation_hash in self._position or self._aside.knows(operation_hash)
 
     def __contains__(self, operation_hash: object) -> bool:
         return operation_hash in self._position
