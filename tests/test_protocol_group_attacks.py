@@ -418,7 +418,7 @@ def test_who_asks_for_the_whole_log_over_and_over_gets_it_a_page_at_a_time(
 ):
     monkeypatch.setattr("fonshare_agent.protocol.roster_exchange.PAGE_BYTES", 4000)
     wire = Wire(seed=36)
-    anna, bob, mallory = a_group(wire, "anna", "bob", "mallory")
+    anna, _bob, mallory = a_group(wire, "anna", "bob", "mallory")
     dora = wire.node("dora")
     for version in range(2, 30):
         anna.group.admit(with_other_key(dora, version), wire.now)
