@@ -570,7 +570,7 @@ def test_forgetting_a_certificate_shuts_it_out(door):
     door.grant("anna")
     door.grant("berta")
     berta = certificate_der(door.certificates["berta"][0])
-    door.served.service.trust_only([berta])
+    door.served.service.trust_only([fingerprint(berta)])
     with suppress(ssl.SSLError):
         assert door.connect("anna").lines.is_closed()
     assert door.connect("berta").lines.code("NOOP") == "200"

@@ -20,7 +20,7 @@ from fonshare_agent.errors import BadPath, NotAllowed, StorageError
 from fonshare_agent.fetching import Fetcher
 from fonshare_agent.index.records import Found, id_digest, id_text
 from fonshare_agent.index.state import StateStore
-from fonshare_agent.index.state_records import ENDED, Job, JobFile
+from fonshare_agent.index.state_records import Job, JobFile
 from fonshare_agent.index.store import IndexStore
 from fonshare_agent.model import (
     GroupId,
@@ -38,7 +38,6 @@ from fonshare_agent.watch import Watch
 log = logging.getLogger(__name__)
 
 JOB_ID_BYTES = 5  # 8 characters: enough for the jobs one node keeps
-OPEN_STATES = tuple(state for state in JobState if state not in ENDED)
 WAITING_STATES = (
     JobState.QUEUED,
     JobState.LOCATING,
@@ -150,7 +149,9 @@ class Downloads:
 
     def _add_job(self, job: Job, found: Found) -> Job:
         """On the store thread: the files of a folder are streamed, never gathered."""
-        return self._state.add_job(job, self._files_of(job.id, found))
+        # Again, now that nobody comes between: two may have asked for it at once.
+        same = self._state.find_same(job.group, job.member, job.share, job.path)
+        return same or self._state.add_job(job, self._files_of(job.id, found))
 
     def _files_of(self, job: str, found: Found) -> Iterator[JobFile]:
         if found.kind == "file" and found.path is not None:
@@ -208,6 +209,7 @@ class Downloads:
             running = self._running.get(job_id)
             if running is not None:
                 running.stop, running.watch.is_cancelled = state, True
+                self._fetcher.give_up(job_id)
             job = await self._store.run(self._state.update_job, job_id, state)
         return await self.view(job)
 
@@ -217,10 +219,11 @@ class Downloads:
         await self._files.run(Partial.discard, self._fetcher.disk, job_id)
 
     async def drop_group(self, group: GroupId) -> None:
-        """End every job of a group that this node has left."""
-        for job in await self._all(OPEN_STATES):
+        """End and forget every job of a group that this node has left."""
+        for job in await self._all(tuple(JobState)):
             if job.group == group:
                 await self.cancel(job.id)
+                await self._store.run(self._state.delete_job, job.id)
 
     async def drop_orphans(self) -> None:
         """Delete what was kept for jobs that state.db does not know any more."""

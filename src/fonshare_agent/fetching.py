@@ -122,7 +122,6 @@ class Fetcher:
         self, job: Job, file: JobFile, watch: Watch
     ) -> JobFile:
         granted = await self._find_source(job, file)
-        self._used.setdefault(job.id, set()).add(granted.source)
         file = await self._pin(file, granted.grant)
         kept = await self._open_partial(job, file, granted)
         try:
@@ -130,6 +129,10 @@ class Fetcher:
             return await self._finish(job, file, kept, watch)
         finally:
             await self._files.run(kept.close)
+
+    def give_up(self, job_id: str) -> None:
+        """Nobody waits for this job's answers any more. Core thread."""
+        self._asking.give_up(job_id)
 
     def end(self, job: Job) -> None:
         """Tell the sources that *job* needs its tickets no more, or not for now.
@@ -184,6 +187,8 @@ class Fetcher:
     async def _ask(
         self, job: Job, file: JobFile, source: NodeId, share: str, path: SharePath
     ) -> Message:
+        # Before it answers: who stops waiting owes it the word that it has ended.
+        self._used.setdefault(job.id, set()).add(source)
         return await self._asking.ask(
             job.group,
             source,
@@ -196,6 +201,7 @@ class Fetcher:
                 self._outside.certificate,
                 self._outside.addresses(()),
             ),
+            owner=job.id,
         )
 
     async def _pin(self, file: JobFile, grant: TicketGrant) -> JobFile:
@@ -245,7 +251,8 @@ class Fetcher:
                 root=root,
                 first=len(hashes),
             )
-            answer = await self._asking.ask(job.group, granted.source, ask)
+            source = granted.source
+            answer = await self._asking.ask(job.group, source, ask, owner=job.id)
             if not isinstance(answer, BlocksPage) or not answer.hashes:
                 raise Postponed("source.changed")
             hashes += answer.hashes
@@ -298,6 +305,7 @@ class Fetcher:
             Wanted(
                 job.group,
                 granted.source,
+                job.id,
                 _job_code(file),
                 granted.share,
                 granted.path,

@@ -59,7 +59,7 @@ class Node:
         self._ground = await self._open_ground()
         across = Across(
             is_busy=lambda: self._moving.downloads.is_busy,
-            revoke_lost_rights=lambda: self._moving.granting.revoke_lost_rights(),
+            revoke_lost_rights=lambda: self._moving.revoke_lost_rights(),
         )
         self._talking = GroupSide(self._ground, across)
         self._moving = TransferSide(self._ground, self._talking)

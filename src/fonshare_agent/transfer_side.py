@@ -125,6 +125,20 @@ class TransferSide:
 
     # --- who hears of what ---
 
+    def revoke_lost_rights(self) -> None:
+        """Rosters or shares changed: who has lost a right loses it within a second."""
+        self.granting.revoke_lost_rights()
+        groups, channel = self._talking.groups, self._talking.channel
+        machines = map(channel.find_machine, groups.labels().values())
+        self.ftp.trust_only(
+            {
+                member.statement.tls_fingerprint
+                for machine in machines
+                if machine is not None
+                for member in machine.roster.members.values()
+            }
+        )
+
     def _set_limits(self, limits: LimitSettings) -> None:
         self._upload.set_rate(limits.upload_kib_s)
         self._download.set_rate(limits.download_kib_s)

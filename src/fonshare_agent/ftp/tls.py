@@ -16,7 +16,7 @@ import hashlib
 import logging
 import ssl
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection
 from contextlib import suppress
 from enum import Enum
 from pathlib import Path
@@ -61,7 +61,7 @@ def _server_context(certificate: Path, key: Path) -> ssl.SSLContext:
 class FriendsContext:
     """The friends' door's context; the trusted certificates may change at any time.
 
-    Any thread may call `trust` and `distrust_all_but`. Handshakes take `current`.
+    Any thread may call `trust` and `trust_only`. Handshakes take `current`.
     """
 
     def __init__(self, certificate: Path, key: Path) -> None:
@@ -81,11 +81,13 @@ class FriendsContext:
                 self._context.load_verify_locations(cadata=certificate_der)
                 self._trusted.add(certificate_der)
 
-    def distrust_all_but(self, certificates_der: Iterable[bytes]) -> None:
-        """Trust exactly these from now on (a context cannot forget, so a new one)."""
+    def trust_only(self, fingerprints: Collection[bytes]) -> None:
+        """Distrust all but these (a context cannot forget, so there is a new one)."""
         with self._lock:
-            self._trusted = set(certificates_der)
-            self._context = self._build()
+            kept = {one for one in self._trusted if fingerprint(one) in fingerprints}
+            if kept != self._trusted:
+                self._trusted = kept
+                self._context = self._build()
 
     def _build(self) -> ssl.SSLContext:
         context = _server_context(self._certificate, self._key)
