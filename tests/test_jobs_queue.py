@@ -13,6 +13,7 @@ from fonshare_agent.index.records import Found
 from fonshare_agent.index.state import StateStore
 from fonshare_agent.index.state_records import Job, JobFile
 from fonshare_agent.model import GroupId, JobState, NodeId, SharePath
+from fonshare_agent.pauses import RETRY_MAX_S, Pauses
 from fonshare_agent.reasons import Postponed
 from waiting import PATIENCE_S
 
@@ -177,3 +178,18 @@ def test_the_jobs_of_a_group_that_was_left_are_forgotten_the_ended_ones_too(queu
     dropped = queue.core.spawn(queue.downloads.drop_group(GroupId(bytes(32))))
     queue.run_until(lambda: dropped.is_settled)
     assert queue.state.jobs() == []
+
+
+def test_what_does_not_change_soon_is_tried_less_and_less_often_until_a_wake():
+    pauses = Pauses(lambda: 0.0, os.urandom)
+    reason = Postponed("unreachable").reason
+    waits = [pauses.postpone("a", reason) for _ in range(12)]
+    assert waits[0] >= 60
+    assert max(waits) <= RETRY_MAX_S
+    assert min(waits[6:]) >= RETRY_MAX_S / 2
+    assert len(set(waits[6:])) > 1, "friends must not come all at once"
+    assert pauses.postpone("a", Postponed("source.silent").reason) == 15.0
+    assert pauses.is_paused("a")
+    pauses.end_all()
+    assert not pauses.is_paused("a")
+    assert pauses.postpone("a", reason) <= 120

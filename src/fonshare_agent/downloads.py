@@ -30,6 +30,7 @@ from fonshare_agent.model import (
     base32,
     printable,
 )
+from fonshare_agent.pauses import Pauses
 from fonshare_agent.reasons import Postponed
 from fonshare_agent.settings import LimitSettings, Settings
 from fonshare_agent.transfer.partial import Partial
@@ -77,7 +78,7 @@ class Downloads:
         self._on_arrived, self._draw = on_arrived, draw
         self._transfers = settings.limits.transfers
         self._running: dict[str, _Running] = {}
-        self._not_before: dict[str, float] = {}
+        self._pauses = Pauses(core.clock, draw)
         self._timer: Timer | None = None
         self._turns: dict[str, float] = {}  # when each was tried last
         self._is_filling = self._is_full_look_wanted = False
@@ -199,7 +200,7 @@ class Downloads:
         job = await self._store.run(self._state.get_job, job_id)
         if job.state in (JobState.PAUSED, JobState.FAILED):
             job = await self._store.run(self._state.update_job, job_id, JobState.QUEUED)
-            self._not_before.pop(job_id, None)
+            self._pauses.end(job_id)
             self.wake()
         return await self.view(job)
 
@@ -271,7 +272,7 @@ class Downloads:
     def wake(self, group: GroupId | None = None) -> None:
         """Something has changed that jobs may wait for: look at the queue again."""
         del group  # which jobs it frees is cheaper to try than to know
-        self._not_before.clear()
+        self._pauses.end_all()
         self._fill_soon()
 
     def _fill_soon(self) -> None:
@@ -283,12 +284,10 @@ class Downloads:
     async def _fill(self) -> None:
         """Give every free place to the next job that may run."""
         try:
-            now = self._core.clock()
             for job in self._fairly(await self._all(WAITING_STATES)):
                 if len(self._running) >= self._transfers:
                     break
-                due = self._not_before.get(job.id, 0.0)
-                if job.id not in self._running and due <= now:
+                if job.id not in self._running and not self._pauses.is_paused(job.id):
                     self._start(job)
         except StorageError:
             self._core.call_later(STORE_RETRY_S, self._fill_soon)
@@ -307,14 +306,12 @@ class Downloads:
     def _arm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        if self._not_before and not self._is_stopped:
-            due = min(self._not_before.values())
+        due = self._pauses.next_end()
+        if due is not None and not self._is_stopped:
             self._timer = self._core.call_later(due - self._core.clock(), self._on_due)
 
     def _on_due(self) -> None:
-        now = self._core.clock()
-        for job in [one for one, due in self._not_before.items() if due <= now]:
-            del self._not_before[job]
+        self._pauses.end_due()
         self._fill_soon()
 
     def _start(self, job: Job) -> None:
@@ -339,7 +336,7 @@ class Downloads:
         except Postponed as postponed:
             await self._postpone(job, running, postponed)
         except BaseException:
-            self._not_before[job.id] = self._core.clock() + FAILURE_RETRY_S
+            self._pauses.put(job.id, FAILURE_RETRY_S)
             raise
         finally:
             self._fetcher.end(job)
@@ -383,7 +380,7 @@ class Downloads:
         self, job: Job, running: _Running, postponed: Postponed
     ) -> None:
         reason = postponed.reason
-        self._not_before[job.id] = self._core.clock() + reason.retry_s
+        self._pauses.postpone(job.id, reason)
         if running.stop is None:
             log.info("job %s waits: %s", job.id, reason.code)
             await self._store.run(
