@@ -28,7 +28,7 @@ PARTS = {
         "published routing sealing"
     ),
     "sharing": "sharing",
-    "jobs": "downloads fetching granting reasons receiving watch",
+    "jobs": "downloads fetching granting pauses reasons receiving watch",
     "reach": "reach",
     "control": "doctor",  # beside the folder of that name
     "wiring": "agent node ground group_side transfer_side upkeep",
@@ -57,7 +57,8 @@ ALLOWED = {
     ),
     "jobs": (
         "core index protocol storage settings.settings transfer ftp.tickets "
-        "links.netinfo group.published group.asking control.rows control.views"
+        "links.backoff links.netinfo group.published group.asking control.rows "
+        "control.views"
     ),
     "reach": "links.netinfo settings.settings",
     "control": "core index links protocol storage settings writing group jobs",
