@@ -70,6 +70,11 @@ class Listening:
         return wanted
 
 
+def places(machine: GroupMachine) -> tuple[str, ...]:
+    """The brokers where the group is, and those where it was lately."""
+    return (*machine.roster.brokers, *machine.former_brokers)
+
+
 def sealing_keys(keys: NodeKeys) -> list[SealingKey]:
     """The keys that others may have sealed to: the present one and the one before."""
     previous = keys.previous_sealing

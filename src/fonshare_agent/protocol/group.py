@@ -55,6 +55,7 @@ from fonshare_agent.protocol.operations import (
     operation_hash,
 )
 from fonshare_agent.protocol.peers import Peers
+from fonshare_agent.protocol.retirement import Retirement, name_of_broker
 from fonshare_agent.protocol.roster import OperationLog, Roster
 from fonshare_agent.protocol.roster_exchange import RosterExchange
 
@@ -86,6 +87,7 @@ class GroupMachine:
         self._events: list[GroupEvent] = []
         self._messages: list[Outgoing] = []
         self._exchange = RosterExchange(log, self._duty, self._send)
+        self.retirement = Retirement()
         self.peers = Peers(signer.node_id, draw, log.heads)
         self._duty.restore(grants)
         self._settle(now)
@@ -125,6 +127,12 @@ class GroupMachine:
         for statement in self.statements.values():
             roster = roster.with_statement(statement)
         return roster
+
+    @property
+    def former_brokers(self) -> tuple[str, ...]:
+        """Where who was away may still look for the group; membership is told there."""
+        is_over, former = self.retirement.is_over, self.log.former_brokers()
+        return tuple(one for one in former if not is_over(name_of_broker(one)))
 
     @property
     def sending_epoch(self) -> EpochId | None:
@@ -341,14 +349,21 @@ class GroupMachine:
             if epoch is not None:
                 self._send(epoch, None, Grants((grant.raw,)))
 
+    def age(self, uptime_s: int) -> None:
+        """This node has been up for so long: let go of what was given up long ago."""
+        old = {epoch.commitment.hex(): epoch for epoch in self._duty.old_epochs()}
+        former = map(name_of_broker, self.log.former_brokers())
+        is_new = self.retirement.follow((*old, *former), uptime_s)
+        gone = [old[name] for name in old if self.retirement.is_over(name)]
+        self._duty.forget(gone)
+        if is_new or gone:
+            self._events.append(MembershipChanged())
+
     # --- time and output ---
 
     def next_deadline(self) -> float | None:
-        due = [
-            self.peers.next_deadline(),
-            self._exchange.next_deadline(),
-            self._duty.due,
-        ]
+        parts = (self.peers, self._exchange)
+        due = [self._duty.due, *(one.next_deadline() for one in parts)]
         return min((one for one in due if one is not None), default=None)
 
     def handle_timer(self, now: float) -> None:

@@ -19,6 +19,7 @@ from fonshare_agent.protocol.aside import Aside
 from fonshare_agent.protocol.fold import MEMBERS_MAX, Fold, Seniority, struck_by
 from fonshare_agent.protocol.keys import KeyStatement, Signer
 from fonshare_agent.protocol.operations import (
+    BROKERS_MAX,
     PARENTS_MAX,
     Action,
     Admit,
@@ -258,6 +259,17 @@ class OperationLog:
             if at is not None:
                 past |= self._ancestors[at] | 1 << at
         return past
+
+    def former_brokers(self) -> list[str]:
+        """Where the group met before, the latest first; not all."""
+        fold, present = self._folded(), self.fold().brokers
+        named = sorted(
+            (fold.seniority[at], one.action.brokers)
+            for at, one in enumerate(self._operations)
+            if fold.counted >> at & 1 and isinstance(one.action, Create | SetBrokers)
+        )
+        all_ = dict.fromkeys(b for _, brokers in reversed(named) for b in brokers)
+        return [one for one in all_ if one not in present][:BROKERS_MAX]
 
     def _folded(self) -> Fold:
         if self._fold is None:
