@@ -24,6 +24,7 @@ from fonshare_agent.ftp.tickets import (
 )
 from fonshare_agent.ftp.tls import fingerprint
 from fonshare_agent.model import GroupId, NodeId, SharePath, base32
+from fonshare_agent.transfer.wire import client_context
 from ftp_service import (
     Lines,
     Served,
@@ -574,6 +575,32 @@ def test_forgetting_a_certificate_shuts_it_out(door):
     with suppress(ssl.SSLError):
         assert door.connect("anna").lines.is_closed()
     assert door.connect("berta").lines.code("NOOP") == "200"
+
+
+@pytest.mark.parametrize("is_server_slow", [True, False])
+@pytest.mark.parametrize("is_client_slow", [True, False])
+def test_where_either_end_is_slow_at_aes_both_connections_take_chacha(
+    tmp_path, certificates, monkeypatch, is_server_slow, is_client_slow
+):
+    pair, anna = certificates["server"], certificates["anna"]
+    context = client_context(*anna, prefers_chacha=is_client_slow)
+    monkeypatch.setattr(Door, "context", lambda self, name: context)
+    with serving(
+        tmp_path, friends_certificate=pair, prefers_chacha=is_server_slow
+    ) as served:
+        served.service.trust_peer(certificate_der(anna[0]))
+        file = served.disk / "a"
+        file.write_bytes(os.urandom(1 << 20))
+        door = Door(served, certificates, file)
+        friend = door.enter(*door.grant())
+        data = friend.open_data("RETR file")
+        for one in (friend.lines.socket, data):
+            name, version, _ = one.cipher()
+            if is_server_slow or is_client_slow:
+                assert "CHACHA20" in name
+            else:
+                assert version == "TLSv1.3"
+        data.close()
 
 
 # --- the desk by itself

@@ -183,6 +183,7 @@ def _ftp_options(settings: Settings, keys: NodeKeys) -> FtpOptions:
         owner_from_wan=ftp.owner_from_wan,
         house_certificate=house,
         friends_certificate=own,
+        prefers_chacha=_is_slow_at_aes(),
         buffer_size=SMALL_BUFFER_BYTES if settings.is_on_router else BUFFER_BYTES,
     )
 

@@ -64,8 +64,13 @@ class FriendsContext:
     Any thread may call `trust` and `trust_only`. Handshakes take `current`.
     """
 
-    def __init__(self, certificate: Path, key: Path) -> None:
+    def __init__(
+        self, certificate: Path, key: Path, *, prefers_chacha: bool = False
+    ) -> None:
+        """*prefers_chacha*: this CPU is slow at AES, so TLS 1.2 is taken as by clients
+        (transfer/wire.py), where the server's order of ciphers counts."""
         self._certificate, self._key = certificate, key
+        self._prefers_chacha = prefers_chacha
         self._lock = threading.Lock()
         self._trusted: set[bytes] = set()
         self._context = self._build()
@@ -94,7 +99,11 @@ class FriendsContext:
         context.verify_mode = ssl.CERT_OPTIONAL
         # A self-signed certificate need not be an authority to be trusted itself.
         context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
-        context.options |= OP_PRIORITIZE_CHACHA
+        if self._prefers_chacha:
+            context.maximum_version = ssl.TLSVersion.TLSv1_2
+            context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
+        else:
+            context.options |= OP_PRIORITIZE_CHACHA
         context.set_ciphers(FRIENDS_CIPHERS)
         context.num_tickets = 1
         for certificate in self._trusted:

@@ -80,9 +80,7 @@ class GroupMachine:
         self._signer = signer
         self.log = log
         self._duty = EpochDuty(signer, sealing_keys, log, epoch_keys, draw)
-        self.statements = {
-            one.node_id: one for one in statements
-        }  # newer than admitted
+        self.statements = {one.node_id: one for one in statements}  # newer ones
         self._renewed: dict[NodeId, float] = {}  # when a statement came last
         self._events: list[GroupEvent] = []
         self._messages: list[Outgoing] = []
@@ -351,11 +349,14 @@ class GroupMachine:
 
     def age(self, uptime_s: int) -> None:
         """This node has been up for so long: let go of what was given up long ago."""
+        before = self.former_brokers
         old = {epoch.commitment.hex(): epoch for epoch in self._duty.old_epochs()}
         former = map(name_of_broker, self.log.former_brokers())
         is_new = self.retirement.follow((*old, *former), uptime_s)
         gone = [old[name] for name in old if self.retirement.is_over(name)]
         self._duty.forget(gone)
+        for left in set(before) - set(self.former_brokers):
+            self.peers.lose_broker(left)
         if is_new or gone:
             self._events.append(MembershipChanged())
 
