@@ -24,7 +24,6 @@ from fonshare_agent.ftp.tickets import (
 )
 from fonshare_agent.ftp.tls import fingerprint
 from fonshare_agent.model import GroupId, NodeId, SharePath, base32
-from fonshare_agent.transfer.wire import client_context
 from ftp_service import (
     Lines,
     Served,
@@ -378,15 +377,13 @@ def test_a_data_connection_with_another_certificate_gets_nothing(door, who):
     assert friend.lines.reply().startswith("226")
 
 
-@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_a_resumed_session_still_shows_whose_it_is(door, version):
+def test_a_resumed_session_still_shows_whose_it_is(door):
     """Resumption skips the certificates; OpenSSL must remember the one it saw."""
     ticket, secret = door.grant("anna")
     lines = Lines(door.served.service.friends_port)
     lines.reply()
     lines.ask("AUTH TLS")
     friend = Friend(lines, door.context("anna"))
-    friend.context.minimum_version = friend.context.maximum_version = version
     lines.secure(friend.context)
     friend.login(ticket, secret)
     lines.ask("PBSZ 0")
@@ -555,10 +552,12 @@ def test_a_revocation_while_the_file_is_opened_is_in_time(door):
 def test_idle_sessions_end_and_active_ones_do_not(door, monkeypatch):
     with door.file.open("r+b") as file:
         file.truncate(1 << 30)
-    monkeypatch.setattr(friends.FriendSession, "timeout", 0.2)
     idle = door.enter(*door.grant())
     active = door.enter(*door.grant())
+    # Counted from the next command on, so no slow login comes to be taken for rest.
+    monkeypatch.setattr(friends.FriendSession, "timeout", 1.0)
     data = active.open_data("RETR file")
+    assert idle.lines.code("NOOP") == "200"
     assert idle.lines.reply().startswith("421")
     assert idle.lines.is_closed()
     assert len(data.recv(5)) == 5
@@ -575,32 +574,6 @@ def test_forgetting_a_certificate_shuts_it_out(door):
     with suppress(ssl.SSLError):
         assert door.connect("anna").lines.is_closed()
     assert door.connect("berta").lines.code("NOOP") == "200"
-
-
-@pytest.mark.parametrize("is_server_slow", [True, False])
-@pytest.mark.parametrize("is_client_slow", [True, False])
-def test_where_either_end_is_slow_at_aes_both_connections_take_chacha(
-    tmp_path, certificates, monkeypatch, is_server_slow, is_client_slow
-):
-    pair, anna = certificates["server"], certificates["anna"]
-    context = client_context(*anna, prefers_chacha=is_client_slow)
-    monkeypatch.setattr(Door, "context", lambda self, name: context)
-    with serving(
-        tmp_path, friends_certificate=pair, prefers_chacha=is_server_slow
-    ) as served:
-        served.service.trust_peer(certificate_der(anna[0]))
-        file = served.disk / "a"
-        file.write_bytes(os.urandom(1 << 20))
-        door = Door(served, certificates, file)
-        friend = door.enter(*door.grant())
-        data = friend.open_data("RETR file")
-        for one in (friend.lines.socket, data):
-            name, version, _ = one.cipher()
-            if is_server_slow or is_client_slow:
-                assert "CHACHA20" in name
-            else:
-                assert version == "TLSv1.3"
-        data.close()
 
 
 # --- the desk by itself

@@ -4,7 +4,6 @@ Wiring only (see node.py); it stands on the talking half.
 """
 
 import os
-from pathlib import Path
 
 from fonshare_agent.asking import Asking
 from fonshare_agent.downloads import Downloads
@@ -27,7 +26,7 @@ from fonshare_agent.passwords import verify_password
 from fonshare_agent.reach import Reach
 from fonshare_agent.settings import FtpSettings, LimitSettings, Settings
 from fonshare_agent.transfer.limits import TokenBucket
-from fonshare_agent.transfer.wire import client_context, lacks_aes
+from fonshare_agent.transfer.wire import client_context
 from fonshare_agent.transfer.worker import TransferWorkers
 
 
@@ -66,7 +65,6 @@ class TransferSide:
             client_context(
                 ground.keys.certificate_path,
                 ground.keys.private_key_path,
-                prefers_chacha=_is_slow_at_aes(),
             ),
             self._upload,
             self._download,
@@ -183,7 +181,6 @@ def _ftp_options(settings: Settings, keys: NodeKeys) -> FtpOptions:
         owner_from_wan=ftp.owner_from_wan,
         house_certificate=house,
         friends_certificate=own,
-        prefers_chacha=_is_slow_at_aes(),
         buffer_size=SMALL_BUFFER_BYTES if settings.is_on_router else BUFFER_BYTES,
     )
 
@@ -191,13 +188,6 @@ def _ftp_options(settings: Settings, keys: NodeKeys) -> FtpOptions:
 def _house_networks(ftp: FtpSettings) -> tuple[str, ...]:
     """Return what counts as the house now, the lan zone's networks if named."""
     return tuple(str(one) for one in house_networks(ftp.house_networks, ftp.house_lan))
-
-
-def _is_slow_at_aes() -> bool:
-    try:
-        return lacks_aes(Path("/proc/cpuinfo").read_text())
-    except OSError:
-        return False
 
 
 def _range(ports: tuple[int, int]) -> range:

@@ -47,7 +47,6 @@ class FtpOptions:
     owner_from_wan: bool = False
     house_certificate: tuple[Path, Path] | None = field(default=None, repr=False)
     friends_certificate: tuple[Path, Path] | None = field(default=None, repr=False)
-    prefers_chacha: bool = False  # at the friends' door: this CPU is slow at AES
     buffer_size: int = BUFFER_BYTES
     file_workers: int = 3
     login_timeout_s: float = 10.0
@@ -81,9 +80,7 @@ class FtpService:
         self._friends: FriendsDoor | None = None
         self._friends_context: FriendsContext | None = None
         if options.friends_certificate is not None:
-            self._friends_context = FriendsContext(
-                *options.friends_certificate, prefers_chacha=options.prefers_chacha
-            )
+            self._friends_context = FriendsContext(*options.friends_certificate)
         desk.on_revoked(self._on_revoked)
 
     # --- life

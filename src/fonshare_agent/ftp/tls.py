@@ -26,11 +26,10 @@ from fonshare_agent.ftp.loop import READ, WRITE, AsyncChat
 
 HANDSHAKE_TIMEOUT_S = 10.0
 CLOSING_TIMEOUT_S = 10.0
-# SSL_OP_PRIORITIZE_CHACHA of OpenSSL >= 1.1.1, which `ssl` does not name: the client's
-# preference for ChaCha20 (a CPU without AES, five times faster) is followed.
+# SSL_OP_PRIORITIZE_CHACHA of OpenSSL >= 1.1.1, which `ssl` does not name: where a
+# client prefers ChaCha20 (its CPU has no AES, five times faster) the server takes it,
+# whatever its own order is. What a node prefers is set by OpenSSL's openssl.cnf here.
 OP_PRIORITIZE_CHACHA = 0x200000
-# TLS 1.2 orders by list; 1.3 cannot be set from Python before 3.15.
-FRIENDS_CIPHERS = "ECDHE+CHACHA20:ECDHE+AESGCM"
 
 log = logging.getLogger(__name__)
 
@@ -64,13 +63,8 @@ class FriendsContext:
     Any thread may call `trust` and `trust_only`. Handshakes take `current`.
     """
 
-    def __init__(
-        self, certificate: Path, key: Path, *, prefers_chacha: bool = False
-    ) -> None:
-        """*prefers_chacha*: this CPU is slow at AES, so TLS 1.2 is taken as by clients
-        (transfer/wire.py), where the server's order of ciphers counts."""
+    def __init__(self, certificate: Path, key: Path) -> None:
         self._certificate, self._key = certificate, key
-        self._prefers_chacha = prefers_chacha
         self._lock = threading.Lock()
         self._trusted: set[bytes] = set()
         self._context = self._build()
@@ -99,12 +93,9 @@ class FriendsContext:
         context.verify_mode = ssl.CERT_OPTIONAL
         # A self-signed certificate need not be an authority to be trusted itself.
         context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
-        if self._prefers_chacha:
-            context.maximum_version = ssl.TLSVersion.TLSv1_2
-            context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
-        else:
-            context.options |= OP_PRIORITIZE_CHACHA
-        context.set_ciphers(FRIENDS_CIPHERS)
+        # 1.2 would show the certificates to whoever listens on the line.
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE | OP_PRIORITIZE_CHACHA
         context.num_tickets = 1
         for certificate in self._trusted:
             context.load_verify_locations(cadata=certificate)
