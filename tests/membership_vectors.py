@@ -54,9 +54,9 @@ class Node:
         return signed + self.sign(context, signed)
 
     def does(self, kind: str, *parents: bytes, **fields: Any) -> bytes:
-        named = [b64(parent) for parent in sorted(map(digest, parents))]
+        named = [b64(parent) for parent in sorted(map(name_of, parents))]
         document = {"kind": kind, "parents": named, **fields}
-        return self.record("fonshare roster operation 1", document)
+        return self.record("fonshare roster operation 2", document)
 
     def vector(self) -> Vector:
         return {
@@ -72,6 +72,11 @@ def digest(raw: bytes) -> bytes:
     return hashlib.sha256(raw).digest()
 
 
+def name_of(operation: bytes) -> bytes:
+    """What an operation is called by: all of it but the signature."""
+    return digest(operation[:-64])
+
+
 def seal_to(recipient: bytes, plain: bytes, context: str) -> bytes:
     ephemeral = public_of(X25519_SECRET, EPHEMERAL_SEED)
     ends = ephemeral + recipient
@@ -83,7 +88,7 @@ def grant(
     author: Node, group: bytes, number: int, heads: list[bytes], *to: Node
 ) -> Any:
     epoch_key = bytes([number]) * 32
-    named = sorted(map(digest, heads))
+    named = sorted(map(name_of, heads))
     key_commitment = hkdf(epoch_key, "fonshare epoch commitment 1")
     fields = {
         "group": b64(group),
@@ -110,6 +115,7 @@ def grant(
 
 def roster() -> Vector:
     anna, ben, cleo = Node(1, "Anna"), Node(2, "Ben"), Node(3, "Cleo")
+    dora = Node(4, "Dora")
     create = anna.does(
         "create", statement=b64(anna.statement), nonce=b64(bytes(16)), brokers=BROKERS
     )
@@ -118,7 +124,9 @@ def roster() -> Vector:
     cleo_in = ben.does("admit", ben_admin, statement=b64(cleo.statement))
     ben_out = anna.does("remove", cleo_in, member=b64(ben.id))
     cleo_out = ben.does("remove", cleo_in, member=b64(cleo.id))
-    moved = anna.does("set_brokers", ben_out, brokers=["mqtt://other.example"])
+    dora_in = anna.does("admit", ben_out, statement=b64(dora.statement))
+    dora_left = dora.does("leave", dora_in)
+    moved = anna.does("set_brokers", dora_in, brokers=["mqtt://other.example"])
     listed = [
         ("create", create, True),
         ("Anna admits Ben", ben_in, True),
@@ -126,15 +134,18 @@ def roster() -> Vector:
         ("Ben admits Cleo", cleo_in, True),
         ("Anna removes Ben", ben_out, True),
         ("Ben removes Cleo, concurrently", cleo_out, False),
+        ("Anna admits Dora", dora_in, True),
+        ("Dora leaves", dora_left, True),
         ("Anna sets the brokers", moved, True),
     ]
-    group = digest(create)
+    heads = [cleo_out, dora_left, moved]
+    group = name_of(create)
     return {
-        "nodes": [one.vector() for one in (anna, ben, cleo)],
+        "nodes": [one.vector() for one in (anna, ben, cleo, dora)],
         "operations": [
             {
                 "what": what,
-                "hash": digest(raw).hex(),
+                "hash": name_of(raw).hex(),
                 "counts": counts,
                 "raw": raw.hex(),
             }
@@ -143,14 +154,14 @@ def roster() -> Vector:
         "roster": {
             "group": group.hex(),
             "members": [["Anna", "creator"], ["Cleo", "member"]],
-            "removed": ["Ben"],
-            "endings": [digest(ben_out).hex()],
+            "removed": ["Ben", "Dora"],
+            "endings": sorted(name_of(raw).hex() for raw in (ben_out, dora_left)),
             "brokers": ["mqtt://other.example"],
-            "heads": sorted(digest(raw).hex() for raw in (cleo_out, moved)),
+            "heads": sorted(name_of(raw).hex() for raw in heads),
         },
         "grants": [
             grant(anna, group, 1, [cleo_in], anna, ben, cleo),
-            grant(anna, group, 2, [cleo_out, moved], anna, cleo),
+            grant(anna, group, 2, heads, anna, cleo),
         ],
         "sending_number": 2,
     }

@@ -21,6 +21,9 @@ from waiting import PATIENCE_S, wait_until
 
 LOOK_S = 0.1  # each look is a command, a process of its own
 FONSHARE = [sys.executable, "-m", "fonshare_agent"]
+# As the router's service starts it, see files/usr/bin/fonshare: what runs is tested.
+SWITCHES = ["-OO", "-X", "no_debug_ranges"]
+RESIDENT = [sys.executable, *SWITCHES, "-m", "fonshare_agent.resident"]
 
 
 def eventually(
@@ -72,7 +75,7 @@ class NodeProcess:
     def launch(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*self.wrapper, *FONSHARE, "-c", str(self.settings), "agent"],
+                [*self.wrapper, *RESIDENT, str(self.settings)],
                 stdout=log,
                 stderr=log,
                 env=self.env,
@@ -105,7 +108,7 @@ class NodeProcess:
         # The wrapper (ip netns exec, faketime) replaces itself by the agent.
         process.send_signal(how)
         try:
-            return process.wait(20)
+            return process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

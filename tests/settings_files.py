@@ -106,7 +106,12 @@ def write_settings(
 SETTINGS_FILE = Path("/srv/node/fonshare.yaml")
 
 
-def check(*, kind: SourceKind = SourceKind.YAML, **sections: object) -> Settings:
+def check(
+    *,
+    kind: SourceKind = SourceKind.YAML,
+    needs_hashes: bool = True,
+    **sections: object,
+) -> Settings:
     """Return the settings of a small valid node, with *sections* put in or over."""
     merged: dict[str, object] = {"node": {"name": "alice"}}
     merged |= {"disk": "/mnt/disk", "state": "/var/state"}
@@ -114,7 +119,7 @@ def check(*, kind: SourceKind = SourceKind.YAML, **sections: object) -> Settings
         known = merged.get(section)
         both = isinstance(known, dict) and isinstance(value, dict)
         merged[section] = {**known, **value} if both else value
-    return validate(merged, kind=kind, path=SETTINGS_FILE)
+    return validate(merged, kind=kind, path=SETTINGS_FILE, needs_hashes=needs_hashes)
 
 
 def complaints(**sections: object) -> str:

@@ -67,3 +67,15 @@ def test_a_question_nobody_answers_ends_in_time():
     world.pass_until(60.0)
     with pytest.raises(NoAnswer):
         promise.result()
+
+
+def test_who_does_not_wait_any_more_gives_up_all_that_it_asked_and_no_more():
+    world = World()
+    asked = [
+        world.asking.ask(GROUP, ANNA, lambda r: PushEnded(r, ""), owner=owner)
+        for owner in ("one", "other", "one")
+    ]
+    world.asking.give_up("one")
+    assert [one.is_settled for one in asked] == [True, False, True]
+    with pytest.raises(NoAnswer):
+        asked[0].result()

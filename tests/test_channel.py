@@ -24,8 +24,15 @@ from fonshare_agent.protocol.epochs import EpochGrant
 from fonshare_agent.protocol.group import GroupMachine
 from fonshare_agent.protocol.group_events import MembershipChanged, RemovedFromGroup
 from fonshare_agent.protocol.keys import KeyStatement, SealingKey, Signer
-from fonshare_agent.protocol.messages import CatalogueAsk, Message, Presence, encode
+from fonshare_agent.protocol.messages import (
+    CatalogueAsk,
+    Hello,
+    Message,
+    Presence,
+    encode,
+)
 from fonshare_agent.protocol.peers import MemberSeen
+from fonshare_agent.protocol.retirement import KEPT_S
 from fonshare_agent.protocol.roster import OperationLog
 from fonshare_agent.protocol.topics import EpochTopics, liveness_topic
 from waiting import PATIENCE_S
@@ -127,6 +134,10 @@ class Home:
         self.store.run_and_wait(self.state.close)
         for worker in workers:
             worker.stop()
+
+    def topics_of(self, machine: GroupMachine) -> EpochTopics:
+        assert machine.sending_epoch is not None
+        return EpochTopics(machine.epoch_keys[machine.sending_epoch])
 
     def found(self, *friends: Friend) -> GroupMachine:
         machine = GroupMachine.create(
@@ -244,13 +255,41 @@ def test_a_group_that_moves_says_so_where_it_was_and_greets_where_it_is(home):
     machine.set_brokers(("mqtt://new",), home.core.clock())
     home.channel.pump(machine.group)
     home.run_until(lambda: HOME in [one[0] for one in home.published()])
-    home.run_until(lambda: home.channel.brokers() == {"mqtt://new"})
+    assert home.channel.brokers() == {HOME, "mqtt://new"}
     presence = EpochTopics(machine.epoch_keys[machine.sending_epoch]).presence(
         machine.me
     )
     home.run_until(
         lambda: ("mqtt://new", presence) in [one[:2] for one in home.published()]
     )
+
+
+def test_who_was_away_finds_the_group_where_it_was_but_no_commands(home):
+    bob = Friend("bob")
+    machine = home.found(bob)
+    home.broker.connected.add("mqtt://new")
+    home.start()
+    home.run_until(lambda: len(home.published()) >= 2)
+    machine.set_brokers(("mqtt://new",), home.core.clock())
+    home.channel.pump(machine.group)
+    home.run_until(lambda: "mqtt://new" in [one[0] for one in home.published()])
+    assert home.channel.topics(HOME) == home.channel.topics("mqtt://new")
+    home.story.clear()
+    inbox = home.topics_of(machine).inbox(bob.id)
+    old_heads = machine.log.operations()[1].parents
+    hello = bob.seal(machine, Hello(bytes(16), old_heads), Channel.COMMAND)
+    home.core.spawn(home.channel.receive(HOME, "any", hello))
+    home.run_until(lambda: (HOME, inbox) in [one[:2] for one in home.published()])
+    flushed = home.core.spawn(home.channel.flush(machine.group))
+    home.run_until(lambda: flushed.is_settled)
+    home.story.clear()
+    home.channel.send(machine.group, bob.id, ASK)
+    home.run_until(lambda: home.published())
+    assert [one[:2] for one in home.published()] == [("mqtt://new", inbox)]
+    home.channel.age(0)
+    home.channel.age(KEPT_S + 1)
+    assert home.channel.brokers() == {"mqtt://new"}
+    assert home.channel.topics(HOME) == set()
 
 
 def test_a_message_that_is_refused_halfway_is_carried_out_as_far_as_it_went(home):

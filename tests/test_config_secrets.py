@@ -2,7 +2,9 @@
 
 import pytest
 
+from fonshare_agent.config_check import NO_HASH
 from fonshare_agent.config_values import Refused, parse_broker, redact_url
+from fonshare_agent.errors import SettingsError
 from fonshare_agent.passwords import hash_password, verify_password
 from settings_files import check, complaints
 
@@ -144,3 +146,13 @@ def test_what_is_no_broker_is_refused(url):
 def test_a_password_that_crosses_the_network_in_clear_is_warned_of(broker, warned):
     warnings = check(mqtt={"broker": broker}).warnings
     assert [text.startswith("mqtt.broker: ") for text in warnings] == [True] * warned
+
+
+def test_who_lets_nobody_in_waits_for_no_hash(monkeypatch):
+    monkeypatch.setattr("fonshare_agent.config_check.hash_password", None)
+    user = {"name": "anna", "password": SECRET}
+    guest = {"name": "ben", "password": "", "access": "read"}
+    settings = check(ftp={"users": [user, guest]}, needs_hashes=False)
+    assert [one.password_hash for one in settings.ftp.users] == [NO_HASH, ""]
+    with pytest.raises(SettingsError):
+        verify_password(NO_HASH, SECRET)

@@ -1,14 +1,19 @@
 """The queue of jobs over a real state.db; the attempts are the test's own."""
 
+import os
 import time
+from pathlib import Path
 
 import pytest
 
-from fonshare_agent.core import Core, Worker
+from fonshare_agent.core import Core, Promise, Worker
+from fonshare_agent.disk import Disk
 from fonshare_agent.downloads import Downloads
+from fonshare_agent.index.records import Found
 from fonshare_agent.index.state import StateStore
 from fonshare_agent.index.state_records import Job, JobFile
-from fonshare_agent.model import GroupId, NodeId, SharePath
+from fonshare_agent.model import GroupId, JobState, NodeId, SharePath
+from fonshare_agent.pauses import RETRY_MAX_S, Pauses
 from fonshare_agent.reasons import Postponed
 from waiting import PATIENCE_S
 
@@ -16,15 +21,18 @@ from waiting import PATIENCE_S
 class Attempts:
     """Stands for the attempts: notes whose turn it was, then does what it is told."""
 
-    disk = None
-
-    def __init__(self) -> None:
+    def __init__(self, disk) -> None:
         self.turns: list[str] = []
+        self.given_up: list[str] = []
+        self.disk = disk
         self.how = lambda job: Postponed("source.silent")
 
     async def bring(self, job, watch):
         self.turns.append(job.id)
         raise self.how(job)
+
+    def give_up(self, job_id):
+        self.given_up.append(job_id)
 
     def end(self, job):
         assert job.id in self.turns
@@ -36,6 +44,7 @@ class Limits:
 
 class Settings:
     limits = Limits()
+    disk = downloads_folder = Path("/t")
 
 
 class Queue:
@@ -43,10 +52,13 @@ class Queue:
         self.core = Core(time.monotonic)
         self.store, self.files = Worker("s", self.core), Worker("f", self.core)
         self.state = StateStore(path / "state.db", "disk", time.monotonic)
-        self.attempts = Attempts()
+        (path / "disk").mkdir()
+        disk = Disk(path / "disk", path / "disk-id", os.urandom)
+        disk.open()
+        self.attempts = Attempts(disk)
         self.downloads = Downloads(
             *(self.core, self.store, self.files, None, self.state, self.attempts),
-            *(Settings(), lambda group, member: ("g", "m"), bytes),
+            *(Settings(), lambda group, member: ("g", "m"), os.urandom),
         )
 
     def add(self, name: str) -> None:
@@ -112,3 +124,67 @@ def test_stopping_does_not_wait_for_an_attempt_that_hangs(queue, monkeypatch):
     queue.run_until(lambda: queue.attempts.turns)
     stopped = queue.core.spawn(queue.downloads.stop())
     queue.run_until(lambda: stopped.is_settled)
+
+
+class NoTransfers:
+    transfers = 0
+
+
+def a_film(name: str) -> Found:
+    place = GroupId(bytes(32)), NodeId(bytes(32)), "Films", SharePath.parse(name)
+    return Found("id", "file", *place, 1, 1, None, own=False)
+
+
+def test_two_who_ask_for_one_entry_in_the_same_instant_share_a_job(queue):
+    queue.downloads.set_limits(NoTransfers())
+    both = [queue.core.spawn(queue.downloads.add(a_film("d"), None)) for _ in "12"]
+    queue.run_until(lambda: all(one.is_settled for one in both))
+    assert both[0].result().id == both[1].result().id
+    assert len(queue.state.jobs()) == 4
+
+
+def test_a_cancelled_job_waits_for_no_answer(queue):
+    question = Promise()
+
+    async def ask(job, file, watch):
+        queue.attempts.turns.append(job.id)
+        await question
+
+    def give_up(job_id):
+        queue.attempts.given_up.append(job_id)
+        question.reject(Postponed("source.silent"))
+
+    queue.attempts.fetch, queue.attempts.give_up = ask, give_up
+    queue.downloads.wake()
+    queue.run_until(lambda: queue.attempts.turns)
+    cancelled = queue.core.spawn(queue.downloads.cancel("a"))
+    queue.run_until(lambda: cancelled.is_settled)
+    assert cancelled.result()["state"] == "cancelled"
+    assert queue.attempts.given_up == ["a"]
+    queue.run_until(lambda: not queue.downloads.is_busy)
+
+
+def test_the_jobs_of_a_group_that_was_left_are_forgotten_the_ended_ones_too(queue):
+    queue.downloads.set_limits(NoTransfers())
+    queue.state.update_job("b", JobState.DONE)
+    dropped = queue.core.spawn(queue.downloads.drop_group(GroupId(b"x" * 32)))
+    queue.run_until(lambda: dropped.is_settled)
+    assert len(queue.state.jobs()) == 3
+    dropped = queue.core.spawn(queue.downloads.drop_group(GroupId(bytes(32))))
+    queue.run_until(lambda: dropped.is_settled)
+    assert queue.state.jobs() == []
+
+
+def test_what_does_not_change_soon_is_tried_less_and_less_often_until_a_wake():
+    pauses = Pauses(lambda: 0.0, os.urandom)
+    reason = Postponed("unreachable").reason
+    waits = [pauses.postpone("a", reason) for _ in range(12)]
+    assert waits[0] >= 60
+    assert max(waits) <= RETRY_MAX_S
+    assert min(waits[6:]) >= RETRY_MAX_S / 2
+    assert len(set(waits[6:])) > 1, "friends must not come all at once"
+    assert pauses.postpone("a", Postponed("source.silent").reason) == 15.0
+    assert pauses.is_paused("a")
+    pauses.end_all()
+    assert not pauses.is_paused("a")
+    assert pauses.postpone("a", reason) <= 120

@@ -30,7 +30,7 @@ PARTS = {
     "sharing": "sharing",
     "jobs": (
         "attempts bundles downloads fetching gathering granting granting_bundles "
-        "reasons receiving sources watch"
+        "pauses reasons receiving sources watch"
     ),
     "reach": "reach",
     "control": "doctor",  # beside the folder of that name
@@ -60,7 +60,8 @@ ALLOWED = {
     ),
     "jobs": (
         "core index protocol storage settings.settings transfer ftp.tickets "
-        "links.netinfo group.published group.asking control.rows control.views"
+        "links.backoff links.netinfo group.published group.asking control.rows "
+        "control.views"
     ),
     "reach": "links.netinfo settings.settings",
     "control": "core index links protocol storage settings writing group jobs",

@@ -248,7 +248,7 @@ sys.stderr = sys.stdout
 def refuse():
     from fonshare_agent.errors import DiskMissing
     raise DiskMissing("the disk is away")
-resident.load = lambda: refuse
+resident.load = lambda: lambda path: refuse()
 print(resident.main())
 """)
     status = DiskMissing.exit_status

@@ -442,6 +442,26 @@ def test_a_broker_that_falls_silent_is_left(monkeypatch):
         assert owner.wait_for(Disconnected).error.code == "broker.unreachable"
 
 
+def test_a_link_whose_address_is_gone_connects_again_at_once():
+    with Listener(_stay) as broker, _never_tries_again(broker) as owner:
+        owner.wait_for(Connected)
+        owner.link.network_changed(frozenset({"127.0.0.1"}))
+        owner.link.network_changed(frozenset({"192.0.2.1"}))
+        error = owner.wait_for(Disconnected).error
+        assert "address" in str(error)
+        owner.wait_for(Connected, 2)
+
+
+def test_a_link_that_waits_tries_at_once_when_the_address_changes():
+    with Listener(_stay) as broker, _never_tries_again(broker) as owner:
+        owner.wait_for(Connected)
+        broker.cut()
+        owner.wait_for(Disconnected)
+        owner.events.clear()
+        owner.link.network_changed(frozenset())
+        owner.wait_for(Connected)
+
+
 # --- stopping -----------------------------------------------------------------
 
 
@@ -477,6 +497,15 @@ def test_no_event_is_given_once_stopping_has_begun():
 def _silent(connection):
     read_packet(connection)
     connection.recv(1)
+
+
+def _stay(connection):
+    accept_login(connection)
+    _listen_only(connection)
+
+
+def _never_tries_again(broker):
+    return Owner(broker.url, backoff=Backoff(os.urandom, 3600, 7200))
 
 
 def _listen_only(connection):

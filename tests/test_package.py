@@ -100,7 +100,7 @@ def test_the_recipes_make_the_routers_tree(tmp_path, libraries):
     root = tmp_path / "root"
     agent = root / "usr/lib/fonshare/fonshare_agent"
     source = ROOT / "src" / "fonshare_agent"
-    kinds = ("*.py", "*.sql")
+    kinds = ("*.py", "*.sql", "*.cnf")
     wanted = {f.relative_to(source) for kind in kinds for f in source.rglob(kind)}
     assert {f.relative_to(agent) for f in agent.rglob("*") if f.is_file()} == wanted
     assert not list(root.rglob("__pycache__"))

@@ -18,7 +18,6 @@ from fonshare_agent.protocol.content import (
     block_range,
     block_size,
     content_root,
-    verify_block,
     verify_blocks,
 )
 
@@ -119,15 +118,12 @@ def test_a_hash_list_of_the_wrong_length_is_refused_even_an_endless_one(hashes):
         content_root(BLOCK_SIZE_MIN, hashes)
 
 
-def test_other_hashes_and_other_blocks_are_refused():
+def test_other_hashes_are_refused():
     good = [hashlib.sha256(b"block").digest()]
     root = content_root(5, good)
 
     verify_blocks(root, 5, good)
-    verify_block(b"block", good[0])
     with pytest.raises(BadContent):
         verify_blocks(root, 5, [bytes(32)])
     with pytest.raises(BadContent):
         verify_blocks(Root(bytes(32)), 5, good)
-    with pytest.raises(BadContent):
-        verify_block(b"blocc", good[0])

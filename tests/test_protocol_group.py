@@ -7,10 +7,12 @@ from hypothesis import strategies as st
 from fonshare_agent.errors import NotAllowed
 from fonshare_agent.model import IndexId
 from fonshare_agent.protocol.group_events import (
+    MembershipChanged,
     RemovedFromGroup,
 )
 from fonshare_agent.protocol.messages import CatalogueAsk, Message
 from fonshare_agent.protocol.peers import HeadSeen
+from fonshare_agent.protocol.retirement import KEPT_S
 from wire import Wire, WireNode
 
 ASK = CatalogueAsk(b"indexid8", 0)
@@ -266,3 +268,53 @@ def test_over_any_wire_everybody_ends_with_one_roster_and_one_epoch(
     for node in nodes:
         for other in nodes:
             assert node is other or node.group.peers.is_ready(other.id)
+
+
+def test_old_epochs_are_listened_to_for_90_days_of_uptime_and_no_longer():
+    wire = Wire(seed=17)
+    anna, _bob, carl = a_group(wire, "anna", "bob", "carl")
+    first = anna.group.sending_epoch
+    anna.group.age(1000)
+    anna.group.remove(carl.id, wire.now)
+    wire.run(5)
+    anna.group.age(2000)
+    assert MembershipChanged() in anna.group.take_events(), "the count is stored"
+    marks = dict(anna.group.retirement.marks)
+    anna.group.age(2000 + KEPT_S)
+    assert anna.group.take_events() == []
+    anna.restart()
+    anna.group.retirement.restore(marks)
+    anna.group.age(2000 + KEPT_S)
+    assert first in anna.group.epoch_keys
+    anna.group.age(2001 + KEPT_S)
+    assert list(anna.group.epoch_keys) == [anna.group.sending_epoch]
+    assert {one.epoch for one in anna.group.grants} == {anna.group.sending_epoch}
+    assert MembershipChanged() in anna.group.take_events()
+
+
+def test_a_count_of_uptime_that_was_lost_ends_nothing_before_its_time():
+    wire = Wire(seed=18)
+    anna, _bob, carl = a_group(wire, "anna", "bob", "carl")
+    first = anna.group.sending_epoch
+    anna.group.remove(carl.id, wire.now)
+    anna.group.age(50_000_000)
+    anna.group.age(7)
+    anna.group.age(KEPT_S)
+    assert first in anna.group.epoch_keys
+    anna.group.age(KEPT_S + 8)
+    assert first not in anna.group.epoch_keys
+
+
+def test_a_group_remembers_where_it_met_for_90_days_of_uptime():
+    wire = Wire(seed=19)
+    anna, _bob = a_group(wire, "anna", "bob")
+    home = anna.group.roster.brokers[0]
+    for number in range(12):
+        anna.group.set_brokers((f"mqtt://{number}",), wire.now)
+    anna.group.age(5)
+    assert anna.group.former_brokers[0] == "mqtt://10"
+    assert len(anna.group.former_brokers) == 8
+    anna.group.set_brokers((home, "mqtt://11"), wire.now)
+    assert home not in anna.group.former_brokers
+    anna.group.age(6 + KEPT_S)
+    assert anna.group.former_brokers == ()

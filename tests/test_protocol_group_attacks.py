@@ -1,6 +1,9 @@
 """What one member, or a broker, sends to hurt a group; real machines, a fake clock."""
 
+import hashlib
+
 import pytest
+from nacl import bindings
 
 from fonshare_agent.errors import PeerError
 from fonshare_agent.protocol.envelope import Channel, Header
@@ -10,9 +13,28 @@ from fonshare_agent.protocol.group_events import (
     VerifiedGrants,
     VerifiedOperations,
 )
-from fonshare_agent.protocol.keys import KeyStatement
-from fonshare_agent.protocol.messages import CatalogueAsk, Message, Presence, decode
-from fonshare_agent.protocol.operations import Create, Remove, SignedOperation
+from fonshare_agent.protocol.keys import Context, KeyStatement, in_context
+from fonshare_agent.protocol.messages import (
+    CatalogueAsk,
+    Grants,
+    Message,
+    Operations,
+    Presence,
+    RosterAsk,
+    decode,
+)
+from fonshare_agent.protocol.operations import (
+    Admit,
+    Create,
+    Leave,
+    Remove,
+    SetBrokers,
+    SignedOperation,
+    Unknown,
+)
+from fonshare_agent.protocol.peers import RECORDS_BURST, RECORDS_PER_SECOND
+from fonshare_agent.protocol.roster_exchange import ANSWERS_BURST
+from fonshare_agent.protocol.signed import sign_record
 from fonshare_agent.protocol.topics import liveness_topic
 from test_protocol_group import a_group
 from wire import BROKER, Wire, WireNode
@@ -221,3 +243,223 @@ def a_presence_of(bob, anna):
     heads = anna.group.log.heads()
     topic = liveness_topic(bytes(20))
     return Presence(bob.statement.encode(), topic, bytes(32), bytes(8), 0, heads)
+
+
+# --- the log that everybody keeps ---
+
+
+def test_a_member_without_rights_cannot_fill_the_log_to_stay_in_the_group(monkeypatch):
+    monkeypatch.setattr("fonshare_agent.protocol.roster.OPERATIONS_MAX", 40)
+    wire = Wire(seed=30)
+    anna, bob, mallory = a_group(wire, "anna", "bob", "mallory")
+    log = mallory.group.log
+    seen, every = log.heads(), [one.hash for one in log.operations()]
+    crowd = [
+        SignedOperation.make(mallory.signer, parents, action)
+        for parents in (seen, *([one] for one in every))
+        for number in range(15)
+        for action in (
+            SetBrokers((f"mqtt://{number}",)),
+            Remove(bytes([number]) * 32),
+            Unknown(f"kind{number}"),
+            Leave(),
+        )
+        if (*parents, action) != (mallory_in(log, mallory), Leave())
+    ]
+    before = len(anna.group.log.operations())
+    for node in (anna, bob):
+        deliver(node, mallory, VerifiedOperations(tuple(crowd)))
+        assert len(node.group.log.operations()) == before
+    anna.group.remove(mallory.id, wire.now)
+    wire.run(5)
+    assert not bob.group.roster.is_member(mallory.id)
+    assert anna.group.sending_epoch == bob.group.sending_epoch is not None
+
+
+def test_a_member_leaves_once_however_often_it_signs():
+    wire = Wire(seed=31)
+    anna, bob, mallory = a_group(wire, "anna", "bob", "mallory")
+    before = len(bob.group.log.operations())
+    leave = SignedOperation.make(
+        mallory.signer, [mallory_in(mallory.group.log, mallory)], Leave()
+    )
+    seed = wire.random.randbytes(64)
+    other = SignedOperation.decode(signed_again(mallory, leave.raw, seed))
+    assert other.raw != leave.raw
+    deliver(anna, mallory, VerifiedOperations((leave,)))
+    deliver(bob, mallory, VerifiedOperations((other, leave)))
+    assert len(bob.group.log.operations()) == before + 1
+    assert anna.group.log.heads() == bob.group.log.heads()
+
+
+def test_a_removed_admin_cannot_fill_a_long_log_with_what_it_dates_back(monkeypatch):
+    monkeypatch.setattr("fonshare_agent.protocol.roster.STRUCK_KEPT", 4)
+    wire = Wire(seed=32)
+    anna, bob, mallory = a_group(wire, "anna", "bob", "mallory")
+    anna.group.name_admin(mallory.id, wire.now)
+    wire.run(5)
+    seen = anna.group.log.heads()
+    old, *crowd = [
+        SignedOperation.make(mallory.signer, seen, SetBrokers((f"mqtt://{number}",)))
+        for number in range(20)
+    ]
+    anna.group.remove(mallory.id, wire.now)
+    wire.run(5)
+    before = len(bob.group.log.operations())
+    deliver(bob, anna, VerifiedOperations((old, *crowd)))
+    assert len(bob.group.log.operations()) == before
+    # What somebody has built on it is not lost: it brings it along.
+    built = SignedOperation.make(anna.signer, [old.hash], Remove(mallory.id))
+    deliver(bob, anna, VerifiedOperations((built,)))
+    assert bob.group.log.missing() == (old.hash,)
+    deliver(bob, anna, VerifiedOperations((old,)))
+    assert len(bob.group.log.operations()) == before + 2
+
+
+def test_an_admin_is_removed_though_everybody_is_full_of_another_crowd_of_its(
+    monkeypatch,
+):
+    monkeypatch.setattr("fonshare_agent.protocol.roster.STRUCK_KEPT", 4)
+    monkeypatch.setattr("fonshare_agent.protocol.roster.OPERATIONS_MAX", 16)
+    wire = Wire(seed=33)
+    anna, bob, mallory = a_group(wire, "anna", "bob", "mallory")
+    anna.group.name_admin(mallory.id, wire.now)
+    wire.run(5)
+    seen = anna.group.log.heads()
+    for node in (anna, bob):
+        crowd = [
+            SignedOperation.make(
+                mallory.signer, seen, SetBrokers((f"mqtt://{node.name}{number}",))
+            )
+            for number in range(40)
+        ]
+        deliver(node, mallory, VerifiedOperations(tuple(crowd)))
+        assert len(node.group.log.operations()) == 14
+    anna.group.remove(mallory.id, wire.now)
+    wire.run(20)
+    assert not bob.group.roster.is_member(mallory.id)
+    assert anna.group.roster.members == bob.group.roster.members
+    assert anna.group.roster.brokers == bob.group.roster.brokers == (BROKER,)
+
+
+def mallory_in(log, mallory) -> bytes:
+    [admission] = [
+        one.hash
+        for one in log.operations()
+        if isinstance(one.action, Admit) and one.action.statement.node_id == mallory.id
+    ]
+    return admission
+
+
+def signed_again(node: WireNode, raw: bytes, seed: bytes) -> bytes:
+    """*raw* with another good signature of its author: Ed25519 has many (RFC 8032)."""
+    said = raw[:-64]
+    message = in_context(Context.OPERATION, said)
+    wide = hashlib.sha512(node.signer._secret[:32]).digest()
+    secret = bytearray(wide[:32])
+    secret[0] &= 248
+    secret[31] = secret[31] & 127 | 64
+    nonce = bindings.crypto_core_ed25519_scalar_reduce(seed)
+    point = bindings.crypto_scalarmult_ed25519_base_noclamp(nonce)
+    hashed = hashlib.sha512(point + node.signer.public + message).digest()
+    challenge = bindings.crypto_core_ed25519_scalar_reduce(hashed)
+    reduced = bindings.crypto_core_ed25519_scalar_reduce(bytes(secret) + bytes(32))
+    product = bindings.crypto_core_ed25519_scalar_mul(challenge, reduced)
+    return said + point + bindings.crypto_core_ed25519_scalar_add(nonce, product)
+
+
+# --- what one member can make the others do ---
+
+
+def test_each_operation_is_verified_once_however_often_it_comes():
+    wire = Wire(seed=34)
+    anna, bob, mallory = a_group(wire, "anna", "bob", "mallory")
+    known = tuple(mallory.group.log.raw_operations())
+    mallory.send(None, Operations(known))
+    wire.run(2)
+    before = wire.verified
+    for _ in range(5):
+        mallory.send(None, Operations(known))
+    wire.run(2)
+    assert wire.verified == before
+    anna.group.name_admin(bob.id, wire.now)
+    wire.run(2)
+    assert wire.verified == before + 2, "once by each of the two others"
+
+
+def test_one_member_cannot_have_more_signatures_checked_than_its_allowance():
+    wire = Wire(seed=35)
+    anna, mallory = a_group(wire, "anna", "mallory")
+    forged = tuple(
+        sign_record(
+            mallory.signer, Context.OPERATION, {"kind": "x", "parents": [str(number)]}
+        )
+        for number in range(2 * int(RECORDS_BURST))
+    )
+    for kind in (Operations, Grants):
+        anna.group.peers.set_members((), wire.now)
+        anna.group.peers.set_members((mallory.id,), wire.now)
+        checked = [
+            len(encode_list(anna.group.sift(mallory.id, kind(forged), wire.now)))
+            for _ in range(3)
+        ]
+        assert checked == [RECORDS_BURST, 0, 0]
+        wire.now += 1
+        again = anna.group.sift(mallory.id, kind(forged), wire.now)
+        assert len(encode_list(again)) == RECORDS_PER_SECOND
+
+
+def encode_list(message):
+    return message.operations if isinstance(message, Operations) else message.grants
+
+
+def test_who_asks_for_the_whole_log_over_and_over_gets_it_a_page_at_a_time(
+    monkeypatch,
+):
+    monkeypatch.setattr("fonshare_agent.protocol.roster_exchange.PAGE_BYTES", 4000)
+    wire = Wire(seed=36)
+    anna, _bob, mallory = a_group(wire, "anna", "bob", "mallory")
+    dora = wire.node("dora")
+    for version in range(2, 30):
+        anna.group.admit(with_other_key(dora, version), wire.now)
+    wire.run(5)
+    epoch = anna.group.sending_epoch
+    anna.group.take_messages()
+    for _ in range(100):
+        deliver(anna, mallory, RosterAsk(()))
+    sent = [out.message for out in anna.group.take_messages()]
+    answers = [one for one in sent if isinstance(one, Operations)]
+    assert 0 < len(answers) <= ANSWERS_BURST
+    size = max(sum(map(len, one.operations)) for one in answers)
+    assert size * 4 // 3 <= 4000
+    assert epoch == anna.group.sending_epoch
+
+
+@pytest.mark.parametrize("drop", [0.0, 0.3])
+def test_who_was_away_for_long_gets_a_long_log_page_by_page(monkeypatch, drop):
+    monkeypatch.setattr("fonshare_agent.protocol.roster_exchange.PAGE_BYTES", 4000)
+    wire = Wire(seed=37)
+    anna, bob, carl = a_group(wire, "anna", "bob", "carl")
+    dora = wire.node("dora")
+    anna.group.name_admin(carl.id, wire.now)
+    wire.run(5)
+    for node, version in ((bob, 2), (carl, 100)):
+        # Anna writes with bob away, Carl with everybody away.
+        for one in (anna, bob, carl):
+            one.disconnect()
+        author = anna if node is bob else carl
+        for number in range(25):
+            statement = with_other_key(dora, version + number)
+            author.group.admit(statement, wire.now)
+    wire.drop = drop
+    for one in (anna, bob, carl):
+        one.connect()
+    wire.run(200)
+    wire.drop = 0.0  # what was lost is repaired at the next connect
+    for one in (anna, bob, carl):
+        one.disconnect()
+        one.connect()
+    wire.run(60)
+    logs = [set(one.group.log.raw_operations()) for one in (anna, bob, carl)]
+    assert logs[0] == logs[1] == logs[2]
+    assert len(logs[0]) == 54

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fonshare_agent.errors import NotAllowed
 from fonshare_agent.protocol.epochs import (
     choose_sending_epoch,
     extend_grant,
@@ -47,22 +48,37 @@ few = st.integers(0, 2**30)
 
 
 @st.composite
-def histories(draw, most=22, only=actions):
-    """Operations, parents first: a group of up to five, then anything."""
+def histories(draw, most=22, only=actions, kept=True):
+    """Operations, parents first: a group of up to five, then anything.
+
+    With *kept* only what a log keeps, else also what nobody had the right to.
+    """
     done = [ANNA.creates()]
     for node in PEOPLE[1 : draw(st.integers(1, 5))]:
         done.append(ANNA.does(Admit(node.statement), done[-1]))
     for node in PEOPLE[1 : draw(st.integers(1, 4))]:
         done.append(ANNA.does(NameAdmin(node.id), done[-1]))
-    start = len(done) - 1
+    log, start = log_of(done), len(done) - 1
     for _ in range(draw(st.integers(0, most))):
         places = st.integers(0, min(4, len(done) - 1)) | st.integers(0, len(done) - 1)
         back = draw(st.lists(places, min_size=1, max_size=2))
         seen = [done[max(len(done) - 1 - at, min(start, at))] for at in back]
-        operation = draw(nodes).does(draw(only), *seen)
-        if operation not in done:
+        author, action = draw(nodes), draw(only)
+        if isinstance(action, Leave) and draw(st.integers(0, 9)):
+            seen = [draw(st.sampled_from(admissions_of(author, done) or seen))]
+        operation = author.does(action, *seen)
+        if operation not in done and (log.add(operation) or not kept):
             done.append(operation)
     return done
+
+
+def admissions_of(node, operations):
+    return [
+        one
+        for one in operations
+        if isinstance(one.action, Create | Admit)
+        and one.action.statement.node_id == node.id
+    ]
 
 
 def log_of(operations):
@@ -158,6 +174,19 @@ def test_any_order_and_any_doubling_folds_to_the_same_roster(operations, rng):
     other = log_of([operations[0], *shuffled])
     assert other.fold() == log.fold()
     assert list(other.fold().members) == list(log.fold().members)
+    assert not other.missing()
+
+
+@settings(max_examples=80, deadline=None)
+@given(histories(kept=False), st.randoms(use_true_random=False))
+def test_what_a_log_keeps_depends_on_no_order_either(operations, rng):
+    shuffled = operations[1:] + rng.choices(operations, k=5)
+    rng.shuffle(shuffled)
+    log, other = log_of(operations), log_of([operations[0], *shuffled])
+    assert {one.hash for one in log.operations()} == {
+        one.hash for one in other.operations()
+    }
+    assert other.fold() == log.fold()
     assert not other.missing()
 
 
@@ -288,10 +317,13 @@ def test_under_one_admin_nobody_comes_back_but_by_admission_after_all_removals(d
         seen = data.draw(
             st.lists(st.sampled_from(operations[-5:]), min_size=1, max_size=2)
         )
-        action = data.draw(loyal)
-        who = data.draw(nodes) if isinstance(action, Leave) else ANNA
-        if who is ANNA and isinstance(action, Leave):
-            continue
+        action, who = data.draw(loyal), ANNA
+        if isinstance(action, Leave):
+            who = data.draw(nodes)
+            admissions = admissions_of(who, operations)
+            if who is ANNA or not admissions:
+                continue
+            seen = [data.draw(st.sampled_from(admissions))]
         operation = who.does(action, *seen)
         if operation not in operations:
             operations.append(operation)
@@ -342,7 +374,10 @@ def test_what_is_done_on_top_of_everything_works_just_as_allowed(
     """No circle, nothing concurrent: the rules without surprises."""
     log = log_of(operations)
     before = log.fold()
-    log.add(SignedOperation.make(node.signer, log.heads(), action))
+    try:
+        log.append(node.signer, action)
+    except NotAllowed:
+        assert not before.is_admin(node.id) or action == Remove(node.id)
     after = log.fold()
     everybody = set(before.members)
     if isinstance(action, Leave):

@@ -6,8 +6,9 @@ import time
 
 import pytest
 
-from fonshare_agent.errors import PeerError
+from fonshare_agent.errors import NotAllowed, PeerError
 from fonshare_agent.model import Role
+from fonshare_agent.protocol.aside import ASIDE_BYTES_MAX, ASIDE_MAX
 from fonshare_agent.protocol.operations import (
     OPERATION_BYTES_MAX,
     Admit,
@@ -19,12 +20,7 @@ from fonshare_agent.protocol.operations import (
     Unknown,
     UnnameAdmin,
 )
-from fonshare_agent.protocol.roster import (
-    ASIDE_BYTES_MAX,
-    ASIDE_MAX,
-    OPERATIONS_MAX,
-    OperationLog,
-)
+from fonshare_agent.protocol.roster import OPERATIONS_MAX, OperationLog
 from membership import ANNA, BEN, BROKERS, CLEO, DORA, EMIL, NODES, Node
 
 
@@ -124,10 +120,10 @@ def test_an_admin_can_only_be_made_of_a_member():
 def test_anybody_may_leave_and_stays_away_until_admitted_after_it():
     history = History([BEN, CLEO])
     before = history.last
-    left = history.then(BEN, Leave())
+    left = history.beside(BEN, Leave(), history.all[1])
     history.beside(ANNA, Admit(BEN.state(2)), before)
     assert members_of(history.roster()) == {"Anna", "Cleo"}
-    history.beside(ANNA, Admit(BEN.state(3)), left)
+    history.beside(ANNA, Admit(BEN.state(3)), left, before)
     assert members_of(history.roster()) == {"Anna", "Ben", "Cleo"}
 
 
@@ -268,14 +264,15 @@ def test_a_removed_admin_s_removal_of_a_third_does_not_count_and_he_is_back():
 
 def test_when_the_last_admin_left_the_earliest_member_stands_in_and_stays():
     history = History([CLEO, BEN])
-    history.then(ANNA, Leave())
+    last = history.last
+    left = history.beside(ANNA, Leave(), history.all[0])
     roster = history.roster()
     assert roster.role_of(CLEO.id) is Role.ADMIN
     assert roster.role_of(BEN.id) is Role.MEMBER
-    history.then(BEN, Admit(DORA.statement))
+    history.beside(BEN, Admit(DORA.statement), last, left)
     assert members_of(history.roster()) == {"Ben", "Cleo"}
     # Having acted, she is an admin beside the one she names.
-    history.then(CLEO, NameAdmin(BEN.id))
+    history.beside(CLEO, NameAdmin(BEN.id), last, left)
     roster = history.roster()
     assert roster.is_admin(CLEO.id)
     assert roster.is_admin(BEN.id)
@@ -295,7 +292,10 @@ def test_a_group_has_at_most_64_members():
     assert len(roster.members) == 64
     assert not roster.is_member(others[-1].id)
     # Nor does a free place bring in whom nobody admitted to it.
+    refused = history.all.pop()
     history.then(ANNA, Remove(others[0].id))
+    history.all.append(refused)
+    assert len(history.roster().members) == 63
     assert not history.roster().is_member(others[-1].id)
     # A present member's new statement needs no place.
     full = History(others[:63])
@@ -322,8 +322,9 @@ def test_what_waits_for_parents_is_bounded_and_can_be_asked_for():
     for _ in range(ASIDE_MAX + 20):
         last = ANNA.does(Remove(CLEO.id), last)
         waiting.append(last)
-    assert log.add(waiting[0])
-    assert not log.add(waiting[0])
+    assert not log.add(waiting[0]), "nothing to store yet"
+    assert log.missing() == (gap.hash,)
+    log.add(waiting[0])
     assert log.missing() == (gap.hash,)
     assert log.heads() == (history.last.hash,)
     for operation in waiting[1:]:
@@ -346,18 +347,23 @@ def test_what_waits_for_parents_is_bounded_in_bytes_too():
     for number in range(100):
         wide = [number.to_bytes(32, "little"), *parents[:-1]]
         log.add(SignedOperation.make(ANNA.signer, wide, SetBrokers(brokers)))
-    held = sum(len(one.raw) for one in log._aside.values())
+    held = sum(len(one.raw) for one in log._aside._waiting.values())
     assert ASIDE_BYTES_MAX - OPERATION_BYTES_MAX < held <= ASIDE_BYTES_MAX
 
 
 def test_a_full_log_takes_no_more(monkeypatch):
-    monkeypatch.setattr("fonshare_agent.protocol.roster.OPERATIONS_MAX", 3)
+    monkeypatch.setattr("fonshare_agent.protocol.roster.OPERATIONS_MAX", 8)
     assert OPERATIONS_MAX > 1000
     log = OperationLog(ANNA.creates())
-    log.append(ANNA.signer, Admit(BEN.statement))
-    log.append(ANNA.signer, Admit(CLEO.statement))
-    with pytest.raises(PeerError, match="full"):
-        log.append(ANNA.signer, Admit(DORA.statement))
+    for version in range(6):
+        log.append(ANNA.signer, Admit(BEN.state(1 + version)))
+    with pytest.raises(NotAllowed, match="room"):
+        log.append(ANNA.signer, Admit(CLEO.statement))
+    # But who has to go can be sent away.
+    log.append(ANNA.signer, Remove(BEN.id))
+    assert not log.fold().is_member(BEN.id)
+    with pytest.raises(NotAllowed, match="room"):
+        log.append(ANNA.signer, Remove(CLEO.id))
 
 
 def test_a_thousand_operations_fold_in_less_than_a_second():
@@ -408,7 +414,7 @@ def test_operations_of_two_groups_do_not_mix():
 
 
 def test_a_crowd_of_void_operations_hides_no_removal():
-    history = History([BEN, CLEO], [BEN])
+    history = History([BEN, CLEO], [BEN, CLEO])
     seen = history.last
     log = OperationLog.from_raw(one.raw for one in history.all)
     for number in range(300):

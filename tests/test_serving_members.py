@@ -14,6 +14,7 @@ from fonshare_agent.protocol.messages import BlocksAsk, CatalogueAsk
 from fonshare_agent.routing import OPEN_MAX, Routing
 from fonshare_agent.sharing import Sharing
 from fonshare_agent.sources import shows_own_certificate
+from fonshare_agent.transfer_side import TransferSide
 from waiting import PATIENCE_S
 
 GROUP, MEMBER = GroupId(bytes(32)), NodeId(bytes(32))
@@ -101,3 +102,33 @@ def test_a_source_cannot_have_a_ticket_for_writing_made_out_to_another():
         grant = SimpleNamespace(certificate=certificate)
         assert shows_own_certificate(machine, MEMBER, grant) is is_right
     assert not shows_own_certificate(machine, NodeId(b"x" * 32), grant)
+
+
+def test_the_friends_door_trusts_the_members_of_the_rosters_and_nobody_else():
+    trusted, revoked = [], []
+    members = {name: [NodeId(name * 32)] for name in (b"a", b"b")}
+    machines = {
+        GroupId(name * 32): SimpleNamespace(
+            roster=SimpleNamespace(
+                members={
+                    node: SimpleNamespace(
+                        statement=SimpleNamespace(tls_fingerprint=node[::-1] + b"!")
+                    )
+                    for node in nodes
+                }
+            )
+        )
+        for name, nodes in members.items()
+    }
+    labels = {"A": GroupId(b"a" * 32), "B": GroupId(b"b" * 32), "gone": GROUP}
+    side = SimpleNamespace(
+        granting=SimpleNamespace(revoke_lost_rights=lambda: revoked.append(1)),
+        ftp=SimpleNamespace(trust_only=trusted.append),
+        _talking=SimpleNamespace(
+            groups=SimpleNamespace(labels=lambda: labels),
+            channel=SimpleNamespace(find_machine=machines.get),
+        ),
+    )
+    TransferSide.revoke_lost_rights(side)
+    assert trusted == [{b"a" * 32 + b"!", b"b" * 32 + b"!"}]
+    assert revoked == [1]

@@ -23,7 +23,7 @@ from fonshare_agent.nodekeys import load_or_create
 from fonshare_agent.transfer import wire
 from fonshare_agent.transfer.session import Credentials, Session
 from fonshare_agent.transfer.session_pool import IDLE_MAX, IDLE_S, NOOP_S, SessionPool
-from fonshare_agent.transfer.wire import Patience, Wire, client_context, lacks_aes
+from fonshare_agent.transfer.wire import Patience, Wire, client_context
 from waiting import PATIENCE_S
 
 CREDENTIALS = Credentials(b"t" * 16, b"s" * 16)
@@ -532,34 +532,3 @@ def test_only_a_few_sessions_are_kept(context):
     assert [one.is_closed for one in idle] == [True, True] + [False] * IDLE_MAX
     pool.close()
     assert all(one.is_closed for one in idle)
-
-
-# --- ciphers ------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("cpuinfo", "expected"),
-    [
-        ("flags\t\t: fpu vme aes avx\n", False),
-        ("Features\t: half thumb neon\n", True),
-        ("Features\t: fp asimd aes pmull\n", False),
-        ("system type\t: Ralink RT3052\ncpu model\t: MIPS 24KEc V4.12\n", True),
-        ("", True),
-    ],
-)
-def test_a_cpu_without_aes_is_recognised(cpuinfo, expected):
-    assert lacks_aes(cpuinfo) is expected
-
-
-@pytest.mark.parametrize(
-    ("prefers", "version", "cipher"),
-    [(True, "TLSv1.2", "CHACHA20"), (False, "TLSv1.3", "")],
-)
-def test_where_aes_is_slow_chacha_is_taken(at, tmp_path, prefers, version, cipher):
-    me = load_or_create(tmp_path / "me", os.urandom)
-    pair = (me.certificate_path, me.private_key_path)
-    session = enter(at(stay_on), client_context(*pair, prefers_chacha=prefers))
-    name, found, _ = session._wire._socket.cipher()
-    assert found == version
-    assert cipher in name
-    session.close()

@@ -19,6 +19,9 @@ class Nothing:
     def __init__(self, core: Core) -> None:
         self.core, self.renewed = core, 0
 
+    def age(self, uptime_s):
+        self.aged = uptime_s
+
     def tend(self):
         return self.core.sleep(0)
 

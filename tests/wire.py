@@ -238,6 +238,8 @@ class WireNode:
             check_signature(opened, member.statement.identity)
             message = decode(header.kind, opened.body)
             assert message is not None
+            message = self.machine.sift(header.sender, message, self.wire.now)
+            self.wire.verified += len(getattr(message, "operations", ()))
             message = verify_content(message)
         except PeerError:
             return
@@ -280,6 +282,7 @@ class Wire:
     retained: dict[str, bytes] = field(default_factory=dict)
     flying: list[tuple[float, float, str, bytes]] = field(default_factory=list)
     carried: list[tuple[str, bytes]] = field(default_factory=list)
+    verified: int = 0  # operations whose signatures were checked
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)

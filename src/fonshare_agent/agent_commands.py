@@ -23,7 +23,7 @@ class Agent:
     def __init__(self, config: str | None) -> None:
         from fonshare_agent.config import load_settings
 
-        self._socket = load_settings(config).control_socket
+        self._socket = load_settings(config, needs_hashes=False).control_socket
 
     def ask(self, command: str, arguments: dict[str, JSON]) -> JSON:
         return client.request(self._socket, command, arguments)

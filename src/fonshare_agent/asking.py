@@ -5,6 +5,7 @@ all ends at once. An answer counts only from the member who was asked.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from fonshare_agent.core import Core, Promise, Timer
 from fonshare_agent.errors import PeerError
@@ -24,6 +25,13 @@ class NoAnswer(PeerError):
     advice = "The job asks again by itself."
 
 
+class _Question(NamedTuple):
+    member: NodeId
+    promise: Promise[Message]
+    timer: Timer
+    owner: str
+
+
 class Asking:
     """Questions that wait for their answers."""
 
@@ -36,7 +44,7 @@ class Asking:
         self._core, self._send, self._draw = core, send, draw
         self._is_stopped = False
         self._levels: dict[tuple[GroupId, NodeId], tuple[float, float]] = {}
-        self._open: dict[bytes, tuple[NodeId, Promise[Message], Timer]] = {}
+        self._open: dict[bytes, _Question] = {}
 
     def ask(
         self,
@@ -45,10 +53,12 @@ class Asking:
         make: Callable[[bytes], Message],
         timeout_s: float = ANSWER_TIMEOUT_S,
         is_alive: Callable[[], bool] = lambda: False,
+        owner: str = "",
     ) -> Promise[Message]:
         """Send what *make* makes of a fresh request number; await the answer.
 
-        While *is_alive* says so whenever the time is over, it begins anew.
+        While *is_alive* says so whenever the time is over, it begins anew. *owner* may
+        give up all that it has asked.
         """
         request = self._draw(NONCE_BYTES)
         promise: Promise[Message] = Promise()
@@ -57,7 +67,7 @@ class Asking:
         def wait_or_give_up() -> None:
             if request in self._open and is_alive():
                 timer = self._core.call_later(timeout_s, wait_or_give_up)
-                self._open[request] = (member, promise, timer)
+                self._open[request] = _Question(member, promise, timer, owner)
             else:
                 self._give_up(request)
 
@@ -66,7 +76,7 @@ class Asking:
                 self._give_up(request)
 
         timer = self._core.call_later(pause_s + timeout_s, wait_or_give_up)
-        self._open[request] = (member, promise, timer)
+        self._open[request] = _Question(member, promise, timer, owner)
         if self._is_stopped:
             self._give_up(request)
         elif pause_s:
@@ -90,10 +100,15 @@ class Asking:
     def answer(self, member: NodeId, request: bytes, message: Message) -> None:
         """Take *member*'s answer; one that nobody waits for is dropped."""
         waiting = self._open.get(request)
-        if waiting is not None and waiting[0] == member:
+        if waiting is not None and waiting.member == member:
             del self._open[request]
-            waiting[2].cancel()
-            waiting[1].resolve(message)
+            waiting.timer.cancel()
+            waiting.promise.resolve(message)
+
+    def give_up(self, owner: str) -> None:
+        """Whatever *owner* has asked ends now, in NoAnswer."""
+        for request in [r for r, one in self._open.items() if one.owner == owner]:
+            self._give_up(request)
 
     def stop(self) -> None:
         """Nobody answers any more: every question ends now, and new ones at once."""
@@ -104,5 +119,5 @@ class Asking:
     def _give_up(self, request: bytes) -> None:
         waiting = self._open.pop(request, None)
         if waiting is not None:
-            waiting[2].cancel()
-            waiting[1].reject(NoAnswer("a member did not answer"))
+            waiting.timer.cancel()
+            waiting.promise.reject(NoAnswer("a member did not answer"))

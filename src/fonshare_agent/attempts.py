@@ -69,6 +69,10 @@ class Attempts:
     def disk(self) -> Disk:
         return self._fetcher.disk
 
+    def give_up(self, job_id: str) -> None:
+        """Nobody waits for this job's answers any more."""
+        self._sources.give_up(job_id)
+
     def end(self, job: Job) -> None:
         """The attempt is over: the sources need keep nothing for it."""
         self._sources.end(job)

@@ -118,7 +118,6 @@ class Bundles:
                 raise Postponed(grant)
             outcome.alone |= {one.number for one in candidates}
             return outcome
-        self._sources.note_used(job, source)
         wanted = _sort_out(places, grant.files, outcome)
         if wanted:
             await self._fetch(job, source, grant, wanted, watch, outcome)
@@ -161,6 +160,7 @@ class Bundles:
     ) -> BundleGrant | str:
         """Return the grant, or the code of the reason why there is none."""
         wishes = tuple(BundleWish(one.path, one.file.root) for one in places)
+        self._sources.note_used(job, source)
         answer = await self._asking.ask(
             job.group,
             source,
@@ -172,6 +172,7 @@ class Bundles:
                 self._outside.certificate,
                 self._outside.addresses(()),
             ),
+            owner=job.id,
         )
         if not isinstance(answer, BundleGrant):
             return refusal(answer)

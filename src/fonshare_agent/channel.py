@@ -16,13 +16,10 @@ from fonshare_agent.core import Core, Timer, Worker
 from fonshare_agent.errors import NotFound, PeerError, StorageError
 from fonshare_agent.index.state import StateStore
 from fonshare_agent.links.links import Links
-from fonshare_agent.listening import Listening, verified
+from fonshare_agent.listening import Listening, places, verified
 from fonshare_agent.model import GroupId, IndexId, NodeId
 from fonshare_agent.nodekeys import NodeKeys
-from fonshare_agent.protocol.envelope import (
-    PAYLOAD_SIZES,
-    open_envelope,
-)
+from fonshare_agent.protocol.envelope import PAYLOAD_SIZES, open_envelope
 from fonshare_agent.protocol.group import GroupMachine
 from fonshare_agent.protocol.group_events import (
     EpochChanged,
@@ -30,9 +27,10 @@ from fonshare_agent.protocol.group_events import (
     MembershipChanged,
     Outgoing,
     RemovedFromGroup,
+    verify_content,
 )
-from fonshare_agent.protocol.messages import Message, Presence
-from fonshare_agent.sealing import Sealer
+from fonshare_agent.protocol.messages import Grants, Message, Operations, Presence
+from fonshare_agent.sealing import MEMBERSHIP_KINDS, Sealer
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +43,8 @@ FAREWELL_BYTES_MAX = 64  # what a liveness topic shows is 32 bytes long
 @dataclass(slots=True)
 class _Group:
     machine: GroupMachine
+    brokers: tuple[str, ...]  # where the group was met until now
     queue: list[Outgoing] = field(default_factory=list)
-    brokers: tuple[str, ...] = ()  # where the group was met until now
     timer: Timer | None = None
     is_pumping: bool = False
     is_dirty: bool = False  # a change that could not be stored yet
@@ -94,15 +92,12 @@ class ControlChannel:
 
     def add_group(self, machine: GroupMachine) -> None:
         """Take part in a group; stores it if it is new."""
-        state = _Group(machine, brokers=machine.roster.brokers)
-        self._groups[machine.group] = state
+        state = self._groups[machine.group] = _Group(machine, machine.roster.brokers)
         self._tell_head(machine)
         self._listening.learn(state.machine)
         self._refresh_links()
-        if self._links is not None:
-            for broker in machine.roster.brokers:
-                if self._links.is_connected(broker):
-                    self._greet(state, broker)
+        for broker in self._reached(machine):
+            self._greet(state, broker)
         self.pump(machine.group)
 
     def drop_group(self, group: GroupId) -> None:
@@ -175,10 +170,11 @@ class ControlChannel:
         if any(isinstance(one, MembershipChanged | EpochChanged) for one in events):
             self._listening.learn(state.machine)
         self._tell(state, [e for e in events if not isinstance(e, RemovedFromGroup)])
-        # At the brokers of before too: who is there must hear where the group went.
-        places = dict.fromkeys((*state.brokers, *wanted))
         for message in [] if state.is_dirty else messages:
-            await self._publish(state, message, places)
+            # Who was away looks for the group where it was before.
+            is_told = isinstance(message.message, MEMBERSHIP_KINDS)
+            former = state.machine.former_brokers if is_told else ()
+            await self._publish(state, message, (*wanted, *former))
         self._move(state, wanted)
         # Last, since it ends in dropping the group: its leave must have gone out.
         self._tell(state, [e for e in events if isinstance(e, RemovedFromGroup)])
@@ -196,13 +192,8 @@ class ControlChannel:
     def _move(self, state: _Group, brokers: tuple[str, ...]) -> None:
         """Follow the roster to other brokers."""
         before, state.brokers = state.brokers, brokers
-        for gone in set(before) - set(brokers):
-            state.machine.peers.lose_broker(gone)
-        for new in set(brokers) - set(before):
-            if self._links is not None and self._links.is_connected(new):
-                self._greet(state, new)
-        if before != brokers:
-            self._refresh_links()
+        for new in set(self._reached(state.machine)) & (set(brokers) - set(before)):
+            self._greet(state, new)
 
     async def _save(self, state: _Group) -> bool:
         assert self._listener is not None
@@ -233,11 +224,15 @@ class ControlChannel:
     def announce(self, group: GroupId) -> None:
         """Publish this node's presence in *group* anew, at every connected broker."""
         state = self._groups.get(group)
-        if state is not None and self._links is not None:
-            for broker in state.machine.roster.brokers:
-                if self._links.is_connected(broker):
-                    work = self._publish_presence(state, broker)
-                    self._core.spawn_service("presence", work)
+        if state is not None:
+            for broker in self._reached(state.machine):
+                work = self._publish_presence(state, broker)
+                self._core.spawn_service("presence", work)
+
+    def _reached(self, machine: GroupMachine) -> list[str]:
+        """The connected brokers where the group is, or was lately."""
+        links = self._links
+        return [b for b in places(machine) if links and links.is_connected(b)]
 
     async def _publish_presence(self, state: _Group, broker: str) -> None:
         assert self._links is not None
@@ -246,21 +241,15 @@ class ControlChannel:
         will, head = self._links.will(broker), self._tell_head(machine)
         if epoch is None or will is None or head is None:
             return
-        presence = Presence(
-            self._keys.statement(self._node_name).encode(),
-            will[0],
-            hashlib.sha256(will[1]).digest(),
-            head[0],
-            head[1],
-            machine.log.heads(),
-        )
+        statement = self._keys.statement(self._node_name).encode()
+        farewell = hashlib.sha256(will[1]).digest()
+        presence = Presence(statement, will[0], farewell, *head, machine.log.heads())
         sealed = await self._sealer.seal(machine, Outgoing(epoch, None, presence))
         if sealed is None:
             return
         topics = self._listening.find(machine.group, sealed[0].epoch)
         if topics is not None:
-            topic = topics.presence(machine.me)
-            self._links.publish(broker, topic, sealed[1], retain=True)
+            self._links.publish(broker, topics.presence(machine.me), sealed[1], True)
 
     def _tell_head(self, machine: GroupMachine) -> tuple[IndexId, int] | None:
         """Return our catalogue's head, and let greetings carry it."""
@@ -273,7 +262,7 @@ class ControlChannel:
     def on_connected(self, broker: str) -> None:
         """A broker took us: presence first, then greetings (DESIGN, Presence)."""
         for state in self._groups.values():
-            if broker in state.machine.roster.brokers:
+            if broker in places(state.machine):
                 self._greet(state, broker)
 
     def _greet(self, state: _Group, broker: str) -> None:
@@ -286,6 +275,12 @@ class ControlChannel:
         for state in self._groups.values():
             state.machine.peers.lose_broker(broker)
             self.pump(state.machine.group)
+
+    def age(self, uptime_s: int) -> None:
+        """Let go of epochs and brokers that were given up long ago."""
+        for group, state in self._groups.items():
+            state.machine.age(uptime_s)
+            self.pump(group)
 
     # --- topics ---
 
@@ -301,7 +296,7 @@ class ControlChannel:
         wanted: set[str] = set()
         for state in self._groups.values():
             machine = state.machine
-            if broker not in (*state.brokers, *machine.roster.brokers):
+            if broker not in places(machine):
                 continue
             wanted |= machine.peers.liveness_topics(broker)
             wanted |= self._listening.wanted(machine)
@@ -309,7 +304,7 @@ class ControlChannel:
 
     def brokers(self) -> set[str]:
         states = self._groups.values()
-        return {b for s in states for b in (*s.brokers, *s.machine.roster.brokers)}
+        return {b for s in states for b in places(s.machine)}
 
     def _refresh_links(self) -> None:
         if self._links is not None:
@@ -371,6 +366,11 @@ class ControlChannel:
         message = await self._crypto.run(verified, opened, identity)
         if message is None or self._groups.get(header.group) is not state:
             return
+        if isinstance(message, Operations | Grants):
+            message = state.machine.sift(header.sender, message, self._core.clock())
+            message = await self._crypto.run(verify_content, message)
+            if self._groups.get(header.group) is not state:
+                return
         now = self._core.clock()
         try:
             command = state.machine.receive(header, epoch, message, broker, now)

@@ -26,6 +26,7 @@ from fonshare_agent.settings import SourceKind, UserSettings
 Draw = Callable[[int], bytes]
 Row = dict[str, Any]
 
+NO_HASH = "!"  # lets nobody in: no hash at all
 FOREIGN_HASHES = ("$1$", "$2", "$5$", "$6$", "$7$", "$y$", "$argon2")
 COMPLAINTS_MAX = 50  # a file that is no settings file at all fills no log
 
@@ -195,9 +196,12 @@ def _unknown(key: object, known: Sequence[str]) -> str:
 
 
 def read_users(
-    rows: list[Row], complaints: Complaints, draw: Draw
+    rows: list[Row], complaints: Complaints, draw: Draw | None
 ) -> tuple[list[UserSettings], list[str]]:
-    """Return the users with hashes only, and the names of those given in clear."""
+    """Return the users with hashes only, and the names of those given in clear.
+
+    Without *draw* these get `NO_HASH`: nobody is to be let in by these settings.
+    """
     users: list[UserSettings] = []
     plain: list[str] = []
     names: set[str] = set()
@@ -214,7 +218,7 @@ def read_users(
             continue
         if password and not is_hash(password):
             plain.append(name)
-            password = hash_password(password, draw(SALT_BYTES))
+            password = hash_password(password, draw(SALT_BYTES)) if draw else NO_HASH
         users.append(UserSettings(name, password, access))
     return users, plain
 

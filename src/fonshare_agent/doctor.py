@@ -67,8 +67,17 @@ async def _disk(parts: Parts) -> list[JSON]:
     return [_finding("ok", "disk.ok", "the disk is there and writable", path, "")]
 
 
+def _former_brokers(parts: Parts) -> set[str]:
+    """Those that are tried only for members who were away: no trouble if they fail."""
+    found = [parts.channel.find_machine(g) for g in parts.groups.labels().values()]
+    machines = [one for one in found if one is not None]
+    former = {broker for one in machines for broker in one.former_brokers}
+    return former - {broker for one in machines for broker in one.roster.brokers}
+
+
 def _brokers(parts: Parts) -> Iterator[JSON]:
-    errors = parts.links.errors()
+    former = _former_brokers(parts)
+    errors = {u: e for u, e in parts.links.errors().items() if u not in former}
     for error in errors.values():
         yield _from_error(error)
     if not errors and not parts.links.any_connected():

@@ -20,7 +20,7 @@ from fonshare_agent.core import Core, Timer, Worker
 from fonshare_agent.errors import BadPath, NotAllowed, StorageError
 from fonshare_agent.index.records import Found, id_digest, id_text
 from fonshare_agent.index.state import StateStore
-from fonshare_agent.index.state_records import ENDED, Job, JobFile
+from fonshare_agent.index.state_records import Job, JobFile
 from fonshare_agent.index.store import IndexStore
 from fonshare_agent.model import (
     GroupId,
@@ -30,6 +30,7 @@ from fonshare_agent.model import (
     base32,
     printable,
 )
+from fonshare_agent.pauses import Pauses
 from fonshare_agent.reasons import Postponed
 from fonshare_agent.settings import LimitSettings, Settings
 from fonshare_agent.transfer.partial import Partial
@@ -38,7 +39,6 @@ from fonshare_agent.watch import Watch
 log = logging.getLogger(__name__)
 
 JOB_ID_BYTES = 5  # 8 characters: enough for the jobs one node keeps
-OPEN_STATES = tuple(state for state in JobState if state not in ENDED)
 STORE_RETRY_S = 10.0
 FAILURE_RETRY_S = 60.0  # whatever it was: trying again at once would spin
 STOP_S = 8.0  # attempts let go within a read; a disk that hangs is not waited for
@@ -71,7 +71,7 @@ class Downloads:
         self._draw = draw
         self._transfers = settings.limits.transfers
         self._running: dict[str, _Running] = {}
-        self._not_before: dict[str, float] = {}
+        self._pauses = Pauses(core.clock, draw)
         self._timer: Timer | None = None
         self._turns: dict[str, float] = {}  # when each was tried last
         self._is_filling = self._is_full_look_wanted = False
@@ -143,7 +143,9 @@ class Downloads:
 
     def _add_job(self, job: Job, found: Found) -> Job:
         """On the store thread: the files of a folder are streamed, never gathered."""
-        return self._state.add_job(job, self._files_of(job.id, found))
+        # Again, now that nobody comes between: two may have asked for it at once.
+        same = self._state.find_same(job.group, job.member, job.share, job.path)
+        return same or self._state.add_job(job, self._files_of(job.id, found))
 
     def _files_of(self, job: str, found: Found) -> Iterator[JobFile]:
         if found.kind == "file" and found.path is not None:
@@ -191,7 +193,7 @@ class Downloads:
         job = await self._store.run(self._state.get_job, job_id)
         if job.state in (JobState.PAUSED, JobState.FAILED):
             job = await self._store.run(self._state.update_job, job_id, JobState.QUEUED)
-            self._not_before.pop(job_id, None)
+            self._pauses.end(job_id)
             self.wake()
         return await self.view(job)
 
@@ -201,6 +203,7 @@ class Downloads:
             running = self._running.get(job_id)
             if running is not None:
                 running.stop, running.watch.is_cancelled = state, True
+                self._attempts.give_up(job_id)
             job = await self._store.run(self._state.update_job, job_id, state)
         return await self.view(job)
 
@@ -210,10 +213,11 @@ class Downloads:
         await self._files.run(Partial.discard, self._attempts.disk, job_id)
 
     async def drop_group(self, group: GroupId) -> None:
-        """End every job of a group that this node has left."""
-        for job in await self._all(OPEN_STATES):
+        """End and forget every job of a group that this node has left."""
+        for job in await self._all(tuple(JobState)):
             if job.group == group:
                 await self.cancel(job.id)
+                await self._store.run(self._state.delete_job, job.id)
 
     async def drop_orphans(self) -> None:
         """Delete what was kept for jobs that state.db does not know any more."""
@@ -261,7 +265,7 @@ class Downloads:
     def wake(self, group: GroupId | None = None) -> None:
         """Something has changed that jobs may wait for: look at the queue again."""
         del group  # which jobs it frees is cheaper to try than to know
-        self._not_before.clear()
+        self._pauses.end_all()
         self._fill_soon()
 
     def _fill_soon(self) -> None:
@@ -273,12 +277,10 @@ class Downloads:
     async def _fill(self) -> None:
         """Give every free place to the next job that may run."""
         try:
-            now = self._core.clock()
             for job in self._fairly(await self._all(MISSING)):
                 if len(self._running) >= self._transfers:
                     break
-                due = self._not_before.get(job.id, 0.0)
-                if job.id not in self._running and due <= now:
+                if job.id not in self._running and not self._pauses.is_paused(job.id):
                     self._start(job)
         except StorageError:
             self._core.call_later(STORE_RETRY_S, self._fill_soon)
@@ -297,14 +299,12 @@ class Downloads:
     def _arm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        if self._not_before and not self._is_stopped:
-            due = min(self._not_before.values())
+        due = self._pauses.next_end()
+        if due is not None and not self._is_stopped:
             self._timer = self._core.call_later(due - self._core.clock(), self._on_due)
 
     def _on_due(self) -> None:
-        now = self._core.clock()
-        for job in [one for one, due in self._not_before.items() if due <= now]:
-            del self._not_before[job]
+        self._pauses.end_due()
         self._fill_soon()
 
     def _start(self, job: Job) -> None:
@@ -329,7 +329,7 @@ class Downloads:
         except Postponed as postponed:
             await self._postpone(job, running, postponed)
         except BaseException:
-            self._not_before[job.id] = self._core.clock() + FAILURE_RETRY_S
+            self._pauses.put(job.id, FAILURE_RETRY_S)
             raise
         finally:
             self._attempts.end(job)
@@ -348,7 +348,7 @@ class Downloads:
         self, job: Job, running: _Running, postponed: Postponed
     ) -> None:
         reason = postponed.reason
-        self._not_before[job.id] = self._core.clock() + reason.retry_s
+        self._pauses.postpone(job.id, reason)
         if running.stop is None:
             log.info("job %s waits: %s", job.id, reason.code)
             await self._store.run(

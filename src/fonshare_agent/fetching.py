@@ -171,7 +171,8 @@ class Fetcher:
                 root=root,
                 first=len(hashes),
             )
-            answer = await self._asking.ask(job.group, granted.source, ask)
+            source = granted.source
+            answer = await self._asking.ask(job.group, source, ask, owner=job.id)
             if not isinstance(answer, BlocksPage) or not answer.hashes:
                 raise Postponed("source.changed")
             hashes += answer.hashes
@@ -239,6 +240,7 @@ class Fetcher:
             Wanted(
                 job.group,
                 granted.source,
+                job.id,
                 _job_code(file),
                 granted.share,
                 granted.path,

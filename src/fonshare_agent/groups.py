@@ -94,7 +94,7 @@ class Groups:
             ]
         except (PeerError, TypeError, ValueError):
             statements = []  # the members' next presences bring them again
-        return GroupMachine(
+        machine = GroupMachine(
             self._keys.signer,
             lambda: sealing_keys(self._keys),
             OperationLog.from_raw(kept.operations),
@@ -104,6 +104,9 @@ class Groups:
             self._draw,
             self._core.clock(),
         )
+        marks = kept.extra.get("retired", {})
+        machine.retirement.restore({name: int(at) for name, at in marks.items()})
+        return machine
 
     async def _take_part(self, machine: GroupMachine) -> None:
         assert self._followers is not None
@@ -132,7 +135,7 @@ class Groups:
             tuple(machine.log.raw_operations()),
             tuple(grant.raw for grant in machine.grants),
             {epoch.commitment: key for epoch, key in machine.epoch_keys.items()},
-            {"statements": statements},
+            {"statements": statements, "retired": machine.retirement.marks},
             before.unknown if before else {},
         )
 

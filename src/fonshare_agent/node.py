@@ -22,6 +22,7 @@ from fonshare_agent.group_side import Across, GroupSide
 from fonshare_agent.groups import Followers
 from fonshare_agent.index.state import StateStore
 from fonshare_agent.index.store import IndexStore
+from fonshare_agent.links.network_watch import NetworkWatch
 from fonshare_agent.model import GroupId
 from fonshare_agent.nodekeys import NodeKeys, settle_incarnation
 from fonshare_agent.routing import Routing
@@ -32,6 +33,7 @@ from fonshare_agent.upkeep import Upkeep
 log = logging.getLogger(__name__)
 
 TEND_S = 30.0  # idle sessions between friends are kept open by a word twice a minute
+NETWORK_S = 2.0  # how soon another address is noticed; a look is one system call
 WORKER_STOP_S = 10.0  # what is queued is small; a disk that hangs is not waited for
 
 Draw = Callable[[int], bytes]
@@ -59,7 +61,7 @@ class Node:
         self._ground = await self._open_ground()
         across = Across(
             is_busy=lambda: self._moving.downloads.is_busy,
-            revoke_lost_rights=lambda: self._moving.granting.revoke_lost_rights(),
+            revoke_lost_rights=lambda: self._moving.revoke_lost_rights(),
         )
         self._talking = GroupSide(self._ground, across)
         self._moving = TransferSide(self._ground, self._talking)
@@ -151,6 +153,9 @@ class Node:
         moving.downloads.wake()
         self._upkeep = Upkeep(self._ground, talking.channel, moving.workers, moving.ftp)
         self._core.call_later(TEND_S, self._tend_soon)
+        self._network = NetworkWatch()
+        self._ends_with(self._closer, self._network.close)
+        self._core.call_later(NETWORK_S, self._look_at_network)
 
     def _open_doors(self) -> None:
         try:
@@ -218,6 +223,18 @@ class Node:
             if self._settings.is_on_router:
                 self._closer.run(self._moving.follow_lan)
             self._core.call_later(TEND_S, self._tend_soon)
+
+    def _look_at_network(self) -> None:
+        """Connect again at once when the address has changed: nobody else tells."""
+        if self._is_stopping:
+            return
+        addresses = self._network.look()
+        if addresses is not None:
+            log.info("this host's addresses or its way out have changed")
+            self._talking.links.network_changed(addresses)
+            forgotten = self._moving.workers.forget_sessions()
+            forgotten.when_settled(self._moving.downloads.wake)
+        self._core.call_later(NETWORK_S, self._look_at_network)
 
     # --- the end ---
 

@@ -33,7 +33,8 @@ class Wanted:
 
     group: GroupId
     source: NodeId
-    job: str
+    owner: str  # the job, as this node has it
+    job: str  # as the source is told
     share: str
     path: SharePath
     root: Root
@@ -69,6 +70,7 @@ class Receiver:
                 self._question(wanted, kept, ticket_id, secret),
                 timeout_s=LOOK_S,
                 is_alive=arrivals.may_go_on,
+                owner=wanted.owner,
             )
         finally:
             self._desk.retire(lambda ticket: ticket.id == ticket_id)

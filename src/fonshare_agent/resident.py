@@ -1,6 +1,6 @@
 """The agent as a service runs it: `fonshare agent` without what only commands need.
 
-`python -m fonshare_agent.resident` takes no arguments; the settings are the default
+`python -m fonshare_agent.resident [SETTINGS]`; without, the settings are the default
 file. Errors read as they do at the command line.
 """
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from fonshare_agent.errors import FonshareError
 
 
-def load() -> Callable[[], int]:
-    """Import the agent; return what runs it."""
+def load() -> Callable[[str | None], int]:
+    """Import the agent; return what runs it with a file of settings."""
     with LeanImports():
         from fonshare_agent.agent import run_agent
         from fonshare_agent.config import load_settings
 
-    return lambda: run_agent(load_settings())
+    return lambda path: run_agent(load_settings(path))
 
 
 def main() -> int:
@@ -32,7 +32,7 @@ def main() -> int:
     from fonshare_agent.errors import FonshareError  # not before `load`: dataclasses
 
     try:
-        return run()
+        return run(sys.argv[1] if len(sys.argv) > 1 else None)
     except FonshareError as error:
         _show(error)
         return error.exit_status

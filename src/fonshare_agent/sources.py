@@ -50,8 +50,15 @@ class Sources:
         self._distrusted: dict[str, set[NodeId]] = {}  # by job
 
     def note_used(self, job: Job, source: NodeId) -> None:
-        """*source* has granted *job* a ticket: it is told when the job ends."""
+        """*source* is asked for *job*: it is told when the job ends.
+
+        Before it answers: who stops waiting owes it that word, too.
+        """
         self._used.setdefault(job.id, set()).add(source)
+
+    def give_up(self, job_id: str) -> None:
+        """Nobody waits for this job's answers any more."""
+        self._asking.give_up(job_id)
 
     def end(self, job: Job) -> None:
         """Tell the sources that *job* needs its tickets no more, or not for now.
@@ -109,7 +116,6 @@ class Sources:
         machine = self._machine(job.group)
         if not isinstance(answer, TicketGrant):
             return refusal(answer)
-        self.note_used(job, source)
         if machine is None or not shows_own_certificate(machine, source, answer):
             return "source.corrupt"
         if file.root not in (None, answer.root):
@@ -153,6 +159,7 @@ class Sources:
     async def _question(
         self, job: Job, file: JobFile, source: NodeId, share: str, path: SharePath
     ) -> Message:
+        self.note_used(job, source)
         return await self._asking.ask(
             job.group,
             source,
@@ -165,6 +172,7 @@ class Sources:
                 self._outside.certificate,
                 self._outside.addresses(()),
             ),
+            owner=job.id,
         )
 
 

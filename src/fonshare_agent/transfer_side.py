@@ -4,7 +4,6 @@ Wiring only (see node.py); it stands on the talking half.
 """
 
 import os
-from pathlib import Path
 
 from fonshare_agent.asking import Asking
 from fonshare_agent.attempts import Attempts
@@ -31,7 +30,7 @@ from fonshare_agent.reach import Reach
 from fonshare_agent.settings import FtpSettings, LimitSettings, Settings
 from fonshare_agent.sources import Sources
 from fonshare_agent.transfer.limits import TokenBucket
-from fonshare_agent.transfer.wire import client_context, lacks_aes
+from fonshare_agent.transfer.wire import client_context
 from fonshare_agent.transfer.worker import TransferWorkers
 
 # Fetches beside the first of each job, for all jobs together: each costs memory.
@@ -73,7 +72,6 @@ class TransferSide:
             client_context(
                 ground.keys.certificate_path,
                 ground.keys.private_key_path,
-                prefers_chacha=_is_slow_at_aes(),
             ),
             self._upload,
             self._download,
@@ -174,6 +172,20 @@ class TransferSide:
 
     # --- who hears of what ---
 
+    def revoke_lost_rights(self) -> None:
+        """Rosters or shares changed: who has lost a right loses it within a second."""
+        self.granting.revoke_lost_rights()
+        groups, channel = self._talking.groups, self._talking.channel
+        machines = map(channel.find_machine, groups.labels().values())
+        self.ftp.trust_only(
+            {
+                member.statement.tls_fingerprint
+                for machine in machines
+                if machine is not None
+                for member in machine.roster.members.values()
+            }
+        )
+
     def _set_limits(self, limits: LimitSettings) -> None:
         self._upload.set_rate(limits.upload_kib_s)
         self._download.set_rate(limits.download_kib_s)
@@ -225,13 +237,6 @@ def _ftp_options(settings: Settings, keys: NodeKeys) -> FtpOptions:
 def _house_networks(ftp: FtpSettings) -> tuple[str, ...]:
     """Return what counts as the house now, the lan zone's networks if named."""
     return tuple(str(one) for one in house_networks(ftp.house_networks, ftp.house_lan))
-
-
-def _is_slow_at_aes() -> bool:
-    try:
-        return lacks_aes(Path("/proc/cpuinfo").read_text())
-    except OSError:
-        return False
 
 
 def _range(ports: tuple[int, int]) -> range:

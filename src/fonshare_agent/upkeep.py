@@ -36,7 +36,9 @@ class Upkeep:
         await self.workers.tend()
         await self.ground.store.run(self.ground.state.back_up_if_due)
         await self.ground.store.run(self.ground.state.prune_ended)
-        await self._renew_sealing(await self._count_uptime())
+        uptime_s = await self._count_uptime()
+        await self._renew_sealing(uptime_s)
+        self.channel.age(uptime_s)
         if clock.is_known():
             await self.ground.closer.run(self.ftp.purge_uploads, UPLOADS_KEPT_S)
 

@@ -7,7 +7,7 @@ graceful and bounded. Everything else on `FtpService` may be called from any thr
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -190,10 +190,10 @@ class FtpService:
         if self._friends_context is not None:
             self._friends_context.trust(certificate_der)
 
-    def trust_only(self, certificates_der: Iterable[bytes]) -> None:
-        """Trust exactly these; open sessions go on until their tickets are revoked."""
+    def trust_only(self, fingerprints: Collection[bytes]) -> None:
+        """Distrust all others; open sessions go on until their tickets are revoked."""
         if self._friends_context is not None:
-            self._friends_context.distrust_all_but(certificates_der)
+            self._friends_context.trust_only(fingerprints)
 
     def set_house_networks(self, networks: Iterable[str]) -> None:
         """The lan's addresses changed."""

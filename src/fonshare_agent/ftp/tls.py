@@ -16,7 +16,7 @@ import hashlib
 import logging
 import ssl
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection
 from contextlib import suppress
 from enum import Enum
 from pathlib import Path
@@ -26,11 +26,10 @@ from fonshare_agent.ftp.loop import READ, WRITE, AsyncChat
 
 HANDSHAKE_TIMEOUT_S = 10.0
 CLOSING_TIMEOUT_S = 10.0
-# SSL_OP_PRIORITIZE_CHACHA of OpenSSL >= 1.1.1, which `ssl` does not name: the client's
-# preference for ChaCha20 (a CPU without AES, five times faster) is followed.
+# SSL_OP_PRIORITIZE_CHACHA of OpenSSL >= 1.1.1, which `ssl` does not name: where a
+# client prefers ChaCha20 (its CPU has no AES, five times faster) the server takes it,
+# whatever its own order is. What a node prefers is set by OpenSSL's openssl.cnf here.
 OP_PRIORITIZE_CHACHA = 0x200000
-# TLS 1.2 orders by list; 1.3 cannot be set from Python before 3.15.
-FRIENDS_CIPHERS = "ECDHE+CHACHA20:ECDHE+AESGCM"
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +60,7 @@ def _server_context(certificate: Path, key: Path) -> ssl.SSLContext:
 class FriendsContext:
     """The friends' door's context; the trusted certificates may change at any time.
 
-    Any thread may call `trust` and `distrust_all_but`. Handshakes take `current`.
+    Any thread may call `trust` and `trust_only`. Handshakes take `current`.
     """
 
     def __init__(self, certificate: Path, key: Path) -> None:
@@ -81,19 +80,22 @@ class FriendsContext:
                 self._context.load_verify_locations(cadata=certificate_der)
                 self._trusted.add(certificate_der)
 
-    def distrust_all_but(self, certificates_der: Iterable[bytes]) -> None:
-        """Trust exactly these from now on (a context cannot forget, so a new one)."""
+    def trust_only(self, fingerprints: Collection[bytes]) -> None:
+        """Distrust all but these (a context cannot forget, so there is a new one)."""
         with self._lock:
-            self._trusted = set(certificates_der)
-            self._context = self._build()
+            kept = {one for one in self._trusted if fingerprint(one) in fingerprints}
+            if kept != self._trusted:
+                self._trusted = kept
+                self._context = self._build()
 
     def _build(self) -> ssl.SSLContext:
         context = _server_context(self._certificate, self._key)
         context.verify_mode = ssl.CERT_OPTIONAL
         # A self-signed certificate need not be an authority to be trusted itself.
         context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
-        context.options |= OP_PRIORITIZE_CHACHA
-        context.set_ciphers(FRIENDS_CIPHERS)
+        # 1.2 would show the certificates to whoever listens on the line.
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE | OP_PRIORITIZE_CHACHA
         context.num_tickets = 1
         for certificate in self._trusted:
             context.load_verify_locations(cadata=certificate)

@@ -145,10 +145,10 @@ class Links:
         self._closer.run(broker.link.stop, _farewell(broker))
         self._handlers.on_disconnected(url)
 
-    def retry_now(self) -> None:
-        """Try again at once: the network or the clock has just become usable."""
+    def network_changed(self, addresses: frozenset[str]) -> None:
+        """This host has just these addresses that connections may go on from."""
         for broker in self._brokers.values():
-            broker.link.retry_now()
+            broker.link.network_changed(addresses)
 
     async def stop(self) -> None:
         """Say goodbye everywhere; bounded by the links' own time-outs."""

@@ -101,6 +101,7 @@ class MqttLink:
         self._rests: dict[str, float] = {}  # topic: seconds of its next rest
         self._resting: dict[str, float] = {}  # topic: monotonic time of its return
         self._hurry = False
+        self._present: frozenset[str] | None = None  # addresses, after a change
         self._connected_at = 0.0
         self._farewell: tuple[Outgoing, ...] = ()
         self._thread_id: int | None = None
@@ -151,6 +152,14 @@ class MqttLink:
         """Do not wait for the next attempt: the network has just come back."""
         self._hurry = True
         self._wake.set()
+
+    def network_changed(self, addresses: frozenset[str]) -> None:
+        """This host has just these addresses now: connect again if ours is gone.
+
+        Nobody would tell for a keepalive or two: the broker's words go astray.
+        """
+        self._present = addresses
+        self.retry_now()
 
     def run(self) -> None:
         """Connect, serve and connect again until `stop`."""
@@ -204,7 +213,8 @@ class MqttLink:
                 session.open(self._stopping.is_set)
                 self._subscribe(session)
                 self._outbox.open()
-                self._connected_at, self._hurry = time.monotonic(), False
+                self._connected_at = time.monotonic()
+                self._hurry, self._present = False, None
                 self._emit(Connected(self.url, *will))
                 while not self._stopping.is_set():
                     self._serve(session)
@@ -215,12 +225,21 @@ class MqttLink:
     def _serve(self, session: Session) -> None:
         # In this order: a question taken here was put after its topic was wanted, so
         # the topic is asked for first and the answer cannot be missed.
+        self._demand_address(session)
         messages = self._outbox.take()
         self._subscribe(session)
         for message in messages:
             session.publish(message)
         session.step(TICK_S)
         self._deliver(session)
+
+    def _demand_address(self, session: Session) -> None:
+        present, self._present = self._present, None
+        if present is not None and session.local_address not in present:
+            self._backoff.reset()
+            raise BrokerUnreachable("this host's address or way out has changed")
+        if present is not None:
+            self._hurry = False
 
     def _deliver(self, session: Session) -> None:
         for size in session.confirmed:

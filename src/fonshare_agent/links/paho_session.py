@@ -119,6 +119,11 @@ class Session:
         client.on_publish = self._on_publish
         client.on_subscribe = self._on_subscribe
 
+    @property
+    def local_address(self) -> str:
+        """The address of this host that the connection comes from."""
+        return str(self._socket.getsockname()[0])
+
     def open(self, is_stopping: Callable[[], bool]) -> None:
         """Say CONNECT and wait for the broker's yes; raise Interrupted if stopping."""
         self._client.connect(self._url.host, self._url.port, KEEPALIVE_S)

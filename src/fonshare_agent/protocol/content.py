@@ -73,12 +73,6 @@ def verify_blocks(root: Root, size: int, hashes: Iterable[bytes]) -> None:
         raise BadContent("the block hashes do not belong to the content root")
 
 
-def verify_block(data: bytes | bytearray | memoryview, expected: bytes) -> None:
-    """Raise BadContent unless *data* has the hash *expected*."""
-    if hashlib.sha256(data).digest() != expected:
-        raise BadContent("a block does not have its hash")
-
-
 class RootHasher:
     """Hashes a file of a size known beforehand, piece by piece, in constant memory.
 

@@ -128,21 +128,9 @@ class Keyring:
             tag = topics.direct_key_tag(own, sealing.public)
             self._entries[tag] = KeyringEntry(group, epoch, own, salt, sealing)
 
-    def drop_epoch(self, group: GroupId, epoch: int) -> None:
-        """Forget every key of *epoch* of *group*; nothing happens if there is none."""
-        self._keep_if(lambda entry: (entry.group, entry.epoch) != (group, epoch))
-
     def drop_group(self, group: GroupId) -> None:
         """Forget every key of *group*."""
         self._keep_if(lambda entry: entry.group != group)
-
-    def drop_sealing(self, sealing_public: bytes) -> None:
-        """Forget an old sealing key in every group."""
-        self._keep_if(
-            lambda entry: (
-                entry.sealing is None or entry.sealing.public != sealing_public
-            )
-        )
 
     def find(self, tag: bytes) -> KeyringEntry | None:
         """Return what *tag* stands for, or None."""

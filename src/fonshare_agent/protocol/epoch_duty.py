@@ -8,7 +8,7 @@ not known yet waits, bounded; a copy that does not open costs that copy alone. K
 messages and no topics.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from fonshare_agent.errors import BadGrant
 from fonshare_agent.model import NodeId
@@ -62,6 +62,10 @@ class EpochDuty:
             if grant.group == self._log.group and grant.raw not in self._raws:
                 self._keep(grant)
 
+    def has_seen(self, raw: bytes) -> bool:
+        """Tell whether the grant of these bytes is here or waits: known already."""
+        return raw in self._raws or raw in self._aside
+
     def take(self, grant: EpochGrant) -> bool:
         """Keep *grant* if an admin made it; tell whether that changed anything."""
         if grant.group != self._log.group or grant.raw in self._raws:
@@ -97,11 +101,22 @@ class EpochDuty:
             return  # kept all the same: the others' copies may be good
 
     def _forget_oldest(self) -> None:
-        epochs = sorted({grant.epoch for grant in self.grants} - {self.sending})
-        for epoch in epochs[: max(0, len(epochs) - EPOCHS_MAX)]:
-            self.grants = [one for one in self.grants if one.epoch != epoch]
-            self._raws = {one.raw for one in self.grants}
+        epochs = sorted(self.old_epochs())
+        self.forget(epochs[: max(0, len(epochs) - EPOCHS_MAX)])
+
+    def old_epochs(self) -> set[EpochId]:
+        """Those that are not sent under, while there is one that is."""
+        if self.sending is None:
+            return set()
+        return {grant.epoch for grant in self.grants} - {self.sending}
+
+    def forget(self, epochs: Collection[EpochId]) -> None:
+        """Drop the grants and keys of *epochs*."""
+        self.grants = [one for one in self.grants if one.epoch not in epochs]
+        self._raws = {one.raw for one in self.grants}
+        for epoch in epochs:
             self.keys.pop(epoch, None)
+            self._known_keys.pop(epoch.commitment, None)
 
     # --- which one to use ---
 

@@ -12,6 +12,9 @@ ancestors of the removal. So operations depend on their ancestors and on the rem
 that may strike them. Where that goes in a circle (two admins remove each other), the
 operation of the admin named earliest counts and what could strike it does not.
 
+A log keeps only operations that `allows` lets in, by their own past alone, so that
+nobody without rights can fill it.
+
 Sets of operations are integers with one bit each: ancestry tests are one `&`.
 """
 
@@ -28,6 +31,7 @@ from fonshare_agent.protocol.operations import (
     Remove,
     SetBrokers,
     SignedOperation,
+    Unknown,
     UnnameAdmin,
 )
 
@@ -37,25 +41,36 @@ Seniority = tuple[int, bytes]  # (depth, hash): extends ancestry, the same every
 
 
 class Fold:
-    """The operations of one group that count. Built once for one set; read-only after.
+    """Those of *within*, a set closed under ancestry, that count.
 
-    `operations` must list parents before children; `ancestors[i]` is the set of the
-    ancestors of operation i, itself not included.
+    *operations* must list parents before children; `ancestors[i]` is the set of the
+    ancestors of operation i, itself not included. The lists may grow; the fold follows
+    only by `grow`.
     """
 
     def __init__(
-        self, operations: Sequence[SignedOperation], ancestors: Sequence[int]
+        self,
+        operations: Sequence[SignedOperation],
+        ancestors: Sequence[int],
+        seniority: Sequence[Seniority],
+        within: int,
     ) -> None:
         self._operations, self._ancestors = operations, ancestors
-        self.seniority = _seniorities(operations)
+        self.seniority = seniority
         self.counted = 0
         self.endings: dict[NodeId, int] = {}  # removals and leaves that count
         self._admissions: dict[NodeId, list[int]] = {}
         self._namings: dict[NodeId, list[int]] = {}
         self._unnamings: dict[NodeId, int] = {}
-        self._strikers = self._find_strikers()
-        self._undecided = (1 << len(operations)) - 1
+        self._strikers = self._find_strikers(_bits(within))
+        self._undecided = within
         self._decide_all()
+
+    def grow(self, at: int) -> None:
+        """Take in operation *at*, which was done on top of all that is decided here."""
+        self._strikers[at] = 0  # nothing is concurrent with it
+        self._undecided = 1 << at
+        self._decide(at)
 
     # --- questions, about any past: *past* is a set closed under ancestry --------
 
@@ -117,24 +132,24 @@ class Fold:
 
     # --- deciding ----------------------------------------------------------------
 
-    def _find_strikers(self) -> list[int]:
+    def _find_strikers(self, within: Sequence[int]) -> dict[int, int]:
         """For each operation the removals and unnamings that may strike it."""
         aimed: dict[NodeId, list[int]] = {}
-        for at, operation in enumerate(self._operations):
-            target = _struck_by(operation)
+        for at in within:
+            target = struck_by(self._operations[at].action, self._operations[at].author)
             if target is not None:
                 aimed.setdefault(target, []).append(at)
-        return [
-            sum(
+        return {
+            at: sum(
                 1 << striker
-                for striker in aimed.get(operation.author, ())
+                for striker in aimed.get(self._operations[at].author, ())
                 if striker != at and self._are_concurrent(at, striker)
             )
             # To leave is everybody's right at any time, so nothing strikes it.
-            if not isinstance(operation.action, Leave)
+            if not isinstance(self._operations[at].action, Leave)
             else 0
-            for at, operation in enumerate(self._operations)
-        ]
+            for at in within
+        }
 
     def _are_concurrent(self, one: int, other: int) -> bool:
         return not (
@@ -142,7 +157,7 @@ class Fold:
         )
 
     def _decide_all(self) -> None:
-        waiting = list(range(len(self._operations)))
+        waiting = _bits(self._undecided)
         while waiting:
             left = [at for at in waiting if not self._decide(at)]
             if len(left) == len(waiting):
@@ -155,7 +170,9 @@ class Fold:
         if self._ancestors[at] & self._undecided:
             return False
         strikers = self._strikers[at]
-        if strikers & self.counted or not self._is_authorised(at):
+        if strikers & self.counted or not self._is_authorised(
+            self._operations[at], self._ancestors[at]
+        ):
             self._undecided &= ~(1 << at)
         elif strikers & self._undecided:
             return False
@@ -209,9 +226,31 @@ class Fold:
 
     # --- rights and effects ---------------------------------------------------------
 
-    def _is_authorised(self, at: int) -> bool:
+    def allows(self, operation: SignedOperation, past: int) -> bool:
+        """Tell whether a log may keep *operation*, done on top of just *past*.
+
+        *past* must be all that is folded here.
+        """
+        match operation.action:
+            case Leave():
+                # Of one form for each admission, so that one member can make few.
+                last = past.bit_length() - 1
+                is_only = operation.parents == (self._operations[last].hash,)
+                return is_only and last in self._admissions.get(operation.author, ())
+            case Unknown():
+                return self.admin_since(operation.author, past) is not None
+            case _:
+                return self._is_authorised(operation, past)
+
+    def is_struck(self, operation: SignedOperation, past: int) -> bool:
+        """Tell whether what counts strikes *operation*, which is not in the log yet."""
+        if isinstance(operation.action, Leave):
+            return False
+        counted = (self._operations[at] for at in _bits(self.counted & ~past))
+        return any(struck_by(c.action, c.author) == operation.author for c in counted)
+
+    def _is_authorised(self, operation: SignedOperation, past: int) -> bool:
         """Tell whether the author had the right, in the operation's own past."""
-        operation, past = self._operations[at], self._ancestors[at]
         match operation.action:
             case Create():
                 return True
@@ -269,21 +308,13 @@ class Fold:
         return list(self._admissions)
 
 
-def _struck_by(operation: SignedOperation) -> NodeId | None:
-    """Whose concurrent operations *operation* strikes: nobody strikes himself."""
-    match operation.action:
-        case Remove(member) | UnnameAdmin(member) if member != operation.author:
+def struck_by(action: Action, author: NodeId) -> NodeId | None:
+    """Whose concurrent operations *action* strikes: nobody strikes himself."""
+    match action:
+        case Remove(member) | UnnameAdmin(member) if member != author:
             return member
         case _:
             return None
-
-
-def _seniorities(operations: Sequence[SignedOperation]) -> list[Seniority]:
-    depths: dict[bytes, int] = {}
-    for operation in operations:
-        parents = (depths[parent] for parent in operation.parents)
-        depths[operation.hash] = 1 + max(parents, default=-1)
-    return [(depths[operation.hash], operation.hash) for operation in operations]
 
 
 def _bits(members: int) -> list[int]:

@@ -52,8 +52,10 @@ from fonshare_agent.protocol.operations import (
     SetBrokers,
     SignedOperation,
     UnnameAdmin,
+    operation_hash,
 )
 from fonshare_agent.protocol.peers import Peers
+from fonshare_agent.protocol.retirement import Retirement, name_of_broker
 from fonshare_agent.protocol.roster import OperationLog, Roster
 from fonshare_agent.protocol.roster_exchange import RosterExchange
 
@@ -78,13 +80,12 @@ class GroupMachine:
         self._signer = signer
         self.log = log
         self._duty = EpochDuty(signer, sealing_keys, log, epoch_keys, draw)
-        self.statements = {
-            one.node_id: one for one in statements
-        }  # newer than admitted
+        self.statements = {one.node_id: one for one in statements}  # newer ones
         self._renewed: dict[NodeId, float] = {}  # when a statement came last
         self._events: list[GroupEvent] = []
         self._messages: list[Outgoing] = []
         self._exchange = RosterExchange(log, self._duty, self._send)
+        self.retirement = Retirement()
         self.peers = Peers(signer.node_id, draw, log.heads)
         self._duty.restore(grants)
         self._settle(now)
@@ -124,6 +125,12 @@ class GroupMachine:
         for statement in self.statements.values():
             roster = roster.with_statement(statement)
         return roster
+
+    @property
+    def former_brokers(self) -> tuple[str, ...]:
+        """Where who was away may still look for the group; membership is told there."""
+        is_over, former = self.retirement.is_over, self.log.former_brokers()
+        return tuple(one for one in former if not is_over(name_of_broker(one)))
 
     @property
     def sending_epoch(self) -> EpochId | None:
@@ -214,6 +221,27 @@ class GroupMachine:
             for epoch in self._duty.newest(2):
                 self._send(epoch, member, message)
 
+    def sift(self, sender: NodeId, message: Message, now: float) -> Message:
+        """Return *message* with just those records whose signatures are to be checked.
+
+        Each record once, and of one sender not too many: they are dear.
+        """
+        match message:
+            case Operations(operations=raws):
+                names = {raw: operation_hash(raw) for raw in raws}
+                self._exchange.note_page(sender, names.values(), now)
+                new = [raw for raw in names if not self.log.has_seen(names[raw])]
+                count = self.peers.records_allowed(sender, len(new), now)
+                return Operations(tuple(new[:count]))
+            case Grants(grants=raws):
+                new = [
+                    raw for raw in dict.fromkeys(raws) if not self._duty.has_seen(raw)
+                ]
+                count = self.peers.records_allowed(sender, len(new), now)
+                return Grants(tuple(new[:count]))
+            case _:
+                return message
+
     def receive(
         self, header: Header, epoch: EpochId, message: Message, broker: str, now: float
     ) -> Message | None:
@@ -226,6 +254,8 @@ class GroupMachine:
                 return None
             case VerifiedOperations(operations=operations):
                 self._add_operations(operations, now)
+                hashes = [one.hash for one in operations]
+                self._exchange.note_page(header.sender, hashes, now)
             case VerifiedGrants(grants=grants):
                 self._add_grants(grants, now)
             case Hello(roster_heads=heads) | Welcome(roster_heads=heads):
@@ -234,7 +264,7 @@ class GroupMachine:
                 self._renew_statement(header.sender, believed, now)
                 self._exchange.compare(header.sender, epoch, heads, now)
             case RosterAsk(roster_heads=heads):
-                self._exchange.send_missing(header.sender, epoch, heads)
+                self._exchange.answer(header.sender, epoch, heads, now)
             case _:
                 self._collect_peer_messages(epoch)
                 return believed
@@ -317,14 +347,29 @@ class GroupMachine:
             if epoch is not None:
                 self._send(epoch, None, Grants((grant.raw,)))
 
+    def age(self, uptime_s: int) -> None:
+        """This node has been up for so long: let go of what was given up long ago."""
+        before = self.former_brokers
+        old = {epoch.commitment.hex(): epoch for epoch in self._duty.old_epochs()}
+        former = map(name_of_broker, self.log.former_brokers())
+        is_new = self.retirement.follow((*old, *former), uptime_s)
+        gone = [old[name] for name in old if self.retirement.is_over(name)]
+        self._duty.forget(gone)
+        for left in set(before) - set(self.former_brokers):
+            self.peers.lose_broker(left)
+        if is_new or gone:
+            self._events.append(MembershipChanged())
+
     # --- time and output ---
 
     def next_deadline(self) -> float | None:
-        due = [self.peers.next_deadline(), self._duty.due]
+        parts = (self.peers, self._exchange)
+        due = [self._duty.due, *(one.next_deadline() for one in parts)]
         return min((one for one in due if one is not None), default=None)
 
     def handle_timer(self, now: float) -> None:
         self.peers.handle_timer(now)
+        self._exchange.handle_timer(now)
         if self._duty.due is not None and self._duty.due <= now:
             previous = self._duty.membership_epoch()
             grant = self._duty.do(self.roster)

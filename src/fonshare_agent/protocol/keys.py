@@ -52,7 +52,7 @@ class Context(StrEnum):
     # signatures
     KEY_STATEMENT = "fonshare key statement 1"
     ENVELOPE = "fonshare envelope 1"
-    OPERATION = "fonshare roster operation 1"
+    OPERATION = "fonshare roster operation 2"
     EPOCH_GRANT = "fonshare epoch grant 1"
     INVITE_REPLY = "fonshare invite reply 1"
     INVITE_JOINER = "fonshare invite joiner 1"

@@ -2,7 +2,8 @@
 
 Owns the actions and their bytes. Rules: an operation names by hash the heads its author
 had seen, so its place in history cannot be changed later; its own hash is SHA-256 over
-all its bytes; the hash of the creating operation is the group. Whether an operation
+all its bytes but the signature, of which an author can make many for one deed; the hash
+of the creating operation is the group. Whether an operation
 counts is not decided here but by the fold (fold.py).
 """
 
@@ -15,6 +16,7 @@ from fonshare_agent.errors import MalformedMessage
 from fonshare_agent.model import GroupId, NodeId
 from fonshare_agent.protocol.keys import (
     HASH_BYTES,
+    SIGNATURE_BYTES,
     STATEMENT_BYTES_MAX,
     Context,
     KeyStatement,
@@ -65,7 +67,7 @@ class Remove:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """The author goes."""
+    """The author goes; its one parent is the admission that it ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,11 @@ Action = (
 )
 
 
+def operation_hash(raw: bytes) -> bytes:
+    """Return what the operation in *raw* is called by, whatever signature it bears."""
+    return hashlib.sha256(raw[:-SIGNATURE_BYTES]).digest()
+
+
 @dataclass(frozen=True, slots=True)
 class SignedOperation:
     """An operation whose signature was verified; only `make` and `decode` build one."""
@@ -133,7 +140,7 @@ class SignedOperation:
             raise MalformedMessage("a group is created with another's key statement")
         if isinstance(action, Create) != (not parents):
             raise MalformedMessage("an operation must have parents, a creation none")
-        return cls(raw, hashlib.sha256(raw).digest(), author, parents, action)
+        return cls(raw, operation_hash(raw), author, parents, action)
 
     @property
     def created_group(self) -> GroupId | None:

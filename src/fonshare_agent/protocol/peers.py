@@ -18,6 +18,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from fonshare_agent.model import IndexId, NodeId
+from fonshare_agent.protocol.allowance import Allowance
 from fonshare_agent.protocol.envelope import Channel, Header
 from fonshare_agent.protocol.fields import NONCE_BYTES
 from fonshare_agent.protocol.messages import (
@@ -35,6 +36,10 @@ NO_INDEX = IndexId(bytes(8))  # of a node that has not told its catalogue's head
 NO_VERSION = (-1, -1)
 MESSAGES_PER_SECOND = 5.0  # DESIGN section 4, Limits
 MESSAGES_BURST = 50.0
+# Signatures of operations and grants that are looked at for one member: 4 ms each on a
+# router. A page of a log is 200; what is beyond comes with the next asking.
+RECORDS_PER_SECOND = 10.0
+RECORDS_BURST = 512.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,24 +72,6 @@ class HeadSeen:
 PeerEvent = MemberReady | MemberSeen | HeadSeen
 
 
-class _Allowance:
-    """A token bucket: MESSAGES_BURST at once, MESSAGES_PER_SECOND for ever."""
-
-    __slots__ = ("_level", "_since")
-
-    def __init__(self, now: float) -> None:
-        self._level, self._since = MESSAGES_BURST, now
-
-    def take(self, now: float) -> bool:
-        refill = max(0.0, now - self._since) * MESSAGES_PER_SECOND
-        self._level = min(MESSAGES_BURST, self._level + refill)
-        self._since = now
-        if self._level < 1.0:
-            return False
-        self._level -= 1.0
-        return True
-
-
 class _Peer:
     """What this run of the agent knows of one member."""
 
@@ -95,9 +82,10 @@ class _Peer:
         self.presence_versions: dict[str, tuple[int, int]] = {}  # by broker
         self.last_words: dict[str, bytes] = {}  # by liveness topic
         # Three, so that replaying what anybody can replay costs no proven message.
-        self.for_state = _Allowance(now)
-        self.for_greetings = _Allowance(now)
-        self.for_commands = _Allowance(now)
+        self.for_state, self.for_greetings, self.for_commands = (
+            Allowance(now, MESSAGES_BURST, MESSAGES_PER_SECOND) for _ in range(3)
+        )
+        self.for_records = Allowance(now, RECORDS_BURST, RECORDS_PER_SECOND)
         self.open_nonces: list[bytes] = []  # challenges that wait for an answer
         self.is_welcomed = False  # a hello of it was answered: it knows us then
         self.tries = 0
@@ -187,6 +175,11 @@ class Peers:
             return is_fresh and peer.for_commands.take(now)
         is_greeting = header.kind in (Hello.KIND, Welcome.KIND)
         return is_greeting and peer.for_greetings.take(now)
+
+    def records_allowed(self, sender: NodeId, wanted: int, now: float) -> int:
+        """Return how many of *wanted* new signatures to check for *sender* now."""
+        peer = self._peers.get(sender)
+        return 0 if peer is None else peer.for_records.take_up_to(wanted, now)
 
     def accept(
         self, header: Header, message: Message, broker: str, now: float

@@ -1,10 +1,11 @@
 """A group's membership: the log of its operations and the roster they fold to.
 
 Owns the set of operations (docs/protocol/roster.md, "The log"): which have arrived,
-which wait for their parents, what a peer lacks. Rules: the roster is a function of the
-set, so arrival order and doubles do not matter; operations are never forgotten; what
-waits is bounded. What counts is decided in fold.py; who may read what is decided by
-asking the roster, never by who holds a key. Knows no topics and no storage.
+which may stay, what a peer lacks. Rules: the roster is a function of the set, so
+arrival order and doubles do not matter; an operation is kept only if its author had the
+right to it in its own past, which all nodes judge alike, whatever else they know; what
+is kept is never forgotten. What counts is decided in fold.py; who may read what is
+decided by asking the roster, never by who holds a key. Knows no topics and no storage.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,23 +13,28 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final, Self
 
-from fonshare_agent.errors import BadRoster
+from fonshare_agent.errors import BadRoster, NotAllowed
 from fonshare_agent.model import GroupId, NodeId, Role
-from fonshare_agent.protocol.fold import MEMBERS_MAX, Fold, Seniority
+from fonshare_agent.protocol.aside import Aside
+from fonshare_agent.protocol.fold import MEMBERS_MAX, Fold, Seniority, struck_by
 from fonshare_agent.protocol.keys import KeyStatement, Signer
 from fonshare_agent.protocol.operations import (
+    BROKERS_MAX,
     PARENTS_MAX,
     Action,
     Admit,
     Create,
+    Leave,
+    Remove,
     SetBrokers,
     SignedOperation,
+    UnnameAdmin,
 )
 
 OPERATIONS_MAX: Final = 4096  # a change every day for eleven years; 2 MiB of ancestry
-LOG_BYTES_MAX: Final = 4 * 1024 * 1024  # 1 KiB each; only a hostile member fills it
-ASIDE_MAX: Final = 256  # operations whose parents have not arrived
-ASIDE_BYTES_MAX: Final = 1024 * 1024
+LOG_BYTES_MAX: Final = 4 * 1024 * 1024  # 1 KiB each; only a hostile admin fills it
+RESERVE: Final = 8  # the last eighth of both is for what takes rights away
+STRUCK_KEPT: Final = 1024  # a log longer than this takes nothing that is struck already
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +98,12 @@ class OperationLog:
         self._operations: list[SignedOperation] = []  # parents before children
         self._position: dict[bytes, int] = {}
         self._ancestors: list[int] = []  # sets as integers, as fold.py has them
+        self._seniority: list[Seniority] = []
         self._heads: set[bytes] = set()
         self._bytes = 0  # of all operations in the log
-        self._aside: dict[bytes, SignedOperation] = {}  # oldest first
+        self._aside = Aside()
         self._fold: Fold | None = None
+        self._past_fold: tuple[int, Fold] | None = None  # the last past asked for
         self._roster: Roster | None = None
         self._attach(create)
 
@@ -112,29 +120,49 @@ class OperationLog:
         return log
 
     def add(self, operation: SignedOperation) -> bool:
-        """Take *operation* in; False if it is known already.
+        """Take *operation* in; False if that changes nothing.
 
-        With parents that are not here yet it is kept aside (see `missing`) and changes
-        nothing. PeerError if it cannot belong to this group.
+        It is known already, may not be kept, or has parents that are not here yet: then
+        it is kept aside (see `missing`). PeerError if it is of another group.
         """
         if operation.hash in self._position or operation.hash in self._aside:
             return False
         if operation.created_group is not None:
             raise BadRoster("an operation creates another group")
-        if len(self._operations) >= OPERATIONS_MAX or self._bytes >= LOG_BYTES_MAX:
-            raise BadRoster("the group's log of operations is full")
-        self._aside[operation.hash] = operation
-        if self._has_parents(operation):
+        if self._aside.is_refused(operation):
+            self._aside.refuse(operation.hash)
+        elif self._has_parents(operation):
             self._attach_waiting(operation)
         else:
-            self._trim_aside()
-        return True
+            self._aside.put(operation)
+        return operation.hash in self._position
 
     def append(self, signer: Signer, action: Action) -> SignedOperation:
-        """Sign *action* on top of all that is known here, and take it in."""
-        operation = SignedOperation.make(signer, self.heads(), action)
-        self.add(operation)
+        """Sign *action* on top of what is known here, and take it in, or NotAllowed."""
+        parents = self._parents_for(action, signer.node_id)
+        operation = SignedOperation.make(signer, parents, action)
+        if not self.add(operation):
+            why = "has no room for it" if self._is_full(action) else "does not allow it"
+            raise NotAllowed(f"the group's roster {why}")
         return operation
+
+    def _parents_for(self, action: Action, author: NodeId) -> tuple[bytes, ...]:
+        """Return what an operation done here and now names as its parents."""
+        everything = (1 << len(self._operations)) - 1
+        if isinstance(action, Leave):
+            since = self._folded().admitted_at(author, everything)
+            return self.heads() if since is None else (since[1],)
+        target = struck_by(action, author)
+        if target is None or len(self._operations) <= STRUCK_KEPT:
+            return self.heads()
+        # Who fills a log is removed without its crowd, of which others may hold other
+        # parts: what nobody has built on is struck, and need not be there to remove it.
+        past = self.past_of(o.hash for o in self._operations if o.author != target)
+        if self._fold_of(past).admin_since(author, past) is None:
+            return self.heads()
+        return self.heads_among(
+            one.hash for at, one in enumerate(self._operations) if past >> at & 1
+        )
 
     def heads(self) -> tuple[bytes, ...]:
         """The hashes that no operation here names as a parent, sorted.
@@ -142,15 +170,25 @@ class OperationLog:
         At most as many as an operation or a message can name: then those that count
         come first, so that nobody can crowd a removal out with operations of no effect.
         """
-        heads = sorted(self._heads)
+        return self._named(self._heads)
+
+    def heads_among(self, hashes: Iterable[bytes]) -> tuple[bytes, ...]:
+        """Of these known operations those that are no ancestor of another."""
+        found = [(one, self._position[one]) for one in set(hashes)]
+        covered = 0
+        for _, at in found:
+            covered |= self._ancestors[at]
+        return self._named(one for one, at in found if not covered >> at & 1)
+
+    def _named(self, hashes: Iterable[bytes]) -> tuple[bytes, ...]:
+        heads = sorted(hashes)
         if len(heads) > PARENTS_MAX:
             heads.sort(key=self.counts, reverse=True)
         return tuple(sorted(heads[:PARENTS_MAX]))
 
     def missing(self) -> tuple[bytes, ...]:
         """The hashes for which operations wait, sorted."""
-        wanted = {parent for one in self._aside.values() for parent in one.parents}
-        return tuple(sorted(wanted - self._position.keys() - self._aside.keys()))
+        return tuple(sorted(self._aside.wanted() - self._position.keys()))
 
     def after(self, known_heads: Iterable[bytes]) -> list[SignedOperation]:
         """What a peer with these heads lacks, parents first; unknown heads are skipped.
@@ -179,6 +217,10 @@ class OperationLog:
     def raw_operations(self) -> list[bytes]:
         """The same as bytes: what to store, and what `from_raw` takes back."""
         return [operation.raw for operation in self._operations]
+
+    def has_seen(self, operation_hash: bytes) -> bool:
+        """Tell whether the operation is here, waits, or was refused: known already."""
+        return operation_hash in self._position or self._aside.knows(operation_hash)
 
     def __contains__(self, operation_hash: object) -> bool:
         return operation_hash in self._position
@@ -218,10 +260,32 @@ class OperationLog:
                 past |= self._ancestors[at] | 1 << at
         return past
 
+    def former_brokers(self) -> list[str]:
+        """Where the group met before, the latest first; not all."""
+        fold, present = self._folded(), self.fold().brokers
+        named = sorted(
+            (fold.seniority[at], one.action.brokers)
+            for at, one in enumerate(self._operations)
+            if fold.counted >> at & 1 and isinstance(one.action, Create | SetBrokers)
+        )
+        all_ = dict.fromkeys(b for _, brokers in reversed(named) for b in brokers)
+        return [one for one in all_ if one not in present][:BROKERS_MAX]
+
     def _folded(self) -> Fold:
         if self._fold is None:
-            self._fold = Fold(self._operations, self._ancestors)
+            everything = (1 << len(self._operations)) - 1
+            self._fold = self._new_fold(everything)
         return self._fold
+
+    def _fold_of(self, past: int) -> Fold:
+        if past == (1 << len(self._operations)) - 1:
+            return self._folded()
+        if self._past_fold is None or self._past_fold[0] != past:
+            self._past_fold = past, self._new_fold(past)
+        return self._past_fold[1]
+
+    def _new_fold(self, within: int) -> Fold:
+        return Fold(self._operations, self._ancestors, self._seniority, within)
 
     def _build_roster(self) -> Roster:
         fold, everything = self._folded(), (1 << len(self._operations)) - 1
@@ -276,35 +340,54 @@ class OperationLog:
         return all(parent in self._position for parent in operation.parents)
 
     def _attach_waiting(self, first: SignedOperation) -> None:
-        """Move *first*, and whatever waited for it, from aside into the log."""
-        waiting_for: dict[bytes, list[SignedOperation]] = {}
-        for operation in self._aside.values():
-            for parent in operation.parents:
-                waiting_for.setdefault(parent, []).append(operation)
+        """Take *first* into the log, and whatever waited for it aside."""
         ready = [first]
         while ready:
             operation = ready.pop()
-            if self._aside.pop(operation.hash, None) is None:
-                continue
-            self._attach(operation)
-            ready += filter(self._has_parents, waiting_for.get(operation.hash, ()))
+            self._aside.take(operation.hash)
+            if operation.hash not in self._position and self._may_attach(operation):
+                self._attach(operation)
+                built = self._aside.built_on(operation.hash)
+                ready += filter(self._has_parents, built)
+
+    def _may_attach(self, operation: SignedOperation) -> bool:
+        past = self.past_of(operation.parents)
+        if not self._fold_of(past).allows(operation, past):
+            self._aside.refuse(operation.hash)
+            return False
+        if self._is_full(operation.action):
+            return False
+        # Who was removed may not fill the log with what it dates back; only when there
+        # is much of it, since the removal may turn out not to count.
+        is_long = len(self._operations) > STRUCK_KEPT
+        return not (
+            is_long
+            and self._folded().is_struck(operation, past)
+            and not self._aside.built_on(operation.hash)
+        )
+
+    def _is_full(self, action: Action) -> bool:
+        takes_away = isinstance(action, Remove | UnnameAdmin | Leave)
+        count, size = OPERATIONS_MAX, LOG_BYTES_MAX
+        if not takes_away:
+            count, size = count - count // RESERVE, size - size // RESERVE
+        return len(self._operations) >= count or self._bytes >= size
 
     def _attach(self, operation: SignedOperation) -> None:
-        self._position[operation.hash] = len(self._operations)
-        self._ancestors.append(self.past_of(operation.parents))
+        at, past = len(self._operations), self.past_of(operation.parents)
+        depths = [self._seniority[self._position[one]][0] for one in operation.parents]
+        self._position[operation.hash] = at
+        self._ancestors.append(past)
+        self._seniority.append((1 + max(depths, default=-1), operation.hash))
         self._operations.append(operation)
         self._bytes += len(operation.raw)
         self._heads.difference_update(operation.parents)
         self._heads.add(operation.hash)
-        self._fold = self._roster = None
-
-    def _trim_aside(self) -> None:
-        # The oldest go first: they can be asked for again, and so nobody can keep new
-        # ones out by filling the place.
-        held = sum(len(one.raw) for one in self._aside.values())
-        while len(self._aside) > ASIDE_MAX or held > ASIDE_BYTES_MAX:
-            oldest = self._aside.pop(next(iter(self._aside)))
-            held -= len(oldest.raw)
+        self._roster = None
+        if self._fold is not None and past == (1 << at) - 1:
+            self._fold.grow(at)
+        else:
+            self._fold = None
 
 
 def _statement_in(operation: SignedOperation) -> KeyStatement | None:

@@ -28,7 +28,6 @@ STALL_S: Final = 30.0  # without a byte: the peer or the line is gone
 CONNECT_S: Final = 6.0  # for all addresses together
 HEAD_START_S: Final = 0.4  # then the next address is tried beside it
 # RFC 8422: in TLS 1.2 "ECDSA" suites carry Ed25519 certificates.
-CHACHA_ONLY: Final = "ECDHE-ECDSA-CHACHA20-POLY1305"
 
 Address = tuple[str, int]
 T = TypeVar("T")
@@ -50,38 +49,18 @@ class Patience:
             raise ConnectionLost(f"nothing came for {self.stall_s:.0f} seconds")
 
 
-def client_context(
-    certificate: Path, key: Path, *, prefers_chacha: bool = False
-) -> ssl.SSLContext:
-    """Return the context that shows our certificate; peers are pinned by `Wire`.
-
-    Where AES is slow TLS 1.2 is taken, since the order of 1.3's ciphers cannot be set
-    before Python 3.15, and AES-GCM would cost five times as much.
-    """
+def client_context(certificate: Path, key: Path) -> ssl.SSLContext:
+    """Return the context that shows our certificate; peers are pinned by `Wire`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     # No authority has signed it: the fingerprint is compared instead. That the peer
     # holds the certificate's key is part of every handshake.
     context.verify_mode = ssl.CERT_NONE
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if prefers_chacha:
-        context.maximum_version = ssl.TLSVersion.TLSv1_2
-        context.set_ciphers(CHACHA_ONLY)
-    else:
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.options |= ssl.OP_NO_COMPRESSION
     context.load_cert_chain(certificate, key)
     return context
-
-
-def lacks_aes(cpuinfo: str) -> bool:
-    """Tell from /proc/cpuinfo whether this CPU has no instructions for AES."""
-    words = (
-        line.partition(":")[2].split()
-        for line in cpuinfo.splitlines()
-        if line.lower().startswith(("flags", "features"))
-    )
-    return not any("aes" in found for found in words)
 
 
 class Wire:

@@ -103,6 +103,10 @@ class TransferWorkers:
         """Keep idle sessions in order; call twice a minute."""
         return self._tenders.run(self._tend, None)
 
+    def forget_sessions(self) -> Promise[str]:
+        """End idle sessions: this host has another address, or another way out."""
+        return self._tenders.run(self._close_idle, None)
+
     def stop(self) -> None:
         """Cancel what runs and end the threads. Waits for them."""
         self._is_stopping = True
@@ -162,6 +166,10 @@ class TransferWorkers:
 
     def _tend(self, _: None) -> str:
         self._pool.tend()
+        return ""
+
+    def _close_idle(self, _: None) -> str:
+        self._pool.close()
         return ""
 
     def _explained(self, work: Callable[[], None]) -> str:

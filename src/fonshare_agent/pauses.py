@@ -1,0 +1,64 @@
+"""How long each job that cannot go on is left alone.
+
+Owns the times before which a job is not tried again. What does not change soon (nobody
+is online, nobody can be reached) is tried less and less often, with jitter, up to every
+quarter of an hour; a wake ends every wait, since then something has changed. Core
+thread.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from fonshare_agent.links.backoff import Backoff
+from fonshare_agent.reasons import RETRY_SLOWLY_S, Reason
+
+RETRY_MAX_S: Final = 900.0
+
+
+class Pauses:
+    """The waits of all jobs. *draw* returns random bytes, for jitter."""
+
+    def __init__(
+        self, clock: Callable[[], float], draw: Callable[[int], bytes]
+    ) -> None:
+        self._clock, self._draw = clock, draw
+        self._not_before: dict[str, float] = {}
+        self._backoffs: dict[str, Backoff] = {}  # of those that wait long, since a wake
+
+    def put(self, job_id: str, seconds: float) -> None:
+        """Leave the job alone for so long."""
+        self._not_before[job_id] = self._clock() + seconds
+
+    def postpone(self, job_id: str, reason: Reason) -> float:
+        """Leave the job alone for *reason*; return for how long."""
+        seconds = reason.retry_s
+        if seconds >= RETRY_SLOWLY_S:
+            backoff = self._backoffs.get(job_id)
+            if backoff is None:
+                backoff = Backoff(self._draw, seconds, RETRY_MAX_S)
+                self._backoffs[job_id] = backoff
+            seconds = backoff.next_wait_s()
+        self.put(job_id, seconds)
+        return seconds
+
+    def end(self, job_id: str) -> None:
+        """The job may be tried at once."""
+        self._not_before.pop(job_id, None)
+        self._backoffs.pop(job_id, None)
+
+    def end_all(self) -> None:
+        """Something has changed that any job may have waited for."""
+        self._not_before.clear()
+        self._backoffs.clear()
+
+    def end_due(self) -> None:
+        """Let those go on whose time has come."""
+        now = self._clock()
+        self._not_before = {j: t for j, t in self._not_before.items() if t > now}
+
+    def is_paused(self, job_id: str) -> bool:
+        return self._not_before.get(job_id, 0.0) > self._clock()
+
+    def next_end(self) -> float | None:
+        """When the next pause ends."""
+        return min(self._not_before.values(), default=None)
