@@ -146,7 +146,7 @@ def test_two_who_ask_for_one_entry_in_the_same_instant_share_a_job(queue):
 def test_a_cancelled_job_waits_for_no_answer(queue):
     question = Promise()
 
-    async def ask(job, file, watch):
+    async def ask(job, watch):
         queue.attempts.turns.append(job.id)
         await question
 
@@ -154,7 +154,7 @@ def test_a_cancelled_job_waits_for_no_answer(queue):
         queue.attempts.given_up.append(job_id)
         question.reject(Postponed("source.silent"))
 
-    queue.attempts.fetch, queue.attempts.give_up = ask, give_up
+    queue.attempts.bring, queue.attempts.give_up = ask, give_up
     queue.downloads.wake()
     queue.run_until(lambda: queue.attempts.turns)
     cancelled = queue.core.spawn(queue.downloads.cancel("a"))
