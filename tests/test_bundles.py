@@ -232,7 +232,7 @@ class Attempt:
             self.state,
             None,
             SimpleNamespace(fetch=self.fetch, disk=None),
-            SimpleNamespace(bring=self.bring),
+            lambda: SimpleNamespace(bring=self.bring),
             self.told.append,
         )
 
@@ -314,3 +314,16 @@ def test_what_holds_up_all_ends_the_attempt_at_once(attempt):
     with pytest.raises(Postponed):
         attempt.run()
     assert attempt.singly == [1]
+
+
+def test_without_our_own_files_a_folder_waits_for_the_disk(attempt, monkeypatch):
+    def fail():
+        raise ModuleNotFoundError("No module named 'fonshare_agent.bundles'")
+
+    monkeypatch.setattr("fonshare_agent.attempts._import_bundles", fail)
+    with pytest.raises(Postponed) as caught:
+        attempt.run()
+    assert caught.value.reason.code == "disk.missing"
+    monkeypatch.undo()
+    monkeypatch.setattr("fonshare_agent.attempts.Partial.discard", lambda *words: None)
+    assert attempt.run() is True

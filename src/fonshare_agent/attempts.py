@@ -10,8 +10,8 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fonshare_agent.bundles import Bundles
 from fonshare_agent.core import Worker
 from fonshare_agent.disk import Disk
 from fonshare_agent.fetching import Fetcher, target_folder
@@ -24,6 +24,9 @@ from fonshare_agent.reasons import Postponed
 from fonshare_agent.sources import Sources
 from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.watch import Watch
+
+if TYPE_CHECKING:
+    from fonshare_agent.bundles import Bundles
 
 MISSING = tuple(
     state for state in JobState if state not in ENDED and state is not JobState.PAUSED
@@ -58,11 +61,13 @@ class Attempts:
         state: StateStore,
         sources: Sources,
         fetcher: Fetcher,
-        bundles: Bundles,
+        build_bundles: Callable[[], "Bundles"],
         on_arrived: Callable[[Path], None],
     ) -> None:
         self._store, self._files, self._state = store, files, state
-        self._sources, self._fetcher, self._bundles = sources, fetcher, bundles
+        self._sources, self._fetcher = sources, fetcher
+        self._build_bundles = build_bundles
+        self._bundles: Bundles | None = None  # loaded with the first folder
         self._on_arrived = on_arrived
 
     @property
@@ -103,7 +108,8 @@ class Attempts:
         small = [file for file in page if file.size <= BUNDLED_BYTES_MAX]
         alone = {file.number for file in page if file.size > BUNDLED_BYTES_MAX}
         while len(small) > 1 and not attempt.watch.is_cancelled:
-            outcome = await self._bundles.bring(attempt.job, small, attempt.watch)
+            bundles = await self._get_bundles()
+            outcome = await bundles.bring(attempt.job, small, attempt.watch)
             for file in outcome.done:
                 self._tell(attempt.job, file)
             if outcome.reason:
@@ -115,6 +121,15 @@ class Attempts:
             small = [file for file in small if file.number not in settled]
         alone |= {file.number for file in small}
         return [file for file in page if file.number in alone]
+
+    async def _get_bundles(self) -> "Bundles":
+        if self._bundles is None:
+            try:
+                await self._files.run(_import_bundles)
+            except (ImportError, OSError):  # our own files lay on a disk that is gone
+                raise Postponed("disk.missing") from None
+            self._bundles = self._build_bundles()
+        return self._bundles
 
     async def _bring_one(self, attempt: _Attempt, file: JobFile) -> None:
         try:
@@ -140,3 +155,7 @@ class Attempts:
     def _tell(self, job: Job, file: JobFile) -> None:
         place = os.path.join(target_folder(job, file), file.final_name or b"")
         self._on_arrived(Path(os.fsdecode(place)))
+
+
+def _import_bundles() -> None:
+    import fonshare_agent.bundles  # noqa: F401

@@ -4,10 +4,10 @@ Wiring only (see node.py); it stands on the talking half.
 """
 
 import os
+from typing import TYPE_CHECKING
 
 from fonshare_agent.asking import Asking
 from fonshare_agent.attempts import Attempts
-from fonshare_agent.bundles import Bundles
 from fonshare_agent.downloads import Downloads
 from fonshare_agent.fetching import Fetcher
 from fonshare_agent.ftp.accounts import Account
@@ -32,6 +32,9 @@ from fonshare_agent.sources import Sources
 from fonshare_agent.transfer.limits import TokenBucket
 from fonshare_agent.transfer.wire import client_context
 from fonshare_agent.transfer.worker import TransferWorkers
+
+if TYPE_CHECKING:
+    from fonshare_agent.bundles import Bundles
 
 # Fetches beside the first of each job, for all jobs together: each costs memory.
 LANES_SPARE = 6
@@ -147,7 +150,21 @@ class TransferSide:
             self._outside,
             ground.draw,
         )
-        bundles = Bundles(
+        return Attempts(
+            ground.store,
+            ground.files,
+            ground.state,
+            sources,
+            fetcher,
+            lambda: self._bundles(sources, fetcher),
+            self._talking.scanner.on_change,
+        )
+
+    def _bundles(self, sources: Sources, fetcher: Fetcher) -> "Bundles":
+        from fonshare_agent.bundles import Bundles  # in memory once a folder was wanted
+
+        ground = self._ground
+        return Bundles(
             ground.store,
             ground.files,
             ground.index,
@@ -155,19 +172,10 @@ class TransferSide:
             ground.disk,
             self.workers,
             self.asking,
-            channel.find_machine,
+            self._talking.channel.find_machine,
             self._outside,
             sources,
             fetcher,
-        )
-        return Attempts(
-            ground.store,
-            ground.files,
-            ground.state,
-            sources,
-            fetcher,
-            bundles,
-            self._talking.scanner.on_change,
         )
 
     # --- who hears of what ---

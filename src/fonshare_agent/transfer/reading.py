@@ -9,15 +9,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from fonshare_agent.errors import BadContent, TransferCancelled
-from fonshare_agent.transfer.batch import Batch
 from fonshare_agent.transfer.lanes import Lane, Lanes
 from fonshare_agent.transfer.limits import CHUNK_BYTES, TokenBucket
 from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.transfer.session import Download, Session
 from fonshare_agent.transfer.wire import POLL_S, Address, Patience
+
+if TYPE_CHECKING:  # only who fetches a bundle has it in memory
+    from fonshare_agent.transfer.batch import Batch
 
 # A bundle that takes longer is cut at a file's end, so that what has come is placed.
 BUNDLE_S: Final = 10.0
@@ -66,7 +68,7 @@ class Fetch(Right):
 class FetchBundle(Right):
     """Read the files of *batch*, which are a peer's bundle."""
 
-    batch: Batch
+    batch: "Batch"
     watch: Watch
 
     @property
