@@ -10,10 +10,11 @@ from fonshare_agent import gathering
 from fonshare_agent.asking import NoAnswer
 from fonshare_agent.core import Core
 from fonshare_agent.disk import Disk
-from fonshare_agent.gathering import Gathering, Granted, Ways
+from fonshare_agent.gathering import Gathering, Ways
 from fonshare_agent.model import NodeId
 from fonshare_agent.protocol.content import BLOCK_SIZE_MIN, content_root
 from fonshare_agent.protocol.plan import LANES_MAX
+from fonshare_agent.sources import Granted
 from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.watch import Watch
 from waiting import PATIENCE_S

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from fonshare_agent.asking import Asking, NoAnswer
 from fonshare_agent.core import Core, Worker
@@ -22,7 +23,6 @@ from fonshare_agent.errors import (
     TransferCancelled,
 )
 from fonshare_agent.ftp.tickets import TicketDesk
-from fonshare_agent.gathering import Gathering, Granted, Ways
 from fonshare_agent.granting import Outside
 from fonshare_agent.index.state import StateStore
 from fonshare_agent.index.state_records import Job, JobFile
@@ -36,12 +36,14 @@ from fonshare_agent.protocol.messages import (
 )
 from fonshare_agent.reasons import REASONS, Postponed
 from fonshare_agent.receiving import Receiver, Wanted
-from fonshare_agent.sources import Sources
-from fonshare_agent.transfer.lanes import Lane
+from fonshare_agent.sources import Granted, Sources
 from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.transfer.reading import Fetch
 from fonshare_agent.transfer.worker import TransferWorkers, reason_of
 from fonshare_agent.watch import Watch
+
+if TYPE_CHECKING:
+    from fonshare_agent.transfer.lanes import Lane
 
 log = logging.getLogger(__name__)
 
@@ -204,6 +206,12 @@ class Fetcher:
     async def _gather(
         self, job: Job, file: JobFile, granted: Granted, kept: Partial, watch: Watch
     ) -> str:
+        try:
+            await self._files.run(_import_gathering)
+        except (ImportError, OSError):  # our own files lay on a disk that is gone
+            return "disk.missing"
+        from fonshare_agent.gathering import Gathering, Ways
+
         ways = Ways(
             others=lambda: self._sources.online(job, file),
             ask=lambda source: self._sources.ask(job, file, source),
@@ -214,7 +222,7 @@ class Fetcher:
         return await Gathering(self._core, ways, kept, watch).run(granted)
 
     async def _pull(
-        self, job: Job, granted: Granted, kept: Partial, watch: Watch, lane: Lane
+        self, job: Job, granted: Granted, kept: Partial, watch: Watch, lane: "Lane"
     ) -> str:
         machine, grant = self._machine(job.group), granted.grant
         member = machine and machine.roster.members.get(granted.source)
@@ -272,6 +280,11 @@ class Fetcher:
         await self._store.run(self._state.update_file, done)
         await self._files.run(kept.remove)
         return done
+
+
+def _import_gathering() -> None:
+    """On a thread that may wait for the disk: an idle node does without it."""
+    import fonshare_agent.gathering  # noqa: F401
 
 
 def demand_wanted(watch: Watch) -> None:

@@ -14,9 +14,9 @@ from typing import Final
 
 from fonshare_agent.asking import NoAnswer
 from fonshare_agent.core import Core, Promise
-from fonshare_agent.model import NodeId, SharePath
-from fonshare_agent.protocol.messages import TicketGrant
+from fonshare_agent.model import NodeId
 from fonshare_agent.protocol.plan import LANES_MAX
+from fonshare_agent.sources import Granted
 from fonshare_agent.transfer.lanes import Lane, Lanes
 from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.watch import Watch
@@ -28,16 +28,6 @@ PAUSE_S: Final = 2.0  # before a source is asked again that failed; doubled each
 PAUSE_MAX_S: Final = 60.0
 LOOK_S: Final = 30.0  # who comes online meanwhile joins in
 FOR_GOOD: Final = ("source.corrupt", "source.vanished", "source.changed", "unreachable")
-
-
-@dataclass(frozen=True, slots=True)
-class Granted:
-    """A source's grant, and where it has the file."""
-
-    source: NodeId
-    share: str  # another one's place than the job's member's, perhaps
-    path: SharePath
-    grant: TicketGrant
 
 
 @dataclass(frozen=True, slots=True)

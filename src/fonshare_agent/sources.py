@@ -7,10 +7,10 @@ know how bytes come.
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from fonshare_agent.asking import Asking, NoAnswer
 from fonshare_agent.core import Worker
-from fonshare_agent.gathering import Granted
 from fonshare_agent.granting import Outside
 from fonshare_agent.index.state_records import Job, JobFile
 from fonshare_agent.index.store import IndexStore
@@ -30,6 +30,16 @@ from fonshare_agent.watch import Watch
 log = logging.getLogger(__name__)
 
 DISTRUSTED_JOBS_MAX = 100  # jobs that remember who sent them damaged data
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A source's grant, and where it has the file."""
+
+    source: NodeId
+    share: str  # another one's place than the job's member's, perhaps
+    path: SharePath
+    grant: TicketGrant
 
 
 class Sources:

@@ -12,14 +12,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from fonshare_agent.errors import BadContent, TransferCancelled
-from fonshare_agent.transfer.lanes import Lane, Lanes
 from fonshare_agent.transfer.limits import CHUNK_BYTES, TokenBucket
 from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.transfer.session import Download, Session
 from fonshare_agent.transfer.wire import POLL_S, Address, Patience
 
-if TYPE_CHECKING:  # only who fetches a bundle has it in memory
+if TYPE_CHECKING:  # an idle node does without them
     from fonshare_agent.transfer.batch import Batch
+    from fonshare_agent.transfer.lanes import Lane
 
 # A bundle that takes longer is cut at a file's end, so that what has come is placed.
 BUNDLE_S: Final = 10.0
@@ -48,7 +48,7 @@ class Fetch(Right):
 
     kept: Partial
     watch: Watch
-    lane: Lane | None = None
+    lane: "Lane | None" = None
 
     @property
     def is_cancelled(self) -> bool:
@@ -57,6 +57,8 @@ class Fetch(Right):
     def read(self, session: Session, patience: Patience, bucket: TokenBucket) -> None:
         lane = self.lane
         if lane is None:
+            from fonshare_agent.transfer.lanes import Lanes
+
             watch = self.watch
             lanes = Lanes(self.kept, patience.clock, partial(_count, watch))
             lane = lanes.open("only")
@@ -94,7 +96,7 @@ class _Blocks:
         self,
         session: Session,
         kept: Partial,
-        lane: Lane,
+        lane: "Lane",
         patience: Patience,
         bucket: TokenBucket,
     ) -> None:
