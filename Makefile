@@ -15,7 +15,7 @@ timed = @status=0; { $(2); } || status=$$?; \
 	echo "make $(1): $$(( $$(date +%s) - $(BEGAN) )) s"; exit $$status
 
 .DEFAULT_GOAL := help
-.PHONY: help venv deps run lint format test test-full bench clean
+.PHONY: help venv deps run lint format test test-full bench bench-transfer clean
 
 help: ## this list
 	@awk -F ' *:.*## *' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' \
@@ -46,6 +46,9 @@ test-full: venv deps ## the slower tier (under 20 minutes)
 
 bench: venv ## what a node costs: memory on a 32-bit userland (bench/README.md)
 	$(call timed,$@,PYTHONPATH=tools $(BIN)/python bench/memory.py)
+
+bench-transfer: venv ## how fast files come from friends (bench/README.md)
+	$(call timed,$@,PYTHONPATH=tools:tests $(BIN)/python bench/transfer.py)
 
 clean: ## remove all that was built, .venv too
 	rm -rf $(VENV) build dist demo src/*.egg-info .hypothesis .mypy_cache \

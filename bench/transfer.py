@@ -1,6 +1,7 @@
 """How fast files come from friends: many small ones, and one large from several.
 
-    python bench/transfer.py [--files N] [--delay MS] [--json FILE]
+    make bench-transfer   (or: python bench/transfer.py [--files N] [--delay MS]
+    [--json FILE], with tests/ and tools/ on Python's path)
 
 Real agents on this machine, driven by their command line. Small files: N of 10 kB as
 one folder, over loopback and, where network namespaces can be had, over a line with a
