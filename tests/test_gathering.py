@@ -193,3 +193,9 @@ def test_a_liar_is_what_the_owner_is_told_of_rather_than_of_a_line(play):
     play.online = ["b"]
     play.scripts = {"b": [(1, "source.corrupt")], "a": [(9, "source.lost")]}
     assert play.run() == "source.corrupt"
+
+
+def test_one_that_cannot_be_reached_may_push_though_another_has_nothing(play):
+    play.online, play.scripts = ["b"], {"a": [(0, "unreachable")]}
+    play.refusals = {"b": "source.vanished"}
+    assert play.run() == "unreachable"

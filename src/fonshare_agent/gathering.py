@@ -151,9 +151,7 @@ class Gathering:
             self.watch.sources = self._pulling
 
     def _note_failure(self, source: NodeId, reason: str) -> None:
-        # What the job's owner is told: rather of the disk, or of a liar, than that
-        # some line broke afterwards.
-        if not self._reason.startswith(("disk.", "source.corrupt")):
+        if _weight(reason) >= _weight(self._reason):
             self._reason = reason
         if reason in FOR_GOOD:
             self._given_up.add(source)
@@ -162,3 +160,11 @@ class Gathering:
         if reason.startswith("disk."):  # ours: nobody can help
             self._is_over = True
             self._lanes.end()
+
+
+def _weight(reason: str) -> int:
+    """Order reasons by what is done about them, whatever else failed: our own disk, a
+    liar whom the job's owner is told of, a source that may be able to push instead."""
+    if reason.startswith("disk."):
+        return 3
+    return {"source.corrupt": 2, "unreachable": 1}.get(reason, 0)
