@@ -207,4 +207,3 @@ def test_each_script_knows_every_command_and_flag_and_no_internal_one(shell):
         assert all(word in text for word in command.name.split())
         assert all(flag.flag[2:] in text for flag in command.flags)
     assert "joining" not in text
-    assert "confirm" not in text

@@ -104,7 +104,7 @@ def test_what_happens_in_a_new_folder_is_heard_but_not_in_our_own(watch):
 def test_without_watches_left_folders_are_counted_and_the_rest_still_works(watch):
     watcher, heard, share = watch(watches_max=1)
     (share / "unwatched").mkdir()
-    wait_until(lambda: watcher.unwatched == 1, "the folder is counted")
+    wait_until(lambda: watcher.report().unwatched == 1, "the folder is counted")
     (share / "seen").write_bytes(b"")
     wait_until(lambda: "seen" in heard.names(), "the share itself is watched")
 

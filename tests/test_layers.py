@@ -30,7 +30,7 @@ PARTS = {
     "sharing": "sharing",
     "jobs": "downloads fetching granting pauses reasons receiving watch",
     "reach": "reach",
-    "control": "doctor",  # beside the folder of that name
+    "control": "doctor doctor_storage",  # beside the folder of that name
     "wiring": "agent node ground group_side transfer_side upkeep",
     "program": (  # the command line, which runs without an agent's modules
         "__main__ resident lean_imports lean_dataclasses compact_code compiling "

@@ -108,6 +108,7 @@ class Granting:
         own = await self._store.run(self._index.own_file, group, ask.share, ask.path)
         if own is None or not self._published.snapshot.allows(group, member, ask.share):
             return TicketRefuse(ask.request, "not_here")
+        await self._store.run(self._disk.check)  # else a ticket for a missing disk
         if own.root is None:
             self._hash_soon(ask.share, ask.path)
             return TicketRefuse(ask.request, "hashing")

@@ -228,6 +228,7 @@ def _status(answer: Any) -> str:
         + (", scanning" if index["scanning"] else ""),
         "jobs    " + ", ".join(f"{jobs[state]} {state}" for state in jobs),
     ]
+    lines += _share_troubles(index.get("shares", ()))
     for group in answer["groups"]:
         members = group["members"]
         online = sum(1 for member in members if member["online"])
@@ -237,10 +238,29 @@ def _status(answer: Any) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _share_troubles(shares: Any) -> list[str]:
+    """A line for each share that has something to tell; `doctor` tells what to do."""
+    lines = []
+    for share in shares:
+        left_out = sum(share["skipped"].values())
+        told = [
+            share["problem"] or "",
+            f"{share['missing']} files missing at once" if share["missing"] else "",
+            f"{left_out} not offered" if left_out else "",
+        ]
+        if any(told):
+            words = ", ".join(one for one in told if one)
+            lines.append(f"share   {visible(share['name'])}: {visible(words)}")
+    return lines
+
+
 def _disk_line(disk: Any) -> str:
+    problem = disk.get("problem")
+    why = f": {visible(str(problem['message']))}" if problem else ""
     if not disk["present"]:
-        return "missing"
-    return f"{_size(disk['free_bytes'])} free of {_size(disk['total_bytes'])}"
+        return f"missing{why}"
+    room = f"{_size(disk['free_bytes'])} free of {_size(disk['total_bytes'])}"
+    return f"{room}, not writable{why}" if problem else room
 
 
 def _disk(answer: Any) -> str:

@@ -105,6 +105,15 @@ class Sharing:
         if gone:
             self._on_dropped()
 
+    async def start_over(self) -> None:
+        """The index is a new, empty one: number ours anew and ask for theirs."""
+        for group, state in list(self._groups.items()):
+            state.announced = await self._store.run(self._index.own_head, group)
+            self._announce(group)
+            for member, follow in list(state.follows.items()):
+                _cancel(follow)
+                self._catch_up_soon(group, member)
+
     def own_head(self, group: GroupId) -> Head | None:
         """The head of our catalogue as the group may know it (already durable)."""
         state = self._groups.get(group)

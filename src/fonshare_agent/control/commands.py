@@ -40,7 +40,7 @@ PASSPHRASE = Argument(
     is_sent=False,
     shown="FILE",
 )
-DISK_ANSWER = "`{present, path, total_bytes, free_bytes}`"
+DISK_ANSWER = "`{present, path, total_bytes, free_bytes, writable, problem}`"
 JOB_ANSWER = (
     "`[{id, entry, name, size, done_bytes, state, sources, error, path}]`, state one "
     "of queued, locating, running, verifying, done, paused, failed, cancelled"
@@ -74,8 +74,9 @@ NODE_COMMANDS = (
         "status",
         "show what is up",
         "status",
-        answer="`{node:{id, name}, disk:{present, total_bytes, free_bytes}, "
-        "broker:{connected}, index:{files, bytes, scanning}, "
+        answer="`{node:{id, name}, disk:{present, total_bytes, free_bytes, writable, "
+        "problem}, broker:{connected}, index:{files, bytes, scanning, rebuilt, "
+        "unwatched, shares:[{name, scanned, problem, missing, skipped}]}, "
         "groups:[{name, members:[{id, name, online}]}], "
         "jobs:{queued, running, done, failed}}`",
     ),
@@ -116,6 +117,14 @@ SHARE_COMMANDS = (
         "stop publishing a share; its files stay on the disk",
         "share rm Films",
         answer="`{name}`",
+        arguments=(Argument("name", "the share's name"),),
+        access=Access.WRITE,
+    ),
+    Command(
+        "share confirm",
+        "say that the files found missing at once are deleted indeed",
+        "share confirm Films",
+        answer="`{name, missing}`",
         arguments=(Argument("name", "the share's name"),),
         access=Access.WRITE,
     ),

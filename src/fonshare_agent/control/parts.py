@@ -10,6 +10,7 @@ from fonshare_agent.groups import Groups
 from fonshare_agent.index.scanner import Scanner
 from fonshare_agent.index.state import StateStore
 from fonshare_agent.index.store import IndexStore
+from fonshare_agent.index.watcher import Watcher
 from fonshare_agent.invites_on_demand import InvitesOnDemand
 from fonshare_agent.links.links import Links
 from fonshare_agent.nodekeys import NodeKeys
@@ -28,6 +29,7 @@ class Parts:
     index: IndexStore
     state: StateStore
     scanner: Scanner
+    watcher: Watcher
     links: Links
     channel: ControlChannel
     groups: Groups

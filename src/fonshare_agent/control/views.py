@@ -6,7 +6,10 @@ Raw bytes and epoch seconds only; wording and formatting belong to who shows it.
 import base64
 
 from fonshare_agent.control.rows import JSON
+from fonshare_agent.disk import DiskSpace
+from fonshare_agent.errors import FonshareError
 from fonshare_agent.index.records import Found
+from fonshare_agent.index.scanner import ShareReport
 from fonshare_agent.index.state_records import Job
 from fonshare_agent.model import GroupId, JobState, NodeId, base32, printable
 from fonshare_agent.protocol.keys import node_id_text
@@ -29,6 +32,39 @@ def members(roster: Roster, me: NodeId, online: frozenset[NodeId]) -> list[JSON]
         }
         for node, member in roster.members.items()
     ]
+
+
+def disk(space: DiskSpace, problem: FonshareError | None) -> dict[str, JSON]:
+    """A disk that is there; *problem*: why it takes no writes."""
+    return {
+        "present": True,
+        "total_bytes": space.total_bytes,
+        "free_bytes": space.free_bytes,
+        "writable": problem is None,
+        "problem": None if problem is None else dict(problem.as_dict()),
+    }
+
+
+def missing_disk(problem: FonshareError) -> dict[str, JSON]:
+    """A disk that is not there, or not this node's."""
+    return {
+        "present": False,
+        "total_bytes": 0,
+        "free_bytes": 0,
+        "writable": False,
+        "problem": dict(problem.as_dict()),
+    }
+
+
+def share_report(name: str, report: ShareReport) -> dict[str, JSON]:
+    """How the last scan of a share went; *missing* files are held back."""
+    return {
+        "name": name,
+        "scanned": report.is_scanned,
+        "problem": report.problem,
+        "missing": report.held.missing if report.held else 0,
+        "skipped": dict(report.skipped),
+    }
 
 
 def entry(found: Found, group: str, member: str, online: bool) -> dict[str, JSON]:

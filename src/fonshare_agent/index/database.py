@@ -60,7 +60,7 @@ def open_database(
     raises DatabaseDamaged and the file stays as it is.
     """
     steps = _migrations(schema_name, schema_folder)
-    try:
+    with translated_os(path):
         try:
             return _open(path, schema_name, steps, synchronous, journal, cache_kib)
         except DatabaseDamaged as damage:
@@ -69,8 +69,6 @@ def open_database(
             on_damage(str(damage))
             _create(path, schema_name, steps)
         return _open(path, schema_name, steps, synchronous, journal, cache_kib)
-    except OSError as error:
-        raise StorageError(f"{path.name}: {error.strerror}", thing=str(path)) from error
 
 
 def close_database(connection: sqlite3.Connection, path: Path) -> None:
@@ -86,6 +84,22 @@ def close_database(connection: sqlite3.Connection, path: Path) -> None:
         return
     with contextlib.suppress(OSError):
         _beside(path, _CLEAN_SUFFIX).write_text(note)
+
+
+def discard_database(path: Path) -> None:
+    """Delete a cache that is damaged and closed, with all that belongs to it."""
+    with translated_os(path):
+        for suffix in ("", *_SIDECARS, _CLEAN_SUFFIX):
+            _beside(path, suffix).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def translated_os(path: Path) -> Iterator[None]:
+    """Turn the system's errors into StorageErrors."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{path.name}: {error.strerror}", thing=str(path)) from error
 
 
 @contextlib.contextmanager
@@ -165,11 +179,12 @@ def _open(
     connection = _connect(path)
     try:
         with translated(path):
-            _hold(connection)
-            _check_header(connection, path, schema_name, len(steps))
-            _set_up(connection, synchronous, journal, cache_kib)
-            if journal == "DELETE" or not is_checked:
-                _check_integrity(connection, path, is_thorough=journal == "DELETE")
+            with _unreadable_is_damaged(path):
+                _hold(connection)
+                _check_header(connection, path, schema_name, len(steps))
+                _set_up(connection, synchronous, journal, cache_kib)
+                if journal == "DELETE" or not is_checked:
+                    _check_integrity(connection, path, is_thorough=journal == "DELETE")
             _migrate(connection, path, steps)
     except BaseException:
         connection.close()
@@ -182,6 +197,17 @@ def _connect(path: Path) -> sqlite3.Connection:
         return sqlite3.connect(
             path, timeout=0, isolation_level=None, check_same_thread=False
         )
+
+
+@contextlib.contextmanager
+def _unreadable_is_damaged(path: Path) -> Iterator[None]:
+    """A header that says nonsense is a plain error to SQLite."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_ERROR:
+            raise
+        raise DatabaseDamaged(f"{path.name}: {error}", thing=str(path)) from error
 
 
 def _hold(connection: sqlite3.Connection) -> None:
@@ -221,6 +247,9 @@ def _check_header(
     )
     if application == 0 and version == 0:
         raise DatabaseDamaged(f"{path.name} is empty", thing=str(path))
+    if application != _application_id(schema_name) or version > known:
+        # Noise looks like anything: only a sound database can be somebody else's.
+        _check_integrity(connection, path, is_thorough=False)
     if application != _application_id(schema_name):
         raise StorageError(
             f"{path.name} belongs to another program",

@@ -6,7 +6,8 @@ waits for, publishing and withdrawing, scans, and at last the hashing of the res
 transfers run it pauses between steps, so that they have the disk.
 
 A missing or wrong disk stops the scan at once; nothing is called gone, and it is tried
-again later. It must not know the network, nor decide who sees what.
+again later. Nor is it when most of a share is missing (holdback.py). It must not know
+the network, nor decide who sees what.
 """
 
 import contextlib
@@ -15,21 +16,22 @@ import os
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fonshare_agent.errors import BadPath, StorageError
 from fonshare_agent.index.hashing import Hashing
+from fonshare_agent.index.hints import Hint, Hints
+from fonshare_agent.index.holdback import Held, Holdback, Scan
 from fonshare_agent.index.place import Place
 from fonshare_agent.index.store import IndexStore
-from fonshare_agent.index.walk import OnStore, Walk
+from fonshare_agent.index.walk import Moved, OnStore, Walk
 from fonshare_agent.model import GroupId, Root, SharePath
 
 PERIOD_S = 3600.0  # between two scans of a share when nobody tells us of changes
 RETRY_S = 10.0  # after the disk was missing
 BUSY_PAUSE_S = 0.2  # between two steps while transfers run
 NICE = 10  # below everything a router does for its house
-HINTS_MAX = 1000  # more places changed than that: a scan of the share is cheaper
 
 log = logging.getLogger(__name__)
 Steps = Generator[None, None, None]
@@ -42,6 +44,7 @@ class ShareReport:
     skipped: Mapping[str, int] = field(default_factory=dict)
     problem: str | None = None
     is_scanned: bool = False  # at least one scan came to its end
+    held: Held | None = None  # what it found missing and does not call deleted yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ class Scanner:
     *on_store* runs a function on the store thread and waits for it; *check_disk*
     raises DiskMissing; *clock* is monotonic, *now* the time of day.
 
-    Guarded by `_lock`: `_shares`, `_due`, `_hints`, `_reports`, `_is_stopping`.
+    Guarded by `_lock`: `_shares`, `_due`, `_reports`, `_is_stopping`.
     Everything else belongs to the scanner thread.
     """
 
@@ -91,11 +94,12 @@ class Scanner:
             clock=clock,
             now=now,
         )
+        self._holdback = Holdback(index, on_store, clock, period_s)
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._shares: dict[str, Path] = {}
         self._due: dict[str, float] = {}
-        self._hints: dict[tuple[str, SharePath], None] = {}
+        self._hints = Hints()
         self._reports: dict[str, ShareReport] = {}
         self._is_stopping = False
         self._is_tidy = False
@@ -164,10 +168,21 @@ class Scanner:
         self._is_tidy = False
         self._wake.set()
 
+    def confirm(self, share: str) -> Held | None:
+        """Drop what the next scan of *share* finds missing; return what was held."""
+        held = self._holdback.find(share)
+        self._holdback.confirm(share)
+        self.rescan(share)
+        return held
+
     def report(self) -> ScanReport:
         with self._lock:
             is_due = any(due == 0.0 for due in self._due.values())
-            return ScanReport(self._scanning is not None or is_due, dict(self._reports))
+            reports = {
+                name: replace(report, held=self._holdback.find(name))
+                for name, report in self._reports.items()
+            }
+            return ScanReport(self._scanning is not None or is_due, reports)
 
     # --- the thread -----------------------------------------------------------------
 
@@ -201,8 +216,8 @@ class Scanner:
     def _step(self) -> bool:
         with self._lock:
             shares = dict(self._shares)
-        if self._looking is None and self._hints:
-            self._looking = self._look_at_hints(shares)
+        if self._looking is None and (hints := self._hints.take_due(self._clock())):
+            self._looking = self._look_at_hints(shares, hints)
         if self._looking is not None:
             if next(self._looking, _END) is _END:
                 self._looking = None
@@ -221,8 +236,9 @@ class Scanner:
         if self._retry_at > now:
             return self._retry_at - now
         times = [due for due in times[1:] if due > 0.0]
-        if (due := self._hashing.next_due()) is not None:
-            times.append(due)
+        for due in (self._hashing.next_due(), self._hints.next_due()):
+            if due is not None:
+                times.append(due)
         return max(0.0, min(times) - now) if times else None
 
     def _abandon(self) -> None:
@@ -286,17 +302,25 @@ class Scanner:
 
     def _walk(self, share: str, path: Path) -> Generator[None, None, Walk]:
         self._check_disk()
+        began, before = self._clock(), self._holdback.count(share)
         place = Place.open(share, path)
         try:
             walk = Walk(place, self._index, self._on_store, self._check_disk)
-            for steps in (walk.steps(), walk.drop_gone()):
-                for moved in steps:
-                    self._tell_moved(moved)
-                    yield
+            yield from self._tell(walk.steps())
+            scan = Scan(began, is_whole=not walk.skipped["unreadable"])
+            if (yield from self._holdback.may_drop(share, before, scan)):
+                yield from self._tell(walk.drop_gone())
+            else:
+                self._set_due(share, self._clock() + self._holdback.hold_s)
         finally:
             place.close()
         self._hashing.begin_pass()
         return walk
+
+    def _tell(self, steps: Moved) -> Steps:
+        for moved in steps:
+            self._tell_moved(moved)
+            yield
 
     def _set_due(self, share: str, due: float) -> None:
         with self._lock:
@@ -310,20 +334,15 @@ class Scanner:
     # --- hints ----------------------------------------------------------------------
 
     def _hint(self, share: str, path: SharePath) -> None:
-        with self._lock:
-            if len(self._hints) < HINTS_MAX:
-                self._hints[share, path] = None
-            elif share in self._shares:
-                self._due[share] = 0.0
+        if not self._hints.add(share, path):
+            self._set_due(share, 0.0)
         self._wake.set()
 
-    def _look_at_hints(self, shares: Mapping[str, Path]) -> Steps:
+    def _look_at_hints(self, shares: Mapping[str, Path], hints: list[Hint]) -> Steps:
         """Look at all places said to have changed, and only then drop what is gone.
 
         A renamed file comes as two hints: the new name takes over the old one's root.
         """
-        with self._lock:
-            hints, self._hints = list(self._hints), {}
         for share in dict.fromkeys(share for share, _ in hints):
             if share in shares:
                 paths = [path for name, path in hints if name == share]
@@ -332,24 +351,28 @@ class Scanner:
 
     def _look(self, share: str, root: Path, paths: list[SharePath]) -> Steps:
         self._check_disk()
+        before = self._holdback.count(share)
         try:
             place = Place.open(share, root)
             try:
                 walk = Walk(place, self._index, self._on_store, self._check_disk)
                 for path in paths:
-                    for moved in walk.look_at(path.parts):
-                        self._tell_moved(moved)
-                        yield
+                    yield from self._tell(walk.look_at(path.parts))
                 # A scan under way drops it itself, when it has seen everything.
                 if self._scanning is None:
-                    for moved in walk.drop_gone():
-                        self._tell_moved(moved)
-                        yield
+                    yield from self._drop_hinted(share, walk, before)
             finally:
                 place.close()
         except OSError as error:
             self._check_disk()
             log.info("a changed place was not read: %s", error.strerror)
+            self._set_due(share, 0.0)
+
+    def _drop_hinted(self, share: str, walk: Walk, before: int) -> Steps:
+        is_held = self._holdback.find(share) is not None
+        if (yield from self._holdback.may_drop(share, before, None)):
+            yield from self._tell(walk.drop_gone())
+        elif not is_held:  # a scan tells how much of the share is missing
             self._set_due(share, 0.0)
 
 

@@ -8,14 +8,21 @@ exclusively locked database has one connection (docs/decisions/0010).
 
 import contextlib
 import logging
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from fonshare_agent.errors import DiskMissing
+from fonshare_agent.errors import DatabaseDamaged, DiskMissing
 from fonshare_agent.index.block_lists import BlockLists
 from fonshare_agent.index.browse import PAGE, Browser
-from fonshare_agent.index.database import close_database, open_database, translated
+from fonshare_agent.index.database import (
+    close_database,
+    discard_database,
+    open_database,
+    translated,
+)
+from fonshare_agent.index.missing import Missing, Tally
 from fonshare_agent.index.offers import Offers
 from fonshare_agent.index.own_files import OwnFiles
 from fonshare_agent.index.own_folders import OwnFolders
@@ -40,9 +47,10 @@ log = logging.getLogger(__name__)
 class IndexStore:
     """Everything the node knows about files, its own and its friends'.
 
-    *me* is this node; *draw* gives random bytes; *on_rebuilt* hears why the database
-    was made anew. Raises StorageError when the disk fails: `close` it then, and `open`
-    it when the disk is back.
+    *me* is this node; *draw* gives random bytes; *on_rebuilt* hears that the database
+    was made anew, empty, and `rebuilt` tells why. Damage that shows only while it runs
+    costs the call that met it, which raises DatabaseDamaged. Raises StorageError when
+    the disk fails: `close` it then, and `open` it when the disk is back.
     """
 
     def __init__(
@@ -51,11 +59,12 @@ class IndexStore:
         me: NodeId,
         draw: Callable[[int], bytes],
         *,
-        on_rebuilt: Callable[[str], None] | None = None,
+        on_rebuilt: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._path, self._me, self._draw, self._clock = path, me, draw, clock
-        self._on_rebuilt = on_rebuilt or _log_rebuilt
+        self._on_rebuilt = on_rebuilt
+        self.rebuilt: str | None = None
         self._is_open = False
         self.open()
 
@@ -68,15 +77,17 @@ class IndexStore:
             "index",
             synchronous="NORMAL",
             journal="WAL",
-            on_damage=self._on_rebuilt,
+            on_damage=self._note_damage,
         )
         self._offers = Offers(self._connection, self._me, self._draw)
         self._lists = BlockLists(self._connection)
         self._folders = OwnFolders(self._connection)
         self._own = OwnFiles(self._connection, self._folders, self._offers, self._lists)
+        self._missing = Missing(self._connection)
         self._replicas = Replicas(self._connection)
         self._browser = Browser(self._connection)
         self._finder = Finder(self._connection, self._clock)
+        self._device = _device_of(self._path)
         self._is_open = True
 
     def close(self) -> None:
@@ -89,8 +100,28 @@ class IndexStore:
     def _guard(self) -> Iterator[None]:
         if not self._is_open:
             raise DiskMissing("the index is closed", thing=str(self._path))
-        with translated(self._path):
-            yield
+        try:
+            with translated(self._path):
+                yield
+        except DatabaseDamaged as damage:
+            self._begin_anew(str(damage))
+            raise
+
+    def _begin_anew(self, reason: str) -> None:
+        """Throw the database away: all in it is found again."""
+        self._is_open = False
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.close()
+        if _device_of(self._path) != self._device:
+            raise DiskMissing("the index is on a disk that went", thing=str(self._path))
+        discard_database(self._path)
+        self._note_damage(reason)
+        self.open()
+
+    def _note_damage(self, reason: str) -> None:
+        log.warning("the index is made anew: %s", reason)
+        self.rebuilt = reason
+        self._on_rebuilt()
 
     # --- what is published ----------------------------------------------------------
 
@@ -296,6 +327,11 @@ class IndexStore:
         with self._guard():
             self._folders.mark_gone(share, folder, files, folders)
 
+    def count_missing(self, tally: Tally) -> None:
+        """See Missing.count_some."""
+        with self._guard():
+            self._missing.count_some(tally)
+
     def drop_gone(self, share: str, limit: int = BATCH) -> tuple[set[GroupId], bool]:
         with self._guard():
             return self._own.drop_gone(share, limit)
@@ -313,5 +349,9 @@ class IndexStore:
             return self._own.set_root(file, root, hashes)
 
 
-def _log_rebuilt(reason: str) -> None:
-    log.warning("the index is made anew: %s", reason)
+def _device_of(path: Path) -> int | None:
+    """Return what disk the folder of *path* is on; None if it is not there."""
+    try:
+        return path.parent.stat().st_dev
+    except OSError:
+        return None
