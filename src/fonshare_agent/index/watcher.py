@@ -217,8 +217,8 @@ class Watcher:
         if folder is None or name.lower() == PRIVATE_FOLDER:
             return
         path = folder + b"/" + name if name else folder
-        if mask & (IN_MOVE_SELF | IN_DELETE_SELF):
-            self._forget(watch)
+        if mask & IN_DELETE_SELF or (mask & IN_MOVE_SELF and not os.path.isdir(folder)):
+            self._forget_below(watch, folder)  # else it has its new name here already
         elif mask & IN_ISDIR and mask & (IN_CREATE | IN_MOVED_TO):
             self._watch_below(path)
         elif mask & IN_CREATE and not _is_linked(path):
@@ -261,6 +261,13 @@ class Watcher:
             return False
         kept[watch] = folder
         return True
+
+    def _forget_below(self, watch: int, folder: bytes) -> None:
+        """Give back the watches of a folder that went, with all that it held."""
+        inside = folder + b"/"
+        for other in [n for n, path in self._paths.items() if path.startswith(inside)]:
+            self._forget(other)
+        self._forget(watch)
 
     def _forget(self, watch: int) -> None:
         known = {self._paths.pop(watch, None), self._above.pop(watch, None)}
