@@ -12,6 +12,7 @@ from fonshare_agent import clock
 from fonshare_agent.channel import ControlChannel
 from fonshare_agent.ground import Ground
 from fonshare_agent.groups import Groups
+from fonshare_agent.index.pace import Pace
 from fonshare_agent.index.scanner import Scanner
 from fonshare_agent.index.watcher import Watcher
 from fonshare_agent.invites_on_demand import InvitesOnDemand
@@ -103,6 +104,13 @@ class GroupSide:
             on_hashed=lambda share, path, root: None,  # the catalogue tells everybody
             is_busy=across.is_busy,
             period_s=ground.settings.limits.scan_period_s,
+            pace=Pace(
+                time.monotonic,
+                time.time,
+                ground.settings.limits.hash_kib_s,
+                ground.settings.limits.hash_hours,
+                clock.is_known,
+            ),
         )
         self.watcher = Watcher(self.scanner.on_change, self.scanner.rescan)
         settings = ground.settings

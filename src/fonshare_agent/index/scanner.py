@@ -23,6 +23,7 @@ from fonshare_agent.errors import BadPath, StorageError
 from fonshare_agent.index.hashing import Hashing
 from fonshare_agent.index.hints import Hint, Hints
 from fonshare_agent.index.holdback import Held, Holdback, Scan
+from fonshare_agent.index.pace import Pace
 from fonshare_agent.index.place import Place
 from fonshare_agent.index.store import IndexStore
 from fonshare_agent.index.walk import Moved, OnStore, Walk
@@ -77,6 +78,7 @@ class Scanner:
         period_s: float = PERIOD_S,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
+        pace: Pace | None = None,
     ) -> None:
         self._index, self._on_store = index, on_store
         self._check_disk = check_disk
@@ -93,6 +95,7 @@ class Scanner:
             on_changed=self._hint,
             clock=clock,
             now=now,
+            pace=pace or Pace(clock, now),
         )
         self._holdback = Holdback(index, on_store, clock, period_s)
         self._lock = threading.Lock()
@@ -187,7 +190,8 @@ class Scanner:
     # --- the thread -----------------------------------------------------------------
 
     def _run(self) -> None:
-        # Linux keeps a nice value for each thread.
+        # Linux keeps a nice value for each thread, and derives from it how urgent its
+        # reading is: best effort, the last but one of eight (ioprio_set(2), Notes).
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         while not self._is_stopping:
             self._wake.clear()

@@ -22,6 +22,7 @@ from fonshare_agent.index.database import (
     open_database,
     translated,
 )
+from fonshare_agent.index.hash_progress import HashProgress
 from fonshare_agent.index.missing import Missing, Tally
 from fonshare_agent.index.offers import Offers
 from fonshare_agent.index.own_files import OwnFiles
@@ -84,6 +85,7 @@ class IndexStore:
         self._folders = OwnFolders(self._connection)
         self._own = OwnFiles(self._connection, self._folders, self._offers, self._lists)
         self._missing = Missing(self._connection)
+        self._progress = HashProgress(self._connection)
         self._replicas = Replicas(self._connection)
         self._browser = Browser(self._connection)
         self._finder = Finder(self._connection, self._clock)
@@ -346,7 +348,19 @@ class IndexStore:
         self, file: OwnFile, root: Root, hashes: Sequence[bytes]
     ) -> set[GroupId] | None:
         with self._guard():
-            return self._own.set_root(file, root, hashes)
+            moved = self._own.set_root(file, root, hashes)
+            self._progress.forget(file.share, file.path)
+            return moved
+
+    def load_hashing(self, file: OwnFile) -> list[bytes]:
+        """See HashProgress.load."""
+        with self._guard():
+            return self._progress.load(file)
+
+    def save_hashing(self, file: OwnFile, hashes: list[bytes], kept: int) -> None:
+        """See HashProgress.save."""
+        with self._guard():
+            self._progress.save(file, hashes, kept)
 
 
 def _device_of(path: Path) -> int | None:

@@ -134,3 +134,21 @@ CREATE VIRTUAL TABLE search USING fts5 (
     text, content = '', columnsize = 0, detail = none,
     tokenize = 'trigram case_sensitive 1'
 );
+
+-- A file whose hashing has begun, and the hashes of its first blocks, 256 to a page:
+-- a restart goes on behind them while (inode, size, mtime_ns) are the same.
+CREATE TABLE hashing (
+    id        INTEGER PRIMARY KEY,
+    share     TEXT    NOT NULL,
+    path      BLOB    NOT NULL,
+    inode     INTEGER NOT NULL,
+    size      INTEGER NOT NULL,
+    mtime_ns  INTEGER NOT NULL,
+    UNIQUE (share, path)
+) STRICT;
+CREATE TABLE hashing_page (
+    hashing  INTEGER NOT NULL,
+    page     INTEGER NOT NULL,
+    hashes   BLOB    NOT NULL,
+    PRIMARY KEY (hashing, page)
+) STRICT;
