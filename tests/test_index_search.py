@@ -165,6 +165,56 @@ def test_a_search_that_takes_too_long_ends_at_its_deadline(node):
     assert node.names("%") == []  # the next one is not interrupted
 
 
+def withdraw(node, *paths):
+    index_id, head = node.index.replica_head(FAMILLE, BOB)
+    changes = [
+        Change("Films", SharePath.parse(path), 0, 0, None, True) for path in paths
+    ]
+    delta = Delta(index_id, head, head + len(changes), changes)
+    node.index.apply_delta(FAMILLE, BOB, delta, complete_at=delta.upto)
+
+
+def test_an_entry_without_trigrams_is_found_all_the_same_and_newest_first(node):
+    offer(node, "song 1", "song 2")
+    assert node.index.index_names(limit=1)
+    offer(node, "song 3", "other 4")
+
+    result = node.index.search("song")
+
+    assert [found.name for found in result.found] == [b"song 3", b"song 2", b"song 1"]
+    assert result.is_complete
+
+
+def test_indexing_goes_on_where_a_restart_ended_it(node):
+    offer(node, *(f"song {number}" for number in range(5)))
+    assert node.index.index_names(limit=2)
+    node.index.close()
+    node.index.open()
+    assert node.index.index_names(limit=2)
+    assert node.index.index_names(limit=2)
+    assert not node.index.index_names(limit=2)
+    assert len(node.names("song")) == 5
+
+
+@pytest.mark.parametrize("indexed", [0, 1, 2])
+def test_an_entry_that_takes_the_place_of_the_last_one_gets_its_own_trigrams(
+    node, indexed
+):
+    offer(node, "song 1", "song 2")
+    if indexed:
+        node.index.index_names(limit=indexed)
+    withdraw(node, "song 2", "song 1")
+    offer(node, "music 3")
+    while node.index.index_names():
+        pass
+
+    assert node.names("song") == []
+    assert node.names("music") == ["Films/music 3"]
+    node.index._connection.execute(
+        "INSERT INTO search (search) VALUES ('integrity-check')"
+    )
+
+
 def test_nothing_is_found_for_no_words(node):
     offer(node, "a.txt")
     assert node.names(" / ") == []

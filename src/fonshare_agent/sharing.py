@@ -56,7 +56,7 @@ class Sharing:
     """The decider between index and groups.
 
     *send* queues a message; *announce* has the group's presence published anew;
-    *on_dropped* hears that the index has something to purge.
+    *on_dropped* hears that the index has something left to do: to purge, to index.
     """
 
     def __init__(
@@ -246,6 +246,8 @@ class Sharing:
         if group not in self._groups:  # dropped while the store worked
             await self._store.run(self._index.drop_group, group)
             return
+        if isinstance(outcome, Applied):
+            self._on_dropped()
         if isinstance(outcome, Applied) or follow.announced is None:
             follow.announced = (index_id, message.head)
             _cancel(follow)

@@ -2,7 +2,8 @@
 
 One low-priority thread does everything that reads the shares for the index, one small
 step after another, the most urgent first: places said to have changed, files somebody
-waits for, publishing and withdrawing, scans, and at last the hashing of the rest. While
+waits for, publishing and withdrawing, scans, what makes searches fast, and at last the
+hashing of the rest. While
 transfers run it pauses between steps, so that they have the disk.
 
 A missing or wrong disk stops the scan at once; nothing is called gone, and it is tried
@@ -106,6 +107,7 @@ class Scanner:
         self._reports: dict[str, ShareReport] = {}
         self._is_stopping = False
         self._is_tidy = False
+        self._is_indexed = False
         self._retry_at = 0.0
         self._looking: Steps | None = None
         self._scanning: tuple[str, Steps] | None = None
@@ -167,8 +169,8 @@ class Scanner:
         self._wake.set()
 
     def tidy(self) -> None:
-        """Carry on what the index has pending, as after `publish` or a drop."""
-        self._is_tidy = False
+        """Carry on what the index has pending: after `publish`, a delta or a drop."""
+        self._is_tidy = self._is_indexed = False
         self._wake.set()
 
     def confirm(self, share: str) -> Held | None:
@@ -230,6 +232,7 @@ class Scanner:
             self._hashing.step_requested(shares)
             or self._tidy_step()
             or self._scan_step(shares)
+            or self._index_step()
             or self._hashing.step_background(shares)
         )
 
@@ -254,6 +257,7 @@ class Scanner:
 
     def _tell_moved(self, groups: set[GroupId]) -> None:
         if groups:
+            self._is_indexed = False
             self._on_moved(groups)
 
     # --- publishing -----------------------------------------------------------------
@@ -268,6 +272,14 @@ class Scanner:
         if group is not None:
             self._tell_moved({group})
             self._hashing.begin_pass()
+        return True
+
+    def _index_step(self) -> bool:
+        if self._is_indexed:
+            return False
+        self._is_indexed = True
+        if self._on_store(self._index.index_names):
+            self._is_indexed = False
         return True
 
     # --- scans ----------------------------------------------------------------------

@@ -2,11 +2,13 @@
 
 Owns no table: it reads `search` and the catalogues shown. Rules kept: a search ends at
 its deadline with what it has; words are data, never query syntax; the trigram index
-only proposes, a hit counts once every word was found in the folded names themselves.
+only proposes, a hit counts once every word was found in the folded names themselves;
+an entry that has no trigrams yet is found all the same.
 """
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from fonshare_agent.index.places import FILE, SHOWN, Places, found_file
 from fonshare_agent.index.records import Found, SearchResult
@@ -57,22 +59,32 @@ class Finder:
     def _hits(
         self, words: Sequence[str], group: GroupId | None, member: NodeId | None
     ) -> Iterator[Found]:
-        expression = match_expression(words)
-        if expression is None:
-            # Signs alone, as `%`: no trigram helps, so the names are gone through.
-            rows = self._connection.execute(
-                f"{FILE} WHERE {SHOWN} ORDER BY e.id DESC", (group, member)
-            )
-        else:
-            rows = self._connection.execute(
-                f"{FILE} JOIN search ON search.rowid = e.id"
-                f" WHERE search MATCH ?3 AND {SHOWN} ORDER BY search.rowid DESC",
-                (group, member, expression),
-            )
         matcher, paths = Matcher(words), Places(self._connection)
-        for row in rows:
+        for row in self._candidates(match_expression(words), group, member):
             if matcher.matches(paths.text(row[0]) + fold_name(row[1])):
                 yield found_file(row, paths.place(row[0]))
+
+    def _candidates(
+        self, expression: str | None, group: GroupId | None, member: NodeId | None
+    ) -> Iterator[Any]:
+        """Yield the rows that may match, newest first."""
+        if expression is None:
+            # Signs alone, as `%`: no trigram helps, so the names are gone through.
+            yield from self._connection.execute(
+                f"{FILE} WHERE {SHOWN} ORDER BY e.id DESC", (group, member)
+            )
+            return
+        # The newest may not have their trigrams yet (index/trigrams.py).
+        yield from self._connection.execute(
+            f"{FILE} WHERE e.id > (SELECT upto FROM search_state) AND {SHOWN}"
+            " ORDER BY e.id DESC",
+            (group, member),
+        )
+        yield from self._connection.execute(
+            f"{FILE} JOIN search ON search.rowid = e.id"
+            f" WHERE search MATCH ?3 AND {SHOWN} ORDER BY search.rowid DESC",
+            (group, member, expression),
+        )
 
 
 class _Deadline:

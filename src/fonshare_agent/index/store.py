@@ -39,6 +39,7 @@ from fonshare_agent.index.records import (
 )
 from fonshare_agent.index.replicas import Replicas
 from fonshare_agent.index.search import Finder
+from fonshare_agent.index.trigrams import Trigrams
 from fonshare_agent.model import EntryId, GroupId, IndexId, NodeId, Root, SharePath
 
 BATCH = 500  # files in one transaction: some 50 ms natively
@@ -88,6 +89,7 @@ class IndexStore:
         self._progress = HashProgress(self._connection)
         self._replicas = Replicas(self._connection)
         self._browser = Browser(self._connection)
+        self._trigrams = Trigrams(self._connection)
         self._finder = Finder(self._connection, self._clock)
         self._device = _device_of(self._path)
         self._is_open = True
@@ -200,6 +202,11 @@ class IndexStore:
             self._replicas.drop(group, None)
 
     # --- searching and browsing -----------------------------------------------------
+
+    def index_names(self, limit: int = BATCH) -> bool:
+        """See Trigrams.add_some."""
+        with self._guard():
+            return self._trigrams.add_some(limit)
 
     def search(
         self,

@@ -1,16 +1,18 @@
 """Folders and entries of the catalogues, own ones and copies alike.
 
-Owns the tables `folder`, `entry` and `search` and keeps them in step: every entry has
-its folders, its tag and its trigrams; a folder without content goes. A `Tree` lives
-for one transaction, because it remembers folders. It must not know who numbers or
-sends the changes, nor what may be offered to whom.
+Owns the tables `folder` and `entry` and keeps them in step: every entry has its folders
+and its tag; a folder without content goes. An entry's trigrams come later, but go with
+it (index/trigrams.py). A `Tree` lives for one transaction, because it remembers
+folders. It must not know who numbers or sends the changes, nor what may be offered to
+whom.
 """
 
 import sqlite3
 from dataclasses import dataclass
 
 from fonshare_agent.index.records import Kind, id_digest, id_tag
-from fonshare_agent.index.text import fold_name, index_text
+from fonshare_agent.index.text import fold_name
+from fonshare_agent.index.trigrams import Trigrams
 from fonshare_agent.model import GroupId, NodeId, Root
 
 Parts = tuple[bytes, ...]
@@ -28,7 +30,7 @@ class Metadata:
 @dataclass(slots=True)
 class _Folder:
     id: int
-    text: str  # what its names, from the share down, give to the search index
+    text: str  # its names from the share down, folded, each with a `/` after it
 
 
 class Tree:
@@ -45,6 +47,8 @@ class Tree:
         self._catalogue = catalogue
         self._group, self._member = group, member
         self._folders: dict[Parts, _Folder] = {}
+        self._trigrams = Trigrams(connection)
+        self._frontier = self._trigrams.frontier()
         self.added = 0  # entries more (or less) than at the beginning
 
     def put(self, place: Parts, data: Metadata, seq: int | None) -> bool:
@@ -62,10 +66,6 @@ class Tree:
         )
         if cursor.rowcount != 1:
             return self._update(folder.id, name, values, seq)
-        self._connection.execute(
-            "INSERT INTO search (rowid, text) VALUES (?, ?)",
-            (cursor.lastrowid, folder.text + index_text(fold_name(name))),
-        )
         self.added += 1
         return True
 
@@ -107,10 +107,8 @@ class Tree:
         )
         if not folder or not row:
             return False
-        self._connection.execute(
-            "INSERT INTO search (search, rowid, text) VALUES ('delete', ?, ?)",
-            (row[0], folder.text + index_text(fold_name(name))),
-        )
+        if row[0] <= self._frontier:
+            self._trigrams.remove(row[0], folder.text, name)
         self._connection.execute("DELETE FROM entry WHERE id = ?", (row[0],))
         self.added -= 1
         self._drop_empty(place[:-1])
@@ -174,9 +172,8 @@ class Tree:
         return self._remember(place, parent, cursor.lastrowid or 0)
 
     def _remember(self, place: Parts, parent: _Folder | None, number: int) -> _Folder:
-        # The `/` keeps words of two names apart, so texts of names can be joined.
-        own = index_text(fold_name(place[-1]) + "/")
-        folder = _Folder(number, (parent.text if parent else "") + own)
+        above = parent.text if parent else ""
+        folder = _Folder(number, f"{above}{fold_name(place[-1])}/")
         self._folders[place] = folder
         return folder
 

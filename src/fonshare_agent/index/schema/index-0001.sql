@@ -100,9 +100,10 @@ CREATE TABLE folder (
 CREATE INDEX folder_tag ON folder (tag);
 
 -- A file as the group sees it. `seq` numbers the changes of an own catalogue; copies
--- of others' need none. `modified` is in seconds since 1970.
+-- of others' need none. `modified` is in seconds since 1970. No id is given twice:
+-- `search_state` counts on it.
 CREATE TABLE entry (
-    id         INTEGER PRIMARY KEY,
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
     catalogue  INTEGER NOT NULL,
     folder     INTEGER NOT NULL,
     name       BLOB    NOT NULL,
@@ -152,3 +153,10 @@ CREATE TABLE hashing_page (
     hashes   BLOB    NOT NULL,
     PRIMARY KEY (hashing, page)
 ) STRICT;
+
+-- One row. Every entry whose id is not beyond `upto` has its trigrams; the others get
+-- theirs later (index/trigrams.py) and are gone through by a search meanwhile.
+CREATE TABLE search_state (
+    upto  INTEGER NOT NULL
+) STRICT;
+INSERT INTO search_state (upto) VALUES (0);
