@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from fonshare_agent.index.records import (
     Applied,
     Delta,
-    FileStamp,
     Gap,
     Listing,
-    SeenFile,
+    seen_file,
 )
 from fonshare_agent.model import IndexId, Root, SharePath
 from fonshare_agent.protocol.fields import Change
@@ -131,7 +130,7 @@ def test_publishing_goes_on_after_a_restart_in_its_middle(alice, bob):
     assert alice.index.tidy_some(limit=4) == (True, FAMILLE)
     # One file comes by a scan while the others are still being published.
     write(alice, "10.txt")
-    seen = SeenFile(b"10.txt", FileStamp.of((alice.share() / "10.txt").stat()))
+    seen = seen_file(b"10.txt", (alice.share() / "10.txt").stat())
     alice.index.take_listings("Films", [Listing((), [seen])])
     alice.index.close()
     alice.index.open()

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from fonshare_agent.errors import ContentChanged, DiskMissing, StorageError
 from fonshare_agent.index import blocks, place, walk
-from fonshare_agent.index.records import FileStamp, Listing, SeenFile
+from fonshare_agent.index.records import FileStamp, Listing, seen_file
 from fonshare_agent.index.scanner import NICE, Scanner
 from fonshare_agent.model import SharePath
 from fonshare_agent.protocol.content import RootHasher
@@ -738,7 +738,7 @@ def test_a_root_computed_for_another_state_of_the_file_is_refused(node):
     node.publish(Films=[FAMILLE])
     own = node.index.find_own("Films", SharePath.parse("a.txt"))
     os.utime(file, (5, 5))
-    seen = SeenFile(b"a.txt", FileStamp.of(file.stat()))
+    seen = seen_file(b"a.txt", file.stat())
     node.index.take_listings("Films", [Listing((), [seen])])
     assert node.index.set_root(own, b"R" * 32, [b"h" * 32]) is None
     assert node.index.find_own("Films", own.path).root is None
@@ -750,6 +750,32 @@ def test_hashing_waits_for_a_share_to_be_published(node):
     assert node.hashed == []
     node.publish(Films=[FAMILLE])
     assert hashed_names(node) == ["a.txt"]
+
+
+def steps_of(node, work):
+    """Return how many of SQLite's instructions, in hundreds, *work* takes."""
+    count = 0
+
+    def tick():
+        nonlocal count
+        count += 1
+
+    node.index._connection.set_progress_handler(tick, 100)
+    work()
+    node.index._connection.set_progress_handler(None, 0)
+    return count
+
+
+def test_what_is_next_is_found_without_going_through_all_files(node):
+    files = [(b"%d" % number, 1, 1, number) for number in range(3000)]
+    node.index.publish({"Films": frozenset([FAMILLE])})
+    node.index.take_listings("Films", [Listing((), files)])
+    node.index.publish({"Films": frozenset([FAMILLE, CLUB])})
+
+    _, last = node.index.next_unhashed((0, 2990))
+    assert steps_of(node, node.index.next_unhashed) < 5
+    assert steps_of(node, lambda: node.index.next_unhashed(last)) < 5
+    assert steps_of(node, lambda: node.index.tidy_some(limit=1)) < 5
 
 
 def test_a_file_swapped_for_a_link_is_not_hashed(node, tmp_path):

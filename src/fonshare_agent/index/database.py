@@ -32,7 +32,10 @@ from fonshare_agent.errors import (
 
 SCHEMA_FOLDER = Path(__file__).parent / "schema"
 CACHE_KIB = 1024  # page cache: the router has 64 MB for everything
-WAL_KEPT_BYTES = 4 << 20  # a log grown by one large transaction is cut back to this
+# The log is copied into the database, which syncs both, each time it has grown so far:
+# a page that many transactions change is then copied once. 32 KiB of memory.
+WAL_PAGES = 4000
+WAL_KEPT_BYTES = 16 << 20  # a log grown by one large transaction is cut back to this
 _SIDECARS = ("-journal", "-wal", "-shm")
 _CLEAN_SUFFIX = "-clean"
 # Extended result codes carry the primary one in their low byte.
@@ -228,6 +231,7 @@ def _set_up(
         "temp_store = MEMORY",  # /tmp is memory on the router anyway
         f"journal_mode = {journal}",
         f"synchronous = {synchronous}",
+        f"wal_autocheckpoint = {WAL_PAGES}",
         f"journal_size_limit = {WAL_KEPT_BYTES}",
         "foreign_keys = ON",
         "trusted_schema = OFF",

@@ -36,13 +36,14 @@ from fonshare_agent.index.records import (
     Listing,
     OwnFile,
     SearchResult,
+    Taken,
 )
 from fonshare_agent.index.replicas import Replicas
 from fonshare_agent.index.search import Finder
 from fonshare_agent.index.trigrams import Trigrams
 from fonshare_agent.model import EntryId, GroupId, IndexId, NodeId, Root, SharePath
 
-BATCH = 500  # files in one transaction: some 50 ms natively
+BATCH = 1000  # files in one transaction: some 20 ms natively
 log = logging.getLogger(__name__)
 
 
@@ -306,13 +307,9 @@ class IndexStore:
         with self._guard():
             return self._own.find_file(share, path)
 
-    def take_listings(self, share: str, listings: Sequence[Listing]) -> set[GroupId]:
+    def take_listings(self, share: str, listings: Sequence[Listing]) -> Taken:
         with self._guard():
             return self._own.take_listings(share, listings)
-
-    def count_in(self, share: str, folder: tuple[bytes, ...]) -> tuple[int, int]:
-        with self._guard():
-            return self._folders.count_in(share, folder)
 
     def known_files(
         self, share: str, folder: tuple[bytes, ...], after: bytes, limit: int = BATCH

@@ -43,9 +43,11 @@ CREATE TABLE own_file (
     gone     INTEGER,
     UNIQUE (share, folder, name)
 ) STRICT;
-CREATE INDEX own_file_inode ON own_file (inode);
--- In disk order, which inode numbers are near to: the heads move less.
-CREATE INDEX own_file_unhashed ON own_file (inode, id)
+-- Whose content is known is asked for by inode, when a file is new at its place.
+CREATE INDEX own_file_inode ON own_file (inode) WHERE root IS NOT NULL;
+-- Folder by folder and, as ids were given so, in each in the order of inode numbers,
+-- which is near to that of the disk: the heads move less.
+CREATE INDEX own_file_unhashed ON own_file (folder, id)
     WHERE root IS NULL AND gone IS NULL;
 CREATE INDEX own_file_gone ON own_file (share, id) WHERE gone IS NOT NULL;
 CREATE INDEX own_file_root ON own_file (substr(root, 1, 8)) WHERE root IS NOT NULL;
@@ -88,7 +90,8 @@ CREATE TABLE publication (
 ) STRICT, WITHOUT ROWID;
 
 -- A folder of a catalogue; parent 0: a share, whose name is its UTF-8. `tag` is the
--- first 48 bits of the public id, which is computed from the path and not stored.
+-- first 48 bits of the public id, which is computed from the path and not stored. The
+-- public id of a file tells some bits of its folder's tag, so files have no tag.
 CREATE TABLE folder (
     id         INTEGER PRIMARY KEY,
     catalogue  INTEGER NOT NULL,
@@ -107,14 +110,12 @@ CREATE TABLE entry (
     catalogue  INTEGER NOT NULL,
     folder     INTEGER NOT NULL,
     name       BLOB    NOT NULL,
-    tag        INTEGER NOT NULL,
     size       INTEGER NOT NULL,
     modified   INTEGER NOT NULL,
     root       BLOB,
     seq        INTEGER,
     UNIQUE (folder, name)
 ) STRICT;
-CREATE INDEX entry_tag ON entry (tag);
 CREATE INDEX entry_root ON entry (substr(root, 1, 8)) WHERE root IS NOT NULL;
 CREATE INDEX entry_seq ON entry (catalogue, seq) WHERE seq IS NOT NULL;
 
