@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fonshare_agent.index.records import Delta
+from fonshare_agent.index.records import Delta, file_digests, id_digest
 from fonshare_agent.index.text import (
     Matcher,
     fold,
@@ -15,7 +15,7 @@ from fonshare_agent.index.text import (
     match_expression,
     split_words,
 )
-from fonshare_agent.model import EntryId, IndexId, Root, SharePath
+from fonshare_agent.model import EntryId, IndexId, Root, SharePath, base32
 from fonshare_agent.protocol.fields import Change
 from index_nodes import ALICE, BOB, CAROL, CLUB, FAMILLE, Node, shown
 
@@ -300,6 +300,17 @@ def test_a_file_and_a_folder_of_one_name_have_two_ids(node):
     listed = node.index.browse(group=FAMILLE, member=BOB, share="Films")
     assert [one.kind for one in listed] == ["folder", "file"]
     assert [node.index.get(one.id) for one in listed] == listed
+
+
+def test_ids_are_computed_alike_one_by_one_and_folder_by_folder(node):
+    offer(node, "top", "a/b", "a/c/d", "a/c/e")
+    for path in ("top", "a/b", "a/c/d", "a/c/e"):
+        found = node.index.resolve(FAMILLE, BOB, "Films", SharePath.parse(path))
+        assert node.index.get(found.id) == found
+        digest = id_digest("file", FAMILLE, BOB, b"Films", path.encode())
+        assert found.id == base32(digest)
+        *folders, name = path.encode().split(b"/")
+        assert digest == file_digests(FAMILLE, BOB, b"Films", b"/".join(folders))(name)
 
 
 @pytest.mark.parametrize("page", [1, 2, 3, 100])

@@ -15,7 +15,6 @@ from fonshare_agent.model import (
     NodeId,
     Root,
     SharePath,
-    base32,
 )
 from fonshare_agent.protocol.fields import Change
 
@@ -29,6 +28,8 @@ UNHASHED_START = (0, 0)  # before every (folder, file) of `own_file`
 _INTEGER_MAX = 2**63 - 1  # SQLite's
 _ID_LABEL = b"fonshare-entry-1"
 _ID_BYTES = 10  # 16 characters of base32
+_ID_SHIFTS = range(75, -1, -5)
+_BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
 _HOME_BYTES = 2  # of a file's id tell its folder, the others the file
 _TAG_BYTES = 6  # the part of a folder's id that is indexed; the rest is compared
 
@@ -36,21 +37,22 @@ _TAG_BYTES = 6  # the part of a folder's id that is indexed; the rest is compare
 def id_digest(
     kind: Kind, group: GroupId, member: NodeId, share: bytes, path: bytes
 ) -> bytes:
-    """Return what an entry's public id spells: the same on every node, for ever."""
-    if kind == "file":
-        folder, _, name = path.rpartition(b"/")
-        return file_digests(group, member, share, folder)(name)
-    return _begin(b"d", group, member, share, path).digest()[:_ID_BYTES]
+    """Return what an entry's public id spells: the same on every node, for ever.
+
+    A file's id begins as its folder's does: so files are found by the folders' tags,
+    and no number has to be kept, and found, for each of a million files.
+    """
+    if kind != "file":
+        return _begin(b"d", group, member, share, path).digest()[:_ID_BYTES]
+    folder = _begin(b"d", group, member, share, path.rpartition(b"/")[0]).digest()
+    file = _begin(b"f", group, member, share, path).digest()
+    return folder[:_HOME_BYTES] + file[: _ID_BYTES - _HOME_BYTES]
 
 
 def file_digests(
     group: GroupId, member: NodeId, share: bytes, folder: bytes
 ) -> Callable[[bytes], bytes]:
-    """Return what gives `id_digest` of the files in one folder by their names.
-
-    A file's id begins as its folder's does: so files are found by the folders' tags,
-    and no number has to be kept, and found, for each of a million files.
-    """
+    """Return what gives `id_digest` of the files in one folder by their names."""
     home = _begin(b"d", group, member, share, folder).digest()[:_HOME_BYTES]
     begun = _begin(b"f", group, member, share, folder + b"/" if folder else b"")
 
@@ -70,7 +72,9 @@ def _begin(
 
 
 def id_text(digest: bytes) -> EntryId:
-    return EntryId(base32(digest))
+    # What base32 would say, in a fifth of the time: each line of a search has one.
+    number = int.from_bytes(digest, "big")
+    return EntryId("".join([_BASE32[number >> at & 31] for at in _ID_SHIFTS]))
 
 
 def parse_id(text: str) -> bytes | None:

@@ -47,7 +47,7 @@ CREATE TABLE own_file (
 CREATE INDEX own_file_inode ON own_file (inode) WHERE root IS NOT NULL;
 -- Folder by folder and, as ids were given so, in each in the order of inode numbers,
 -- which is near to that of the disk: the heads move less.
-CREATE INDEX own_file_unhashed ON own_file (folder, id)
+CREATE INDEX own_file_unhashed ON own_file (folder)
     WHERE root IS NULL AND gone IS NULL;
 CREATE INDEX own_file_gone ON own_file (share, id) WHERE gone IS NOT NULL;
 CREATE INDEX own_file_root ON own_file (substr(root, 1, 8)) WHERE root IS NOT NULL;
