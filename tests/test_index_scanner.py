@@ -206,6 +206,64 @@ def test_a_moved_folder_is_not_read_again(node):
     assert listed(node) == tree_of(node, "Films")
 
 
+@pytest.mark.parametrize("tell", ["scan", "hints"])
+@pytest.mark.parametrize(("old", "new"), [("Films", "Music"), ("Music", "Films")])
+def test_a_folder_moved_to_another_share_is_not_read_again(node, old, new, tell):
+    for number in range(5):
+        write(node, f"m/n/{number}", b"c%d" % number, share=old)
+    node.share(new)
+    node.publish(Films=[FAMILLE], Music=[FAMILLE])
+    node.hashed.clear()
+    (node.share(old) / "m").rename(node.share(new) / "a")
+
+    if tell == "scan":
+        node.rescan()
+    else:
+        for path in (node.share(old) / "m", node.share(new) / "a"):
+            node.scanner.on_change(path)
+        node.settle()
+
+    assert node.hashed == []
+    assert listed(node) == tree_of(node, "Films", "Music")
+
+
+def test_what_is_gone_is_dropped_although_another_share_cannot_be_read(node):
+    write(node, "a.txt")
+    write(node, "b.txt", share="Music")
+    node.publish(Films=[FAMILLE], Music=[FAMILLE])
+    (node.share() / "a.txt").unlink()
+    shutil.rmtree(node.share("Music"))
+
+    node.rescan()
+
+    assert {path for path, *_ in listed(node)} == {"Music/b.txt"}
+
+
+def test_an_interrupted_scan_goes_on_with_what_it_has(tmp_path, monkeypatch):
+    monkeypatch.setattr(walk, "BATCH", 4)
+    node = Node(tmp_path / "alice")
+    for number in range(40):
+        write(node, f"{number // 5}/{number}")
+    node.index.publish({"Films": frozenset([FAMILLE])})
+    node.scanner.set_shares({"Films": node.share()})
+    while not node.index.counts()[0] >= 20:
+        assert node.scanner.step()
+    before = node.delta(FAMILLE).changes
+    node.close()
+
+    node = Node(tmp_path / "alice")
+    node.index.publish({"Films": frozenset([FAMILLE])})
+    node.scanner.set_shares({"Films": node.share()})
+    while node.scanner.report().is_scanning:
+        assert node.scanner.step()
+
+    # None is numbered anew, so no member is told of it twice.
+    delta = node.delta(FAMILLE)
+    assert list(delta.changes[: len(before)]) == list(before)
+    assert (delta.upto, len(delta.changes)) == (40, 40)
+    node.close()
+
+
 def test_where_inode_numbers_are_made_up_nothing_is_taken_for_moved(node, monkeypatch):
     monkeypatch.setattr(place, "keeps_inodes", lambda device: False)
     old = write(node, "m/x.bin", b"content")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from fonshare_agent.control.parts import Parts
 from fonshare_agent.control.rows import JSON
-from fonshare_agent.index.scanner import ShareReport
+from fonshare_agent.index.scan_report import ShareReport
 from fonshare_agent.index.watcher import WatchReport
 
 # Why a scan leaves something out, in words, and what the owner can do.

@@ -9,7 +9,7 @@ from fonshare_agent.control.rows import JSON
 from fonshare_agent.disk import DiskSpace
 from fonshare_agent.errors import FonshareError
 from fonshare_agent.index.records import Found
-from fonshare_agent.index.scanner import ShareReport
+from fonshare_agent.index.scan_report import ShareReport
 from fonshare_agent.index.state_records import Job
 from fonshare_agent.model import GroupId, JobState, NodeId, base32, printable
 from fonshare_agent.protocol.keys import node_id_text

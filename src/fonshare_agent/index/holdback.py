@@ -42,6 +42,18 @@ class Scan:
     is_whole: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """How a share was looked at since what is gone of it was last dropped.
+
+    *before*: how many files the index had then; *scan*: the last scan that came to its
+    end since, None if only single places were looked at.
+    """
+
+    before: int
+    scan: Scan | None
+
+
 class Holdback:
     """Belongs to the scanner thread; `confirm` and `find` may be called from any."""
 
@@ -69,14 +81,9 @@ class Holdback:
         """Return how many files the index has of *share*, missing ones included."""
         return self._on_store(lambda: self._index.share_counts(share)[0])
 
-    def may_drop(
-        self, share: str, before: int, scan: Scan | None
-    ) -> Generator[None, None, bool]:
-        """Tell whether what is marked as gone may be dropped now.
-
-        *before* is `count` before it was looked for; *scan* the scan that has come to
-        its end, None after a look at single places.
-        """
+    def may_drop(self, share: str, seen: Seen) -> Generator[None, None, bool]:
+        """Tell whether what is marked as gone may be dropped now."""
+        before, scan = seen.before, seen.scan
         missing = 0 if before <= FEW_FILES else (yield from self._tally(share))
         here = self.count(share) - missing
         if before <= FEW_FILES or 2 * here >= before:

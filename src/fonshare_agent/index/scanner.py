@@ -3,8 +3,8 @@
 One low-priority thread does everything that reads the shares for the index, one small
 step after another, the most urgent first: places said to have changed, files somebody
 waits for, publishing and withdrawing, scans, what makes searches fast, and at last the
-hashing of the rest. While
-transfers run it pauses between steps, so that they have the disk.
+hashing of the rest. While transfers run it pauses between steps, so that they have the
+disk.
 
 A missing or wrong disk stops the scan at once; nothing is called gone, and it is tried
 again later. Nor is it when most of a share is missing (holdback.py). It must not know
@@ -17,15 +17,16 @@ import os
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from fonshare_agent.errors import BadPath, StorageError
 from fonshare_agent.index.hashing import Hashing
 from fonshare_agent.index.hints import Hint, Hints
-from fonshare_agent.index.holdback import Held, Holdback, Scan
+from fonshare_agent.index.holdback import Holdback, Scan, Seen
 from fonshare_agent.index.pace import Pace
 from fonshare_agent.index.place import Place
+from fonshare_agent.index.scan_report import ScanReport, ShareReport
 from fonshare_agent.index.store import IndexStore
 from fonshare_agent.index.walk import Moved, OnStore, Walk
 from fonshare_agent.model import GroupId, Root, SharePath
@@ -37,24 +38,6 @@ NICE = 10  # below everything a router does for its house
 
 log = logging.getLogger(__name__)
 Steps = Generator[None, None, None]
-
-
-@dataclass(frozen=True, slots=True)
-class ShareReport:
-    """What the last scan of a share could not read, for `status` and `doctor`."""
-
-    skipped: Mapping[str, int] = field(default_factory=dict)
-    problem: str | None = None
-    is_scanned: bool = False  # at least one scan came to its end
-    held: Held | None = None  # what it found missing and does not call deleted yet
-
-
-@dataclass(frozen=True, slots=True)
-class ScanReport:
-    """How the scanner stands."""
-
-    is_scanning: bool
-    shares: Mapping[str, ShareReport]
 
 
 class Scanner:
@@ -111,6 +94,7 @@ class Scanner:
         self._retry_at = 0.0
         self._looking: Steps | None = None
         self._scanning: tuple[str, Steps] | None = None
+        self._undropped: dict[str, Seen] = {}  # seen; what is gone is still there
         self._thread = threading.Thread(target=self._run, name="scanner")
 
     # --- from any thread ------------------------------------------------------------
@@ -183,11 +167,12 @@ class Scanner:
     def report(self) -> ScanReport:
         with self._lock:
             is_due = any(due == 0.0 for due in self._due.values())
+            is_scanning = is_due or self._scanning is not None or bool(self._undropped)
             reports = {
                 name: replace(report, held=self._holdback.find(name))
                 for name, report in self._reports.items()
             }
-            return ScanReport(self._scanning is not None or is_due, reports)
+            return ScanReport(is_scanning, reports)
 
     # --- the thread -----------------------------------------------------------------
 
@@ -253,6 +238,7 @@ class Scanner:
             if steps is not None:
                 steps.close()
         self._looking = self._scanning = None
+        self._undropped.clear()  # all is scanned again
         self._hashing.close()
 
     def _tell_moved(self, groups: set[GroupId]) -> None:
@@ -286,13 +272,23 @@ class Scanner:
 
     def _scan_step(self, shares: Mapping[str, Path]) -> bool:
         if self._scanning is None:
-            share = self._next_due()
-            if share is None:
-                return False
-            self._scanning = share, self._scan(share, shares[share])
+            self._scanning = self._begin(shares)
+        if self._scanning is None:
+            return False
         if next(self._scanning[1], _END) is _END:
             self._scanning = None
         return True
+
+    def _begin(self, shares: Mapping[str, Path]) -> tuple[str, Steps] | None:
+        share = self._next_due()
+        if share is not None:
+            return share, self._scan(share, shares[share])
+        # Only when all is seen: what was moved to another share keeps its root.
+        while self._undropped:
+            share, seen = self._undropped.popitem()
+            if share in shares:
+                return share, self._drop_gone(share, shares[share], seen)
+        return None
 
     def _next_due(self) -> str | None:
         with self._lock:
@@ -302,8 +298,9 @@ class Scanner:
     def _scan(self, share: str, path: Path) -> Steps:
         # From here on a wish to scan again is a wish for another scan.
         self._set_due(share, self._clock() + self._period_s)
+        began, before = self._clock(), self._holdback.count(share)
         try:
-            walk = yield from self._walk(share, path)
+            walk = yield from self._each_step(share, path, Walk.steps)
         except OSError as error:
             self._check_disk()
             problem = f"its folder cannot be read: {error.strerror}"
@@ -313,21 +310,38 @@ class Scanner:
         except StorageError as error:
             self._set_report(share, ShareReport(problem=str(error)))
             raise
+        scan = Scan(began, is_whole=not walk.skipped["unreadable"])
+        self._note_seen(share, before, scan)
         skipped = {reason: count for reason, count in walk.skipped.items() if count}
         self._set_report(share, ShareReport(skipped, is_scanned=True))
 
-    def _walk(self, share: str, path: Path) -> Generator[None, None, Walk]:
+    def _note_seen(self, share: str, before: int, scan: Scan | None) -> None:
+        earlier = self._undropped.get(share)
+        if earlier is not None:
+            before, scan = max(before, earlier.before), scan or earlier.scan
+        self._undropped[share] = Seen(before, scan)
+
+    def _drop_gone(self, share: str, path: Path, seen: Seen) -> Steps:
+        is_held = self._holdback.find(share) is not None
+        try:
+            if (yield from self._holdback.may_drop(share, seen)):
+                yield from self._each_step(share, path, Walk.drop_gone)
+            elif seen.scan is not None:
+                self._set_due(share, self._clock() + self._holdback.hold_s)
+            elif not is_held:  # a scan tells how much of the share is missing
+                self._set_due(share, 0.0)
+        except OSError as error:
+            self._check_disk()
+            log.info("what is gone is not dropped yet: %s", error.strerror)
+
+    def _each_step(
+        self, share: str, path: Path, steps: Callable[[Walk], Moved]
+    ) -> Generator[None, None, Walk]:
         self._check_disk()
-        began, before = self._clock(), self._holdback.count(share)
         place = Place.open(share, path)
         try:
             walk = Walk(place, self._index, self._on_store, self._check_disk)
-            yield from self._tell(walk.steps())
-            scan = Scan(began, is_whole=not walk.skipped["unreadable"])
-            if (yield from self._holdback.may_drop(share, before, scan)):
-                yield from self._tell(walk.drop_gone())
-            else:
-                self._set_due(share, self._clock() + self._holdback.hold_s)
+            yield from self._tell(steps(walk))
         finally:
             place.close()
         self._hashing.begin_pass()
@@ -355,7 +369,7 @@ class Scanner:
         self._wake.set()
 
     def _look_at_hints(self, shares: Mapping[str, Path], hints: list[Hint]) -> Steps:
-        """Look at all places said to have changed, and only then drop what is gone.
+        """Look at all places said to have changed; what is gone is dropped afterwards.
 
         A renamed file comes as two hints: the new name takes over the old one's root.
         """
@@ -374,21 +388,12 @@ class Scanner:
                 walk = Walk(place, self._index, self._on_store, self._check_disk)
                 for path in paths:
                     yield from self._tell(walk.look_at(path.parts))
-                # A scan under way drops it itself, when it has seen everything.
-                if self._scanning is None:
-                    yield from self._drop_hinted(share, walk, before)
             finally:
                 place.close()
+            self._note_seen(share, before, None)
         except OSError as error:
             self._check_disk()
             log.info("a changed place was not read: %s", error.strerror)
-            self._set_due(share, 0.0)
-
-    def _drop_hinted(self, share: str, walk: Walk, before: int) -> Steps:
-        is_held = self._holdback.find(share) is not None
-        if (yield from self._holdback.may_drop(share, before, None)):
-            yield from self._tell(walk.drop_gone())
-        elif not is_held:  # a scan tells how much of the share is missing
             self._set_due(share, 0.0)
 
 
