@@ -165,6 +165,29 @@ def test_a_search_that_takes_too_long_ends_at_its_deadline(node):
     assert node.names("%") == []  # the next one is not interrupted
 
 
+def test_what_is_in_every_name_is_not_asked_of_the_index(node):
+    offer(node, *(f"dossier-{n}/song {n % 7} {'été' * (n == 5)}" for n in range(500)))
+    while node.index.index_names():
+        pass
+    trigrams = node.index._trigrams
+    asked = match_expression(["dossier", "song", "ete"])
+    assert '"oss"' in asked
+    assert trigrams.narrowed(asked) == asked  # `ete` alone would leave one trigram
+    asked = match_expression(["dossier", "eteete"])
+    assert trigrams.narrowed(asked) == match_expression(["eteete"])
+    assert node.names("dossier song ete") == ["Films/dossier-5/song 5 été"]
+
+
+def test_what_only_the_newest_names_have_still_narrows(node):
+    offer(node, *(f"old {number}" for number in range(400)))
+    offer(node, *(f"zebra {number}" for number in range(400)))
+    while node.index.index_names():
+        pass
+    asked = match_expression(["zebra", "films"])
+    assert '"zeb"' in node.index._trigrams.narrowed(asked)
+    assert '"fil"' not in node.index._trigrams.narrowed(asked)
+
+
 def withdraw(node, *paths):
     index_id, head = node.index.replica_head(FAMILLE, BOB)
     changes = [

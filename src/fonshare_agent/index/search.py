@@ -13,6 +13,7 @@ from typing import Any
 from fonshare_agent.index.places import FILE, SHOWN, Places, found_file
 from fonshare_agent.index.records import Found, SearchResult
 from fonshare_agent.index.text import Matcher, fold_name, match_expression, split_words
+from fonshare_agent.index.trigrams import Trigrams
 from fonshare_agent.model import GroupId, NodeId
 
 PROGRESS_STEPS = 2000  # SQLite instructions between two looks at the clock: < 1 ms
@@ -26,6 +27,7 @@ class Finder:
     ) -> None:
         self._connection = connection
         self._clock = clock
+        self._trigrams = Trigrams(connection)
 
     def search(
         self,
@@ -80,10 +82,11 @@ class Finder:
             " ORDER BY e.id DESC",
             (group, member),
         )
+        narrowed = self._trigrams.narrowed(expression)
         yield from self._connection.execute(
             f"{FILE} JOIN search ON search.rowid = e.id"
             f" WHERE search MATCH ?3 AND {SHOWN} ORDER BY search.rowid DESC",
-            (group, member, expression),
+            (group, member, narrowed),
         )
 
 

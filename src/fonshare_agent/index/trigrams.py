@@ -19,6 +19,9 @@ from fonshare_agent.index.database import transaction
 from fonshare_agent.index.places import Places
 from fonshare_agent.index.text import fold_name, index_text
 
+PROBED = 64  # hits looked at to tell a common trigram
+TERMS_KEPT = 3  # with fewer all are asked: two words' first letters tell little
+
 
 class Trigrams:
     """The text index and how far it has come."""
@@ -41,6 +44,40 @@ class Trigrams:
             )
             self._connection.execute("UPDATE search_state SET upto = ?", (rows[-1][0],))
         return True
+
+    def narrowed(self, expression: str) -> str:
+        """Return *expression* (text.match_expression) without what does not narrow it.
+
+        A trigram that nearly every name has, as of a word in all folders, costs a step
+        for each entry and refuses none. The others propose nearly the same.
+        """
+        terms = expression.split(" AND ")
+        if len(terms) <= TERMS_KEPT:
+            return expression
+        telling = [term for term in terms if not self._is_common(term)]
+        return " AND ".join(telling) if len(telling) >= TERMS_KEPT else expression
+
+    def _is_common(self, term: str) -> bool:
+        """Tell whether most of the first and of the last entries have it.
+
+        Of both, since all that came lately may have a name that nothing else has.
+        """
+        (first,) = self._connection.execute("SELECT min(id) FROM entry").fetchone()
+        last, reach = self.frontier(), 2 * PROBED
+        newest = self._probe(term, "DESC")
+        if newest is None or newest < last - reach:
+            return False
+        oldest = self._probe(term, "ASC")
+        return oldest is not None and oldest < (first or 0) + reach
+
+    def _probe(self, term: str, order: str) -> int | None:
+        """Return the id of the entry that is number PROBED of those that have it."""
+        row = self._connection.execute(
+            "SELECT rowid FROM search WHERE search MATCH ?"
+            f" ORDER BY rowid {order} LIMIT 1 OFFSET ?",
+            (term, PROBED - 1),
+        ).fetchone()
+        return None if row is None else int(row[0])
 
     def frontier(self) -> int:
         """Return the id of the last entry that has its trigrams."""
