@@ -23,7 +23,7 @@ from pathlib import Path
 from fonshare_agent.errors import BadPath, StorageError
 from fonshare_agent.index.hashing import Hashing
 from fonshare_agent.index.hints import Hint, Hints
-from fonshare_agent.index.holdback import Holdback, Scan, Seen
+from fonshare_agent.index.holdback import Held, Holdback, Scan, Seen
 from fonshare_agent.index.pace import Pace
 from fonshare_agent.index.place import Place
 from fonshare_agent.index.scan_report import ScanReport, ShareReport
