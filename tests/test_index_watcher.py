@@ -5,6 +5,8 @@ import threading
 
 import pytest
 
+from fonshare_agent import libc
+from fonshare_agent.index import watcher as watcher_module
 from fonshare_agent.index.watcher import Watcher
 from waiting import wait_until
 
@@ -160,17 +162,33 @@ def test_nothing_is_missed_while_the_shares_are_said_anew(watch):
     wait_until(lambda: names <= heard.names(), "every file is heard")
 
 
+def refusing(monkeypatch, refuse):
+    """Let *refuse* see every call of the kernel first, while it is in the list."""
+    refusals = [refuse]
+
+    def libc_call(name, *kinds):
+        really = libc.libc_call(name, *kinds)
+
+        def call(*arguments):
+            for refuse in refusals:
+                refuse(name, arguments)
+            return really(*arguments)
+
+        return call
+
+    monkeypatch.setattr(watcher_module, "libc_call", libc_call)
+    return refusals
+
+
 def test_a_kernel_without_watches_left_is_not_asked_again_and_again(watch, monkeypatch):
     asked = []
-    really = Watcher._call
 
-    def call(self, name, *arguments):
-        if name == "inotify_add_watch" and b"more" in arguments[1].value:
-            asked.append(arguments[1].value)
+    def refuse(name, arguments):
+        if name == "inotify_add_watch" and b"more" in arguments[1]:
+            asked.append(arguments[1])
             raise OSError(28, "No space left on device")
-        return really(self, name, *arguments)
 
-    monkeypatch.setattr(Watcher, "_call", call)
+    kernel = refusing(monkeypatch, refuse)
     watcher, heard, share = watch()
     for number in range(20):
         (share / f"more{number}").mkdir()
@@ -178,20 +196,17 @@ def test_a_kernel_without_watches_left_is_not_asked_again_and_again(watch, monke
     assert len(asked) == 1
     (share / "seen").write_bytes(b"x")
     wait_until(lambda: "seen" in heard.names(), "the share itself is watched")
-    monkeypatch.undo()  # the limit was raised
+    kernel.clear()  # the limit was raised
     watcher.watch_anew()
     wait_until(lambda: watcher.report().unwatched == 0, "now all are watched")
 
 
 def test_without_an_inotify_instance_it_lives_and_tries_later(tmp_path, monkeypatch):
-    really = Watcher._call
-
-    def call(self, name, *arguments):
+    def refuse(name, arguments):
         if name == "inotify_init1":
             raise OSError(24, "Too many open files")
-        return really(self, name, *arguments)
 
-    monkeypatch.setattr(Watcher, "_call", call)
+    kernel = refusing(monkeypatch, refuse)
     heard = Heard()
     watcher = Watcher(heard.paths.append, heard.lost.set)
     watcher.start()
@@ -200,7 +215,7 @@ def test_without_an_inotify_instance_it_lives_and_tries_later(tmp_path, monkeypa
         watcher.set_shares({"Films": tmp_path / "share"})
         wait_until(lambda: watcher.report().unwatched, "it says so")
         assert watcher.report().lacks_instance
-        monkeypatch.undo()
+        kernel.clear()
         watcher.watch_anew()
 
         def is_heard():
