@@ -81,13 +81,6 @@ def test_a_share_is_seen_only_by_the_groups_it_is_published_to(alice, bob):
     place = ("Films", SharePath.parse("a.txt"))
     assert alice.index.own_file(FAMILLE, *place) is not None
     assert alice.index.own_file(CLUB, *place) is None
-    root = alice.index.own_file(FAMILLE, *place).root
-    assert alice.index.own_file_by_root(FAMILLE, root).share in ("Films", "Photos")
-    write(alice, "a.txt", b"only in Films", share="Films")
-    alice.rescan()
-    root = alice.index.own_file(FAMILLE, *place).root
-    assert alice.index.own_file_by_root(FAMILLE, root).path == place[1]
-    assert alice.index.own_file_by_root(CLUB, root) is None
 
 
 def test_one_groups_changes_do_not_show_in_anothers_numbers(alice):
@@ -106,13 +99,10 @@ def test_withdrawing_a_share_acts_at_once_and_then_reaches_the_members(alice, bo
     alice.publish(Films=[FAMILLE, CLUB])
     alice.deltas(FAMILLE, bob)
     place = ("Films", SharePath.parse("1/a.txt"))
-    root = alice.index.own_file(FAMILLE, *place).root
 
     alice.index.publish({"Films": frozenset([CLUB])})
 
     assert alice.index.own_file(FAMILLE, *place) is None
-    assert alice.index.own_file_by_root(FAMILLE, root) is None
-    assert alice.index.own_file_by_root(CLUB, root) is not None
     assert not alice.index.is_published(FAMILLE, "Films")
     assert alice.index.own_file(CLUB, *place) is not None
     alice.scanner.tidy()

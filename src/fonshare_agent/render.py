@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from fonshare_agent.control.quantities import shown_age
+
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 # Not printable to Python, harmless on a terminal and usual in names: no-break spaces,
 # and the joiners that Persian, Hindi and emoji need.
@@ -147,7 +149,37 @@ def _entries(rows: Any) -> str:
 def _where(row: Any) -> str:
     parts = [row.get("group"), row.get("member"), row.get("share"), row.get("path")]
     text = "/".join(str(part) for part in parts if part)
-    return text + ("" if row.get("online") or row.get("own") else " (offline)")
+    others = len(row.get("sources") or ()) - 1
+    more = f" (+{others} more)" if others > 0 else ""
+    return text + more + ("" if row.get("online") or row.get("own") else " (offline)")
+
+
+def _new(rows: Any) -> str:
+    names = dict.fromkeys(row["search"] for row in rows)
+    return "\n".join(
+        f"{visible(name)}:\n{_entries([row for row in rows if row['search'] == name])}"
+        for name in names
+    )
+
+
+def _searches(rows: Any) -> str:
+    return table(
+        ("NAME", "WORDS", "ONLY"),
+        ((row["name"], " ".join(row["words"]), _filters(row) or "-") for row in rows),
+    )
+
+
+def _filters(row: Any) -> str:
+    """Return what narrows a search, nearly as it is typed."""
+    shown = {
+        **{name: row[name] for name in ("group", "member", "kind")},
+        **{name: row[name] and _size(row[name]) for name in ("min_size", "max_size")},
+        **{name: row[name] and shown_age(row[name]) for name in ("newer", "older")},
+    }
+    words = [
+        f"{name.replace('_', '-')} {value}" for name, value in shown.items() if value
+    ]
+    return ", ".join([*words, *(["online"] if row["online"] else [])])
 
 
 def _jobs(rows: Any) -> str:
@@ -308,6 +340,9 @@ RENDERERS: dict[str, Callable[[Any], str]] = {
     "group requests": _requests,
     "ls": _entries,
     "find": _entries,
+    "search save": lambda row: _searches([row]),
+    "search ls": _searches,
+    "search new": _new,
     "get": _jobs,
     "jobs": _jobs,
     "jobs pause": _jobs,

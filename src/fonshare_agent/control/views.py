@@ -90,6 +90,24 @@ def entry(found: Found, group: str, member: str, online: bool) -> dict[str, JSON
     return row
 
 
+SOURCE_FIELDS = (
+    *("id", "group", "member", "member_id", "online", "name", "share", "path"),
+    "path_b64",
+)
+
+
+def sources(rows: list[dict[str, JSON]]) -> list[JSON]:
+    """Who offers one content; *rows* are its entries."""
+    return [{name: row[name] for name in SOURCE_FIELDS if name in row} for row in rows]
+
+
+def with_cursor(rows: list[dict[str, JSON]], more: str | None) -> list[JSON]:
+    """Return *rows* with the cursor *more* in the last one, if there is more."""
+    if more is not None and rows:
+        rows[-1]["cursor"] = more
+    return [*rows]
+
+
 def place(
     kind: str,
     row_id: str,

@@ -18,6 +18,7 @@ from fonshare_agent.index.places import (
 )
 from fonshare_agent.index.records import (
     Found,
+    Mark,
     file_digests,
     home_tags,
     id_tag,
@@ -42,7 +43,7 @@ class Browser:
         share: str | None = None,
         folder: SharePath | None = None,
         limit: int = PAGE,
-        after: Found | None = None,
+        after: Found | Mark | None = None,
     ) -> list[Found]:
         """Return one level of the tree: the shares, or what is in one folder.
 
@@ -173,7 +174,7 @@ class Browser:
         group: GroupId | None,
         member: NodeId | None,
         limit: int,
-        after: Found | None,
+        after: Found | Mark | None,
     ) -> list[Found]:
         key = (after.group, after.member, after.name) if after else (b"", b"", b"")
         rows = self._connection.execute(

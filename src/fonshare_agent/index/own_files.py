@@ -166,19 +166,6 @@ class OwnFiles:
         stamp = _stamp(row)
         return OwnFile(share, path, stamp, None if row[6] is None else Root(row[6]))
 
-    def find_by_root(self, group: GroupId, root: Root) -> OwnFile | None:
-        """Return a file of that content that is published to *group*."""
-        row = self._connection.execute(
-            "SELECT f.id, f.folder, f.name, f.size, f.mtime_ns, f.inode, f.root,"
-            " f.share FROM own_file f JOIN publication p ON p.share = f.share"
-            " JOIN catalogue c ON c.id = p.catalogue"
-            " WHERE substr(f.root, 1, 8) = substr(?1, 1, 8) AND f.root = ?1"
-            " AND f.gone IS NULL AND c.grp = ?2 AND c.state = 'shown'"
-            " AND p.state != 'removing' LIMIT 1",
-            (root, group),
-        ).fetchone()
-        return None if row is None else self._own_file(row[:-1], row[-1])
-
     def counts(self) -> tuple[int, int]:
         """Return the number and the bytes of the files on the shares."""
         files, size = self._connection.execute(

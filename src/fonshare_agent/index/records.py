@@ -122,11 +122,13 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class SearchResult:
-    """What a search found; `is_complete` is false if its time or limit ended it."""
+class Mark:
+    """Where a listing goes on: behind the line of that kind and name."""
 
-    found: tuple[Found, ...]
-    is_complete: bool
+    kind: Kind
+    name: bytes
+    group: GroupId
+    member: NodeId
 
 
 @dataclass(frozen=True, slots=True)

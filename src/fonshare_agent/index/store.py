@@ -22,11 +22,14 @@ from fonshare_agent.index.database import (
     open_database,
     translated,
 )
+from fonshare_agent.index.finder import Finder, Search
 from fonshare_agent.index.hash_progress import HashProgress
 from fonshare_agent.index.missing import Missing, Tally
+from fonshare_agent.index.news import News, Record
 from fonshare_agent.index.offers import Offers
 from fonshare_agent.index.own_files import OwnFiles
 from fonshare_agent.index.own_folders import OwnFolders
+from fonshare_agent.index.query import Order, Query, SearchResult
 from fonshare_agent.index.records import (
     UNHASHED_START,
     Applied,
@@ -34,12 +37,11 @@ from fonshare_agent.index.records import (
     Found,
     Gap,
     Listing,
+    Mark,
     OwnFile,
-    SearchResult,
     Taken,
 )
 from fonshare_agent.index.replicas import Replicas
-from fonshare_agent.index.search import Finder
 from fonshare_agent.index.trigrams import Trigrams
 from fonshare_agent.model import EntryId, GroupId, IndexId, NodeId, Root, SharePath
 
@@ -92,6 +94,7 @@ class IndexStore:
         self._browser = Browser(self._connection)
         self._trigrams = Trigrams(self._connection)
         self._finder = Finder(self._connection, self._clock)
+        self._news = News(self._connection, self._clock)
         self._device = _device_of(self._path)
         self._is_open = True
 
@@ -209,6 +212,24 @@ class IndexStore:
         with self._guard():
             return self._trigrams.add_some(limit)
 
+    def begin_search(
+        self,
+        query: Query,
+        order: Order = Order.RELEVANCE,
+        limit: int = 100,
+        after: str | None = None,
+    ) -> Search:
+        """See Finder.begin."""
+        with self._guard():
+            return self._finder.begin(query, order, limit, after)
+
+    def go_on_searching(
+        self, search: Search, deadline: float | None, until: float | None = None
+    ) -> SearchResult | None:
+        """Run *search* and return its page; None if *until* came before the end."""
+        with self._guard():
+            return search.result() if search.run(deadline, until) else None
+
     def search(
         self,
         words: str,
@@ -218,11 +239,27 @@ class IndexStore:
         limit: int = 100,
         deadline: float | None = None,
     ) -> SearchResult:
-        """See Finder.search."""
+        """Return the best files whose share, folders and name hold all of *words*.
+
+        Ends at *deadline* (on the clock) with what was found so far.
+        """
+        groups = None if group is None else frozenset([group])
+        search = self.begin_search(Query(words, groups, member), limit=limit)
+        result = self.go_on_searching(search, deadline)
+        assert result is not None
+        return result
+
+    def everything_seen(self, query: Query, deadline: float | None = None) -> Record:
+        """See News.everything."""
         with self._guard():
-            return self._finder.search(
-                words, group=group, member=member, limit=limit, deadline=deadline
-            )
+            return self._news.everything(query, deadline)
+
+    def news(
+        self, query: Query, record: Record, limit: int, deadline: float | None = None
+    ) -> tuple[SearchResult, Record]:
+        """See News.since."""
+        with self._guard():
+            return self._news.since(query, record, limit, deadline)
 
     def browse(
         self,
@@ -232,7 +269,7 @@ class IndexStore:
         share: str | None = None,
         folder: SharePath | None = None,
         limit: int = PAGE,
-        after: Found | None = None,
+        after: Found | Mark | None = None,
     ) -> list[Found]:
         """See Browser.browse."""
         with self._guard():
@@ -280,11 +317,6 @@ class IndexStore:
             if not self._offers.is_published(group, share):
                 return None
             return self._own.find_file(share, path)
-
-    def own_file_by_root(self, group: GroupId, root: Root) -> OwnFile | None:
-        """Return an own file of that content that is published to *group*."""
-        with self._guard():
-            return self._own.find_by_root(group, root)
 
     def blocks(self, root: Root, first: int, count: int) -> list[bytes]:
         """Return up to *count* block hashes of own content; rights are not checked."""
