@@ -185,15 +185,15 @@ def test_a_search_that_takes_too_long_ends_at_its_deadline(node):
 
 
 def test_what_is_in_every_name_is_not_asked_of_the_index(node):
-    offer(node, *(f"dossier-{n}/song {n % 7} {'été' * (n == 5)}" for n in range(500)))
+    offer(node, *(f"dossier-{n}/song {n % 7}{' été' * (n == 5)}" for n in range(500)))
     while node.index.index_names():
         pass
     trigrams = node.index._trigrams
     asked = match_expression(["dossier", "song", "ete"])
-    assert '"oss"' in asked
+    assert '"dos"' in asked
     assert trigrams.narrowed(asked) == asked  # `ete` alone would leave one trigram
-    asked = match_expression(["dossier", "eteete"])
-    assert trigrams.narrowed(asked) == match_expression(["eteete"])
+    asked = match_expression(["dossier", "zanzibar"])
+    assert trigrams.narrowed(asked) == match_expression(["zanzibar"])
     assert node.names("dossier song ete") == ["Films/dossier-5/song 5 été"]
 
 

@@ -153,7 +153,7 @@ def test_a_rebuilt_index_makes_nothing_new(node, saved, tmp_path):
     node.index.close()
     (tmp_path / "alice" / "index.db").write_bytes(b"damaged" * 1000)
     node.index.open()
-    assert node.rebuilt
+    assert node.index.rebuilt
     add(node, "x", "song 2", "y", "song 3", "song 1")
     assert new(saved) == ["song 3"]
 

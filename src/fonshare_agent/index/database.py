@@ -361,6 +361,14 @@ def _fits(note: str, path: Path) -> bool:
     )
 
 
+def device_of(path: Path) -> int | None:
+    """Return what disk the folder of *path* is on; None if it is not there."""
+    try:
+        return path.parent.stat().st_dev
+    except OSError:
+        return None
+
+
 def _beside(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 

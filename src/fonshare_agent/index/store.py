@@ -18,6 +18,7 @@ from fonshare_agent.index.block_lists import BlockLists
 from fonshare_agent.index.browse import PAGE, Browser
 from fonshare_agent.index.database import (
     close_database,
+    device_of,
     discard_database,
     open_database,
     translated,
@@ -95,7 +96,7 @@ class IndexStore:
         self._trigrams = Trigrams(self._connection)
         self._finder = Finder(self._connection, self._clock)
         self._news = News(self._connection, self._clock)
-        self._device = _device_of(self._path)
+        self._device = device_of(self._path)
         self._is_open = True
 
     def close(self) -> None:
@@ -120,7 +121,7 @@ class IndexStore:
         self._is_open = False
         with contextlib.suppress(sqlite3.Error):
             self._connection.close()
-        if _device_of(self._path) != self._device:
+        if device_of(self._path) != self._device:
             raise DiskMissing("the index is on a disk that went", thing=str(self._path))
         discard_database(self._path)
         self._note_damage(reason)
@@ -397,11 +398,3 @@ class IndexStore:
         """See HashProgress.save."""
         with self._guard():
             self._progress.save(file, hashes, kept)
-
-
-def _device_of(path: Path) -> int | None:
-    """Return what disk the folder of *path* is on; None if it is not there."""
-    try:
-        return path.parent.stat().st_dev
-    except OSError:
-        return None

@@ -20,7 +20,7 @@ from fonshare_agent.index.places import Places
 from fonshare_agent.index.text import fold_name, index_text
 
 PROBED = 64  # hits looked at to tell a common trigram
-TERMS_KEPT = 3  # with fewer all are asked: two words' first letters tell little
+TERMS_KEPT = 2  # with fewer all are asked: three letters alone tell little
 
 
 class Trigrams:
