@@ -414,6 +414,25 @@ def test_a_member_cannot_offer_more_entries_than_the_limit(bob, monkeypatch):
     assert bob.names("films") == ["Films/b", "Films/c", "Films/f"]
 
 
+def test_long_paths_and_deep_folders_weigh_as_much_as_they_cost(bob, monkeypatch):
+    """A million folders deep, or four kilobytes of names: the quota counts them."""
+    monkeypatch.setattr(bob.index._replicas, "_entries_max", 40)
+
+    def apply(after, *names, deleted=False):
+        changes = [change(name, deleted=deleted) for name in names]
+        return bob.index.apply_delta(
+            FAMILLE, ALICE, delta(FIRST, after, *changes), complete_at=0
+        )
+
+    deep = [f"{number}/" + "d/" * 62 + "f" for number in range(10)]  # nine each
+    long = [f"{number}/" + "/".join(["n" * 200] * 10) for number in range(10)]  # ditto
+    assert apply(0, *deep) == Applied(10, 6)
+    assert apply(10, *deep[:4], deleted=True) == Applied(14, 0)
+    assert apply(14, *long) == Applied(24, 6)
+    assert apply(24, *long[:4], deleted=True) == Applied(28, 0)
+    assert apply(28, *(f"{number}.txt" for number in range(41))) == Applied(69, 1)
+
+
 def test_what_a_member_or_a_group_offered_is_gone_when_dropped(alice, bob):
     write(alice, "mine.txt")
     alice.publish(Films=[FAMILLE])

@@ -27,8 +27,11 @@ PARTS = {
         "asking channel groups invite_sessions invites invites_on_demand listening "
         "published routing sealing"
     ),
-    "sharing": "sharing",
-    "jobs": "downloads fetching granting pauses reasons receiving watch",
+    "sharing": "sharing catching_up",
+    "jobs": (
+        "bringing copies copy_fetching downloads fetching granting pauses reasons "
+        "receiving watch"
+    ),
     "reach": "reach",
     "control": "doctor doctor_storage",  # beside the folder of that name
     "wiring": "agent node ground group_side transfer_side upkeep",
@@ -73,6 +76,8 @@ ALLOWED = {
 STRANGERS = (
     ("sharing", "downloads"),  # the two deciders do not know each other
     ("downloads", "sharing"),
+    ("catching_up", "downloads"),
+    ("copy_fetching", "catching_up"),
     ("control", "agent"),
     ("control", "node"),
 )

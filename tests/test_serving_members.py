@@ -6,8 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from fonshare_agent.bringing import shows_own_certificate
+from fonshare_agent.catching_up import CatchingUp
 from fonshare_agent.core import Core, Worker
-from fonshare_agent.fetching import _shows_own_certificate
 from fonshare_agent.index.store import IndexStore
 from fonshare_agent.model import GroupId, IndexId, NodeId
 from fonshare_agent.protocol.certificate import fingerprint, self_signed_certificate
@@ -37,7 +38,7 @@ def test_a_member_that_asks_on_while_the_disk_hangs_fills_no_memory():
         await disk
 
     granting = SimpleNamespace(on_blocks_ask=answer)
-    routing = Routing(core, *(None,) * 4, granting, None, None)
+    routing = Routing(core, *(None,) * 5, granting, None, None)
     other = NodeId(b"o" * 32)
     for _ in range(3 * OPEN_MAX):
         routing.on_command(GROUP, MEMBER, a_question())
@@ -68,6 +69,7 @@ def sharing(tmp_path):
         lambda group, to, message: sent.append(message) or True,
         lambda group: None,
         lambda: None,
+        CatchingUp(core, store, index, None, lambda: None),
     )
     yield SimpleNamespace(core=core, store=store, index=index, own=sharing, sent=sent)
     store.run_and_wait(index.close)
@@ -100,8 +102,8 @@ def test_a_source_cannot_have_a_ticket_for_writing_made_out_to_another():
     machine = SimpleNamespace(roster=SimpleNamespace(members=members))
     for certificate, is_right in ((own, True), (other, False)):
         grant = SimpleNamespace(certificate=certificate)
-        assert _shows_own_certificate(machine, MEMBER, grant) is is_right
-    assert not _shows_own_certificate(machine, NodeId(b"x" * 32), grant)
+        assert shows_own_certificate(machine, MEMBER, grant) is is_right
+    assert not shows_own_certificate(machine, NodeId(b"x" * 32), grant)
 
 
 def test_the_friends_door_trusts_the_members_of_the_rosters_and_nobody_else():

@@ -1,7 +1,6 @@
 """One attempt to bring one file of a job here, from the question to the rename.
 
-Asks a source for a ticket, takes the block hashes, reads the missing blocks over FTPS
-or, where only the other direction connects, lets the source push them; then verifies
+Asks a source for a ticket, has the missing blocks brought (bringing.py), then verifies
 the root and puts the file in place. Whatever stops an attempt ends in `Postponed` with
 a stable code; what has been verified stays on the disk and the next attempt goes on
 from there. Core thread; the disk and the network belong to workers.
@@ -9,11 +8,11 @@ from there. Core thread; the disk and the network belong to workers.
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 
 from fonshare_agent.asking import Asking, NoAnswer
-from fonshare_agent.core import Core, Worker
+from fonshare_agent.bringing import Bringer, shows_own_certificate
+from fonshare_agent.core import Worker
 from fonshare_agent.disk import Disk
 from fonshare_agent.errors import (
     BadContent,
@@ -21,41 +20,26 @@ from fonshare_agent.errors import (
     StorageError,
     TransferCancelled,
 )
-from fonshare_agent.ftp.tickets import TicketDesk
 from fonshare_agent.granting import Outside
 from fonshare_agent.index.state import StateStore
 from fonshare_agent.index.state_records import Job, JobFile
 from fonshare_agent.index.store import IndexStore
 from fonshare_agent.model import GroupId, JobState, NodeId, Root, SharePath
-from fonshare_agent.protocol.certificate import fingerprint
-from fonshare_agent.protocol.content import block_count
 from fonshare_agent.protocol.group import GroupMachine
 from fonshare_agent.protocol.messages import (
-    BlocksAsk,
-    BlocksPage,
     JobEnded,
     Message,
     TicketAsk,
     TicketGrant,
     TicketRefuse,
 )
-from fonshare_agent.reasons import REASONS, Postponed
-from fonshare_agent.receiving import Receiver, Wanted
+from fonshare_agent.reasons import Postponed
+from fonshare_agent.receiving import Granted
 from fonshare_agent.transfer.partial import Partial
-from fonshare_agent.transfer.worker import Fetch, TransferWorkers, reason_of
+from fonshare_agent.transfer.worker import reason_of
 from fonshare_agent.watch import Watch
 
 log = logging.getLogger(__name__)
-
-PUSHER_S = 600.0  # who was reached by push alone is asked for one first, so long
-
-
-@dataclass(frozen=True, slots=True)
-class _Granted:
-    source: NodeId
-    share: str  # where the source has it: another one's place than the job's member's
-    path: SharePath
-    grant: TicketGrant
 
 
 class Fetcher:
@@ -63,28 +47,23 @@ class Fetcher:
 
     def __init__(
         self,
-        core: Core,
         store: Worker,
         files: Worker,
         index: IndexStore,
         state: StateStore,
         disk: Disk,
-        desk: TicketDesk,
-        workers: TransferWorkers,
+        bringer: Bringer,
         asking: Asking,
         machine: Callable[[GroupId], GroupMachine | None],
         send: Callable[[GroupId, NodeId | None, Message], bool],
         outside: Outside,
-        draw: Callable[[int], bytes],
     ) -> None:
-        self._core, self._store, self._files = core, store, files
+        self._store, self._files = store, files
         self._index, self._state, self.disk = index, state, disk
-        self._desk, self._workers, self._asking = desk, workers, asking
+        self._bringer, self._asking = bringer, asking
         self._machine, self._send = machine, send
         self._used: dict[str, set[NodeId]] = {}  # job -> who granted it tickets
-        self._outside, self._draw = outside, draw
-        self._receiver = Receiver(desk, asking, outside, core.clock, draw)
-        self._pushers: dict[NodeId, float] = {}  # and until when they are remembered
+        self._outside = outside
 
     async def fetch(self, job: Job, file: JobFile, watch: Watch) -> JobFile:
         """Bring *file* here and return it as done; Postponed if that must wait."""
@@ -123,9 +102,12 @@ class Fetcher:
     ) -> JobFile:
         granted = await self._find_source(job, file)
         file = await self._pin(file, granted.grant)
-        kept = await self._open_partial(job, file, granted)
+        kept = await self._open_kept(file)
+        assert kept is not None  # the root is pinned
         try:
-            await self._bring(job, file, granted, kept, watch)
+            reason = await self._bringer.bring(granted, kept, watch)
+            if reason:
+                raise Postponed(reason)
             return await self._finish(job, file, kept, watch)
         finally:
             await self._files.run(kept.close)
@@ -144,7 +126,7 @@ class Fetcher:
 
     # --- a source ---
 
-    async def _find_source(self, job: Job, file: JobFile) -> _Granted:
+    async def _find_source(self, job: Job, file: JobFile) -> Granted:
         """Return the first grant among those who offer the file."""
         machine = self._machine(job.group)
         if machine is None:
@@ -166,8 +148,9 @@ class Fetcher:
                 answer = await self._ask(job, file, source, share, path)
                 if not isinstance(answer, TicketGrant):
                     code = _refusal(answer)
-                elif _shows_own_certificate(machine, source, answer):
-                    return _Granted(source, share, path, answer)
+                elif shows_own_certificate(machine, source, answer):
+                    name = f"{file.job}.{file.number}"
+                    return Granted(job.group, source, job.id, name, share, path, answer)
                 else:
                     code = "source.corrupt"
         raise Postponed(code)
@@ -221,102 +204,6 @@ class Fetcher:
         await self._store.run(self._state.update_file, pinned)
         return pinned
 
-    # --- blocks ---
-
-    async def _open_partial(
-        self, job: Job, file: JobFile, granted: _Granted
-    ) -> Partial:
-        """Return the partial with its verified block list, asking for its rest."""
-        kept = await self._open_kept(file)
-        assert kept is not None  # the root is pinned
-        try:
-            if not kept.has_hashes:
-                hashes = await self._all_hashes(job, file, granted)
-                await self._files.run(kept.set_hashes, hashes)
-        except BaseException:
-            await self._files.run(kept.close)
-            raise
-        return kept
-
-    async def _all_hashes(
-        self, job: Job, file: JobFile, granted: _Granted
-    ) -> list[bytes]:
-        assert file.root is not None
-        root, hashes = file.root, list(granted.grant.hashes)
-        while len(hashes) < block_count(file.size):
-            ask = partial(
-                BlocksAsk,
-                share=granted.share,
-                path=granted.path,
-                root=root,
-                first=len(hashes),
-            )
-            source = granted.source
-            answer = await self._asking.ask(job.group, source, ask, owner=job.id)
-            if not isinstance(answer, BlocksPage) or not answer.hashes:
-                raise Postponed("source.changed")
-            hashes += answer.hashes
-        return hashes
-
-    async def _bring(
-        self, job: Job, file: JobFile, granted: _Granted, kept: Partial, watch: Watch
-    ) -> None:
-        """Get every missing block: pulled, else pushed."""
-        watch.sources = 1
-        watch.start_at(kept.done_bytes)
-        if kept.is_complete:
-            return
-        pull = partial(self._pull, job, granted, kept, watch)
-        push = partial(self._have_pushed, job, file, granted, kept, watch)
-        # Knocking in vain takes seconds: not again for each file of a folder.
-        is_pusher = self._pushers.pop(granted.source, 0.0) > self._core.clock()
-        first, second = (push, pull) if is_pusher else (pull, push)
-        came_by, reason = first, await first()
-        if reason == "unreachable":
-            came_by, reason = second, await second()
-        if reason:
-            raise Postponed(reason)
-        if came_by is push:
-            self._pushers[granted.source] = self._core.clock() + PUSHER_S
-
-    async def _pull(
-        self, job: Job, granted: _Granted, kept: Partial, watch: Watch
-    ) -> str:
-        machine, grant = self._machine(job.group), granted.grant
-        member = machine and machine.roster.members.get(granted.source)
-        if not member:
-            return "source.vanished"
-        return await self._workers.fetch(
-            Fetch(
-                ticket=grant.ticket,
-                secret=grant.secret,
-                addresses=self._outside.dialable(grant.addresses),
-                peer_fingerprint=member.statement.tls_fingerprint,
-                partial=kept,
-                watch=watch,
-            )
-        )
-
-    async def _have_pushed(
-        self, job: Job, file: JobFile, granted: _Granted, kept: Partial, watch: Watch
-    ) -> str:
-        assert file.root is not None
-        reason = await self._receiver.receive(
-            Wanted(
-                job.group,
-                granted.source,
-                job.id,
-                _job_code(file),
-                granted.share,
-                granted.path,
-                file.root,
-                granted.grant,
-            ),
-            kept,
-            watch,
-        )
-        return reason if not reason or reason in REASONS else "source.lost"
-
     # --- the end ---
 
     async def _finish(
@@ -339,23 +226,9 @@ class Fetcher:
         return done
 
 
-def _shows_own_certificate(
-    machine: GroupMachine, source: NodeId, grant: TicketGrant
-) -> bool:
-    """Tell whether the certificate is *source*'s: it may get a ticket for writing."""
-    member = machine.roster.members.get(source)
-    return member is not None and (
-        fingerprint(grant.certificate) == member.statement.tls_fingerprint
-    )
-
-
 def _demand_wanted(watch: Watch) -> None:
     if watch.is_cancelled:
         raise TransferCancelled("the job was stopped")
-
-
-def _job_code(file: JobFile) -> str:
-    return f"{file.job}.{file.number}"
 
 
 def _refusal(answer: Message) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fonshare_agent import clock
+from fonshare_agent.catching_up import CatchingUp
 from fonshare_agent.channel import ControlChannel
 from fonshare_agent.ground import Ground
 from fonshare_agent.groups import Groups
@@ -68,6 +69,13 @@ class GroupSide:
         self.invites = InvitesOnDemand(
             ground.files, ground.store, ground.state, self._build_invites
         )
+        self.catching_up = CatchingUp(
+            core,
+            ground.store,
+            ground.index,
+            self.channel.send,
+            lambda: self.scanner.tidy(),
+        )
         self.sharing = Sharing(
             core,
             ground.store,
@@ -75,6 +83,7 @@ class GroupSide:
             self.channel.send,
             self.channel.announce,
             lambda: self.scanner.tidy(),
+            self.catching_up,
         )
 
     def _build_invites(self) -> "Invites":

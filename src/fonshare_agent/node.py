@@ -132,6 +132,7 @@ class Node:
             talking.channel,
             talking.groups,
             talking.sharing,
+            talking.catching_up,
             talking.published,
             moving.granting,
             moving.downloads,
@@ -150,12 +151,15 @@ class Node:
             Followers(talking.sharing.add_group, self._on_joined, self._on_dropped)
         )
         talking.invites.wire(talking.links)
+        talking.catching_up.wire(moving.copy_fetcher)
 
     async def _start_services(self) -> None:
         talking, moving = self._talking, self._moving
         self._open_doors()
         self._ends_with(self._closer, moving.ftp.stop)
         self._ends_with(self._closer, moving.workers.stop)
+        # Not waited for: whatever writes copies comes after it on the same thread.
+        self._core.spawn_service("old copies", moving.copies.wipe())
         await talking.groups.load()
         await talking.published.hash_away_passwords()
         await talking.published.refresh()
@@ -164,10 +168,12 @@ class Node:
         talking.watcher.start()
         self._ends_with(self._closer, talking.watcher.stop)
         self._started += [talking.links.stop, moving.downloads.stop]
+        self._started += [moving.copies.stop, moving.copy_fetcher.stop]
         self._started.append(self._end_questions)
         await talking.invites.load()
         talking.links.refresh()
         self._core.spawn_service("old partials", moving.downloads.drop_orphans())
+        self._core.spawn_service("old copies", moving.copy_fetcher.keep_partials())
         moving.downloads.wake()
         self._upkeep = Upkeep(self._ground, talking.channel, moving.workers, moving.ftp)
         self._core.call_later(TEND_S, self._tend_soon)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fonshare_agent.asking import Asking
+from fonshare_agent.catching_up import CatchingUp
 from fonshare_agent.channel import ControlChannel
 from fonshare_agent.core import Core
 from fonshare_agent.downloads import Downloads
@@ -21,6 +22,7 @@ from fonshare_agent.protocol.messages import (
     BlocksAsk,
     BlocksPage,
     CatalogueAsk,
+    CatalogueCopyAsk,
     CatalogueDelta,
     JobEnded,
     Message,
@@ -46,6 +48,7 @@ class Routing:
     channel: ControlChannel
     groups: Groups
     sharing: Sharing
+    catching_up: CatchingUp
     published: Published
     granting: Granting
     downloads: Downloads
@@ -59,9 +62,9 @@ class Routing:
             case RemovedFromGroup():
                 self.core.spawn_service("leave group", self.groups.drop(group))
             case HeadSeen(member, index_id, sequence):
-                self.sharing.note_head(group, member, (index_id, sequence))
+                self.catching_up.note_head(group, member, (index_id, sequence))
             case MemberReady(member):
-                self.sharing.note_ready(group, member)
+                self.catching_up.note_ready(group, member)
                 self.downloads.wake()
             case MemberSeen(_, online):
                 if online:
@@ -93,6 +96,9 @@ class Routing:
             case TicketAsk():
                 ask = self.granting.on_ticket_ask(group, member, message)
                 self._serve("ticket", group, member, ask)
+            case CatalogueCopyAsk():
+                copy = self.granting.on_copy_ask(group, member, message)
+                self._serve("catalogue", group, member, copy)
             case BlocksAsk():
                 blocks = self.granting.on_blocks_ask(group, member, message)
                 self._serve("blocks", group, member, blocks)
@@ -124,5 +130,5 @@ class Routing:
     async def _on_delta(
         self, group: GroupId, member: NodeId, delta: CatalogueDelta
     ) -> None:
-        await self.sharing.on_delta(group, member, delta)
+        await self.catching_up.on_delta(group, member, delta)
         self.downloads.wake()

@@ -6,6 +6,9 @@ Wiring only (see node.py); it stands on the talking half.
 import os
 
 from fonshare_agent.asking import Asking
+from fonshare_agent.bringing import Bringer
+from fonshare_agent.copies import Copies
+from fonshare_agent.copy_fetching import CopyFetcher
 from fonshare_agent.downloads import Downloads
 from fonshare_agent.fetching import Fetcher
 from fonshare_agent.ftp.accounts import Account
@@ -20,7 +23,7 @@ from fonshare_agent.granting import Granting, Outside
 from fonshare_agent.ground import Ground
 from fonshare_agent.group_side import GroupSide
 from fonshare_agent.links.lan import house_networks
-from fonshare_agent.model import GroupId, NodeId, SharePath
+from fonshare_agent.model import GroupId, NodeId, Root, SharePath
 from fonshare_agent.nodekeys import NodeKeys
 from fonshare_agent.passwords import verify_password
 from fonshare_agent.reach import Reach
@@ -74,11 +77,21 @@ class TransferSide:
 
     def _build_source(self) -> None:
         ground, talking = self._ground, self._talking
+        self.copies = Copies(
+            ground.core,
+            ground.store,
+            ground.files,
+            ground.index,
+            ground.disk,
+            lambda group: talking.channel.find_machine(group) is not None,
+            self._is_read,
+        )
         self.granting = Granting(
             ground.core,
             ground.store,
             ground.index,
             ground.disk,
+            self.copies,
             self.desk,
             self.workers,
             talking.published,
@@ -92,20 +105,37 @@ class TransferSide:
     def _build_destination(self) -> None:
         ground, channel = self._ground, self._talking.channel
         self.asking = Asking(ground.core, channel.send, ground.draw)
-        fetcher = Fetcher(
+        bringer = Bringer(
             ground.core,
+            ground.files,
+            self.desk,
+            self.workers,
+            self.asking,
+            channel.find_machine,
+            self._outside,
+            ground.draw,
+        )
+        self.copy_fetcher = CopyFetcher(
+            ground.core,
+            ground.files,
+            ground.disk,
+            bringer,
+            self.asking,
+            channel.find_machine,
+            channel.send,
+            self._outside,
+        )
+        fetcher = Fetcher(
             ground.store,
             ground.files,
             ground.index,
             ground.state,
             ground.disk,
-            self.desk,
-            self.workers,
+            bringer,
             self.asking,
             channel.find_machine,
             channel.send,
             self._outside,
-            ground.draw,
         )
         self.downloads = Downloads(
             ground.core,
@@ -140,6 +170,10 @@ class TransferSide:
     def _set_limits(self, limits: LimitSettings) -> None:
         self._upload.set_rate(limits.upload_kib_s)
         self._download.set_rate(limits.download_kib_s)
+
+    def _is_read(self, root: Root) -> bool:
+        """Whether a member holds a ticket for reading the copy of that content."""
+        return any(t.share is None and t.root == root for t in self.desk.live())
 
     def follow_lan(self) -> None:
         """The lan may have other networks than before; blocks a little."""

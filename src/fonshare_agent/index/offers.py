@@ -221,7 +221,7 @@ class Offers:
         changes: list[Change] = []
         upto, used = start, 0
         for seq, change in self._changes(row[0], start, max_entries + 1):
-            used += CHANGE_BYTES + len(change.share) + len(change.path.raw)
+            used += CHANGE_BYTES + change.names_bytes()
             if changes and (used > max_bytes or len(changes) == max_entries):
                 return Delta(own_id, start, upto, tuple(changes))
             changes.append(change)

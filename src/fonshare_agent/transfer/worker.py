@@ -60,6 +60,7 @@ class Fetch:
     peer_fingerprint: bytes
     partial: Partial
     watch: Watch
+    is_copy: bool = False  # of a catalogue: no file of a job has to wait for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +96,15 @@ class TransferWorkers:
         self._upload, self._download = upload, download
         self._pool = SessionPool(context, core.clock)
         self._fetchers = _Crew("fetch", fetchers, core)
+        self._copiers = _Crew("copy", 1, core)
         self._pushers = _Crew("push", PUSHERS, core)
         self._tenders = _Crew("tend", 1, core)
         self._is_stopping = False
 
     def fetch(self, task: Fetch) -> Promise[str]:
         """Do *task*; the reason it ended for is promised, "" if it is complete."""
-        return self._fetchers.run(self._fetch, task)
+        crew = self._copiers if task.is_copy else self._fetchers
+        return crew.run(self._fetch, task)
 
     def push(self, task: Push) -> Promise[str]:
         """Do *task*; the reason it ended for is promised, "" if all was taken.
@@ -126,6 +129,7 @@ class TransferWorkers:
         """Cancel what runs and end the threads. Waits for them."""
         self._is_stopping = True
         self._fetchers.stop()
+        self._copiers.stop()
         self._pushers.stop()
         self._tenders.stop()
         self._pool.close()
