@@ -44,8 +44,11 @@ test: venv deps lint ## everything fast: lint, types, and the tests (under 5 min
 test-full: venv deps ## the slower tier (under 20 minutes)
 	$(call timed,$@,$(PYTEST) -m full --timeout 600 $(ARGS))
 
-bench: venv ## what a node costs: memory on a 32-bit userland (bench/README.md)
-	$(call timed,$@,PYTHONPATH=tools $(BIN)/python bench/memory.py)
+bench: venv ## what a node costs: the index, memory on 32 bits (bench/README.md)
+	$(call timed,$@,( status=0; \
+		$(BIN)/python bench/index.py $(if $(FILES),--files $(FILES)) || status=1; \
+		PYTHONPATH=tools $(BIN)/python bench/memory.py || status=1; \
+		exit $$status ))
 
 bench-transfer: venv ## how fast files come from friends (bench/README.md)
 	$(call timed,$@,PYTHONPATH=tools:tests $(BIN)/python bench/transfer.py)

@@ -183,7 +183,11 @@ def from_sources() -> dict[str, float]:
 
                 def is_hashed(count: int = count) -> bool:
                     rows = alice("find", f"film {count}")
-                    return len(rows) == count and all(row["root"] for row in rows)
+                    return (
+                        len(rows) == 1
+                        and rows[0]["root"] is not None
+                        and len(rows[0]["sources"]) == count
+                    )
 
                 eventually(is_hashed, f"alice sees {count} sources", WITHIN_S)
                 took = fetched_s(alice, f"Bench/bob/Films/film {count}.mkv")

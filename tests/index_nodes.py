@@ -20,7 +20,6 @@ class Node:
     def __init__(self, folder: Path, me: NodeId = ALICE) -> None:
         self.folder = folder
         self.me = me
-        self.rebuilt: list[str] = []
         self.moved: list[GroupId] = []
         self.hashed: list[tuple[str, SharePath, Root]] = []
         self.clock = 1000.0
@@ -33,7 +32,6 @@ class Node:
             folder / "index.db",
             me,
             os.urandom,
-            on_rebuilt=self.rebuilt.append,
             clock=lambda: self.clock,
         )
         self.scanner = Scanner(

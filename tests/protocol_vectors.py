@@ -265,6 +265,21 @@ def content() -> Vector:
     }
 
 
+def catalogue() -> Vector:
+    changes = [
+        ["Films", "Été/a.mkv", 7, 1_600_000_000, None, False],
+        ["Films", "caf\udce9.ogg", 0, 0, "A" * 43, False],
+        ["Films", "gone", 0, 0, None, True],
+    ]
+    page = {"index_id": "aW5kZXhpZDg", "after": 3, "upto": 9, "head": 12}
+    page["changes"] = changes
+    body = json.dumps(page, sort_keys=True, separators=(",", ":")).encode("ascii")
+    # Stored, not deflated: another zlib may choose other codes and be as right.
+    packed = zlib.compress(body, 0)
+    frame = struct.pack(">IQ", len(packed), 9) + packed
+    return {"body": body.decode(), "frame": frame.hex()}
+
+
 def make_all() -> dict[str, str]:
     """Return the text of every vector file by name."""
     made = {
@@ -273,6 +288,7 @@ def make_all() -> dict[str, str]:
         "envelope": envelope(),
         "codes": codes(),
         "content": content(),
+        "catalogue": catalogue(),
     }
     return {
         f"{name}.json": json.dumps(vector, indent=1, ensure_ascii=False) + "\n"

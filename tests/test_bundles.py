@@ -9,6 +9,7 @@ import pytest
 from fonshare_agent.attempts import Attempts
 from fonshare_agent.bundles import Outcome, _Place, _sort_out, _that_fit
 from fonshare_agent.core import Core, Worker
+from fonshare_agent.errors import DiskMissing
 from fonshare_agent.ftp.tickets import TicketDesk
 from fonshare_agent.granting_bundles import BundleGranting
 from fonshare_agent.index.records import FileStamp, OwnFile
@@ -48,6 +49,7 @@ class Source:
         self.store = Worker("s", self.core)
         self.store.start()
         self.files, self.is_published, self.is_own = files, True, True
+        self.has_disk = True
         self.hashed, self.sent, self.retired = [], [], []
         self.desk = TicketDesk(time.monotonic, lambda ticket: True)
         self.granting = BundleGranting(
@@ -55,6 +57,7 @@ class Source:
                 is_own_certificate=lambda *_: self.is_own,
                 retire=lambda *words: self.retired.append(words),
                 opener=lambda own: lambda: own.path,
+                demand_disk=self.demand_disk,
             ),
             self.store,
             SimpleNamespace(own_file=self.own_file),
@@ -67,6 +70,10 @@ class Source:
             ),
             os.urandom,
         )
+
+    async def demand_disk(self) -> None:
+        if not self.has_disk:
+            raise DiskMissing("the disk is missing")
 
     def allows(self) -> bool:
         return self.is_published
@@ -138,8 +145,16 @@ def test_no_bundle_is_larger_than_agreed(source):
 def test_without_a_right_to_the_share_nothing_is_told(source):
     source.is_published = False
     assert source.ask("a") == TicketRefuse(bytes(16), "not_here")
+    source.has_disk = False
+    assert source.ask("a") == TicketRefuse(bytes(16), "not_here")
     source.is_published, source.is_own = True, False
     assert source.ask("a") == TicketRefuse(bytes(16), "not_here")
+    assert source.desk.live() == []
+
+
+def test_without_a_disk_there_is_no_ticket_for_it(source):
+    source.has_disk = False
+    assert source.ask("a", "b") == TicketRefuse(bytes(16), "disk")
     assert source.desk.live() == []
 
 

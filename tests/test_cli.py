@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from control_agent import running_agent
 from fonshare_agent import __version__
 from fonshare_agent.cli import main
+from fonshare_agent.control.rows import Page
 from fonshare_agent.errors import NotFound
 from waiting import PATIENCE_S, wait_until
 
@@ -107,9 +109,75 @@ def test_flags_may_stand_among_the_search_words(agent):
     agent.answers["find"] = []
     argv = ["find", "a", "--group", "G", "b", "--limit", "5", "c", "-c", "node.yaml"]
     assert main(argv) == 0
-    assert agent.calls == [
-        ("find", {"words": ["a", "b", "c"], "group": "G", "member": None, "limit": 5})
-    ]
+    [(name, arguments)] = agent.calls
+    assert name == "find"
+    given = {"words": ["a", "b", "c"], "group": "G", "limit": 5}
+    assert {one: arguments[one] for one in given} == given
+    assert arguments["member"] is None
+
+
+@pytest.mark.parametrize(
+    ("argv", "next_argv"),
+    [
+        (
+            ["find", "a b", "--limit", "5"],
+            ["find", "a b", "--limit", "5", "--after", "X"],
+        ),
+        (["find", "a", "--after", "W"], ["find", "a", "--after", "X"]),
+        (["find", "--after=W", "a"], ["find", "a", "--after", "X"]),
+        (
+            ["find", "--", "--after", "W"],
+            ["find", "--after", "X", "--", "--after", "W"],
+        ),
+        (["ls", "G"], ["ls", "G", "--after", "X"]),
+    ],
+)
+def test_the_command_of_the_next_page_is_told_on_stderr(agent, capsys, argv, next_argv):
+    agent.answers[argv[0]] = Page([{"cursor": "X"}], "X")
+    assert main(["-c", "node.yaml", *argv]) == 0
+    err = capsys.readouterr().err
+    words = shlex.split(err)
+    assert words[:2] == ["more:", "fonshare"]
+    assert words[2:] == ["-c", "node.yaml", *next_argv]
+
+    assert main(["--json", "-c", "node.yaml", *argv]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == [{"cursor": "X"}]
+    assert shlex.split(err)[2:] == ["--json", "-c", "node.yaml", *next_argv]
+
+
+def test_a_search_that_was_cut_says_so_on_stderr(agent, capsys):
+    agent.answers["find"] = Page([], is_cut=True)
+    assert main(["-c", "node.yaml", "--json", "find", "a"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == []
+    assert "before everything was looked at" in err
+    assert "more:" not in err
+
+    agent.answers["find"] = Page([{"cursor": "X"}])
+    assert main(["-c", "node.yaml", "--json", "find", "a"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_people_get_a_screenful_and_programs_what_they_ask_for(agent):
+    for command in (["find", "a"], ["ls"], ["search", "new"]):
+        name = " ".join(command[:2]) if command[0] == "search" else command[0]
+        agent.answers[name] = []
+        for flags in ([], ["--json"], ["--limit", "7"]):
+            assert main(["-c", "node.yaml", *command, *flags]) == 0
+    limits = [arguments["limit"] for _, arguments in agent.calls]
+    assert limits == [50, None, 7] * 3
+
+
+def test_sizes_and_ages_reach_the_agent_as_numbers(agent):
+    agent.answers["find"] = []
+    flags = ["--min-size", "1.5G", "--max-size", "2T", "--newer", "3w", "--older", "7d"]
+    assert main(["-c", "node.yaml", "find", "a", *flags, "--online"]) == 0
+    [(_, arguments)] = agent.calls
+    assert arguments["min_size"] == 3 << 29
+    assert arguments["max_size"] == 2 << 40
+    assert (arguments["newer"], arguments["older"]) == (1_814_400, 604_800)
+    assert arguments["online"] is True
 
 
 def test_a_repeated_flag_gathers_its_values(agent):
@@ -173,6 +241,15 @@ def test_the_folder_for_get_is_sent_absolute(agent, tmp_path):
         ["find", "a", "--limit", "0"],
         ["find", "a", "--limit", "9" * 5000],
         ["find", "a", "--lim", "5"],
+        ["find", "a", "--min-size", "big"],
+        ["find", "a", "--max-size", "-1"],
+        ["find", "a", "--newer", "7"],
+        ["find", "a", "--older", "soon"],
+        ["find", "a", "--kind", "film"],
+        ["find", "a", "--sort", "best"],
+        ["search"],
+        ["search", "save", "name"],
+        ["search", "new", "a", "b"],
         ["find", ""],
         ["find", "a\0b"],
         ["share", "add", "films"],
@@ -375,7 +452,9 @@ def test_bytes_that_are_not_utf8_pass_through_the_program(agent):
     agent.answers["ls"] = lambda arguments: [{"path": arguments["path"]}]
     status, out, _ = run_program("--json", "ls", b"G/caf\xe9")
     assert (status, json.loads(out)) == (0, [{"path": "G/caf\udce9"}])
-    assert agent.calls == [("ls", {"path": "G/caf\udce9"})]
+    assert agent.calls == [
+        ("ls", {"path": "G/caf\udce9", "limit": None, "after": None})
+    ]
 
 
 def test_a_terminal_without_utf8_shows_what_it_can(agent):

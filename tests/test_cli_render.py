@@ -117,6 +117,41 @@ def test_entries_show_where_they_are_and_who_is_away():
     assert "?" in render("ls", [{**row, "modified": 2**70}])
 
 
+def test_a_row_tells_how_many_others_have_it():
+    row = {"group": "G", "member": "bob", "share": "Films", "path": "a", "own": True}
+    assert "G/bob/Films/a\n" in render("find", [{**row, "sources": [1]}])
+    assert "G/bob/Films/a (+2 more)\n" in render(
+        "find", [{**row, "sources": [1, 2, 3]}]
+    )
+
+
+def test_saved_searches_show_their_words_and_filters():
+    row = {
+        "name": "bz",
+        "words": ["île", "mer"],
+        **dict.fromkeys(("group", "member", "member_id", "kind", "max_size", "older")),
+        "min_size": None,
+        "newer": None,
+        "online": False,
+    }
+    narrow = {"group": "G", "min_size": 700 << 20, "newer": 604_800, "online": True}
+    assert render("search ls", [row, {**row, **narrow}]).splitlines() == [
+        "NAME  WORDS    ONLY",
+        "bz    île mer  -",
+        "bz    île mer  group G, min-size 700 MiB, newer 1w, online",
+    ]
+    assert "bz" in render("search save", row)
+    assert render("search ls", []) == ""
+
+
+def test_what_is_new_is_shown_search_by_search():
+    rows = [{"search": name, "path": name + "1"} for name in ("a\n", "b")]
+    shown = render("search new", rows)
+    assert shown.startswith("a\\x0a:\nID")
+    assert "\nb:\nID" in shown
+    assert render("search new", []) == ""
+
+
 def test_invites_print_the_code_alone():
     assert render("group invite", {"code": "abc-def"}) == "abc-def\n"
 
@@ -181,6 +216,11 @@ def complete(words: str) -> set[str]:
         ("fonshare --json jobs ", {"pause", "resume", "cancel"}),
         ("fonshare group invite Famille --acc", {"--accept-first"}),
         ("fonshare find x --gr", {"--group"}),
+        ("fonshare find x --kind ", {"audio", "video", "picture", "document"}),
+        ("fonshare find x --sort na", {"name"}),
+        ("fonshare search n", {"new"}),
+        ("fonshare search save x y --min", {"--min-size"}),
+        ("fonshare ls --af", {"--after"}),
         ("fonshare completion ", {"bash", "zsh", "fish"}),
         ("fonshare get x --w", {"--wait"}),
     ],
@@ -207,4 +247,3 @@ def test_each_script_knows_every_command_and_flag_and_no_internal_one(shell):
         assert all(word in text for word in command.name.split())
         assert all(flag.flag[2:] in text for flag in command.flags)
     assert "joining" not in text
-    assert "confirm" not in text

@@ -161,3 +161,18 @@ def test_names_of_shares_and_users_are_given_once():
     )
     assert "shares[1].name: is 'F' again" in text
     assert "ftp.users[1].name: is 'u' again" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "hours"),
+    [("0-24", None), ("1-6", (1, 6)), ("22-7", (22, 7)), ("0-23", (0, 23))],
+)
+def test_the_hours_of_hashing_are_read_as_two_hours_of_the_day(text, hours):
+    assert check(limits={"hash_hours": text}).limits.hash_hours == hours
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1", "6-6", "1-25", "-3-4", "a-b", "1:00-6:00", 5]
+)
+def test_hours_that_are_none_are_refused(text):
+    assert "limits.hash_hours" in complaints(limits={"hash_hours": text})

@@ -17,6 +17,7 @@ from control_agent import RunningAgent, running_agent
 from fonshare_agent.control import client, server
 from fonshare_agent.control.client import AgentError, request
 from fonshare_agent.control.door import bind
+from fonshare_agent.control.rows import Page
 from fonshare_agent.core import Promise
 from fonshare_agent.errors import (
     AgentRunning,
@@ -184,6 +185,18 @@ def test_a_large_answer_is_encoded_only_as_fast_as_it_is_read(agent):
         agent.answers["status"] = "up"
         assert request(agent.socket, "status", {}) == "up"
         assert 0 < len(encoded) < 50_000
+
+
+def test_what_is_said_besides_the_rows_arrives_too(agent):
+    agent.answers["find"] = Page([1, 2], "cursor", is_cut=True)
+    answer = request(agent.socket, "find", {"words": ["x"]})
+    assert isinstance(answer, Page)
+    assert answer == [1, 2]
+    assert answer.rest() == {"more": "cursor", "has_more": True, "is_cut": True}
+    agent.answers["find"] = Page()
+    answer = request(agent.socket, "find", {"words": ["x"]})
+    assert isinstance(answer, Page)
+    assert answer.rest() == {"more": None, "has_more": False, "is_cut": False}
 
 
 @pytest.mark.parametrize("answer", [[], {}, None, 0, "", [[]], [None, 1]])

@@ -13,6 +13,7 @@ from fonshare_agent.control.arguments import TEXT_MAX, check_arguments
 from fonshare_agent.control.commands import AGENT_COMMANDS, BY_NAME, COMMANDS
 from fonshare_agent.control.door import Request, bind, read_request
 from fonshare_agent.control.handlers import Handlers
+from fonshare_agent.control.quantities import read_age, read_size, shown_age
 from fonshare_agent.control.rows import Kind, Place
 from fonshare_agent.errors import UsageError
 from fonshare_agent.help_texts import command_help, page, shown_commands
@@ -23,7 +24,7 @@ CONTRACT = {
     *("group create", "group ls", "group invite", "group join", "group requests"),
     *("group accept", "group leave", "group remove", "group broker", "ls", "find"),
     *("get", "jobs", "jobs pause", "jobs resume", "jobs cancel", "disk", "limits"),
-    *("backup", "restore"),
+    *("backup", "restore", "search save", "search ls", "search rm", "search new"),
 }
 
 
@@ -86,13 +87,58 @@ def test_handlers_that_lack_a_command_are_refused_at_start():
 def test_a_request_gets_every_argument_with_its_default():
     assert read_request(request("find", words=["C++"])) == Request(
         BY_NAME["find"],
-        {"words": ["C++"], "group": None, "member": None, "limit": 1000},
+        {
+            "words": ["C++"],
+            **dict.fromkeys(("group", "member", "kind", "min_size", "max_size")),
+            **dict.fromkeys(("newer", "older", "limit", "after")),
+            "online": False,
+            "sort": "relevance",
+        },
     )
     assert read_request(b'{"command": "status"}').arguments == {}
     assert read_request(request("group invite", group="g")).arguments == {
         "group": "g",
         "accept_first": False,
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("0", 0),
+        ("4096", 4096),
+        ("700M", 700 << 20),
+        ("4g", 4 << 30),
+        ("1.5G", 3 << 29),
+        ("0,1 KiB", 102),
+        ("2TB", 2 << 40),
+        ("12b", 12),
+    ],
+)
+def test_sizes_are_taken_as_people_write_them(text, size):
+    found = read_request(request("find", words=["a"], min_size=text))
+    assert found.arguments["min_size"] == size
+    assert read_size(str(size)) == size
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("5min", 300), ("12h", 43_200), ("7d", 604_800), ("3 W", 1_814_400)],
+)
+def test_ages_are_taken_as_people_write_them(text, seconds):
+    found = read_request(request("find", words=["a"], newer=text))
+    assert found.arguments["newer"] == seconds
+    assert read_age(shown_age(seconds)) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "M", "-1", "1e9", "٣M", "1.M", "1 000", "1kk"])
+def test_what_is_no_size_is_refused(text):
+    assert read_size(text) is None
+
+
+@pytest.mark.parametrize("text", ["", "7", "d", "-7d", "1.5d", "٣d", "7 days"])
+def test_what_is_no_age_is_refused(text):
+    assert read_age(text) is None
 
 
 @pytest.mark.parametrize(
@@ -128,6 +174,13 @@ def test_a_request_gets_every_argument_with_its_default():
         (request("find", words=["a"], limit=True), "whole number"),
         (request("find", words=["a"], limit=1.5), "whole number"),
         (request("find", words=["a"], limit=0), "must be from 1 to"),
+        (request("find", words=["a"], kind="film"), "must be audio or"),
+        (request("find", words=["a"], min_size="big"), "must be bytes, or"),
+        (request("find", words=["a"], max_size=-1), "must be from 0 to"),
+        (request("find", words=["a"], max_size="9" * 18 + "T"), "must be from 0 to"),
+        (request("find", words=["a"], newer="yesterday"), "must be 12h"),
+        (request("find", words=["a"], older="999999999y"), "must be from 0 to"),
+        (request("find", words=["a"], older=True), "must be a whole number"),
         (request("limits", upload=-1), "must be from 0 to"),
         (request("group broker", group="g", action="eat", url="u"), "add or remove"),
         (request("group invite", group="g", accept_first=1), "true or false"),

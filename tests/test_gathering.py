@@ -11,15 +11,16 @@ from fonshare_agent.asking import NoAnswer
 from fonshare_agent.core import Core
 from fonshare_agent.disk import Disk
 from fonshare_agent.gathering import Gathering, Ways
-from fonshare_agent.model import NodeId
+from fonshare_agent.model import GroupId, NodeId
 from fonshare_agent.protocol.content import BLOCK_SIZE_MIN, content_root
 from fonshare_agent.protocol.plan import LANES_MAX
-from fonshare_agent.sources import Granted
+from fonshare_agent.receiving import Granted
 from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.watch import Watch
 from waiting import PATIENCE_S
 
 BLOCKS = 40
+GROUP = GroupId(bytes(32))
 
 
 def member(letter: str) -> NodeId:
@@ -63,7 +64,7 @@ class Play:
         return self.refusals.get(letter) or self.granted(letter)
 
     def granted(self, letter):
-        return Granted(member(letter), "Films", None, None)
+        return Granted(GROUP, member(letter), "job", "job.0", "Films", None, None)
 
     async def pull(self, granted, lane):
         letter = chr(granted.source[0])

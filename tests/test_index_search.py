@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fonshare_agent.index.records import Delta
+from fonshare_agent.index.records import Delta, file_digests, id_digest
 from fonshare_agent.index.text import (
     Matcher,
     fold,
@@ -15,7 +15,7 @@ from fonshare_agent.index.text import (
     match_expression,
     split_words,
 )
-from fonshare_agent.model import EntryId, IndexId, Root, SharePath
+from fonshare_agent.model import EntryId, IndexId, Root, SharePath, base32
 from fonshare_agent.protocol.fields import Change
 from index_nodes import ALICE, BOB, CAROL, CLUB, FAMILLE, Node, shown
 
@@ -110,6 +110,25 @@ def test_one_and_two_letters_find_the_beginnings_of_words(node):
     assert node.names("le ba") == ["Films/x/Le bac.txt"]
 
 
+@pytest.mark.parametrize(
+    ("word", "grams"),
+    [
+        ("a", ["  a"]),
+        ("ab", [" ab"]),
+        ("abc", ["abc"]),
+        ("abcd", ["abc", "bcd"]),
+        ("abcdefgh", ["abc", "def", "fgh"]),
+        ("499-199", ["499", "-  ", "199"]),
+        ("%", []),
+        ("--", []),
+        ('x"-', ['x"-']),
+    ],
+)
+def test_each_letter_of_a_word_is_looked_up_once(word, grams):
+    quoted = ['"' + gram.replace('"', '""') + '"' for gram in grams]
+    assert match_expression([word]) == (" AND ".join(quoted) or None)
+
+
 def test_letters_scattered_over_the_name_are_no_match(node):
     # The trigrams abc, bcd and cde all occur, but never as one word.
     offer(node, "abcd bcde cdef.txt")
@@ -163,6 +182,79 @@ def test_a_search_that_takes_too_long_ends_at_its_deadline(node):
 
     assert (late.found, late.is_complete) == ((), False)
     assert node.names("%") == []  # the next one is not interrupted
+
+
+def test_what_is_in_every_name_is_not_asked_of_the_index(node):
+    offer(node, *(f"dossier-{n}/song {n % 7}{' été' * (n == 5)}" for n in range(500)))
+    while node.index.index_names():
+        pass
+    trigrams = node.index._trigrams
+    asked = match_expression(["dossier", "song", "ete"])
+    assert '"dos"' in asked
+    assert trigrams.narrowed(asked) == asked  # `ete` alone would leave one trigram
+    asked = match_expression(["dossier", "zanzibar"])
+    assert trigrams.narrowed(asked) == match_expression(["zanzibar"])
+    assert node.names("dossier song ete") == ["Films/dossier-5/song 5 été"]
+
+
+def test_what_only_the_newest_names_have_still_narrows(node):
+    offer(node, *(f"old {number}" for number in range(400)))
+    offer(node, *(f"zebra {number}" for number in range(400)))
+    while node.index.index_names():
+        pass
+    asked = match_expression(["zebra", "films"])
+    assert '"zeb"' in node.index._trigrams.narrowed(asked)
+    assert '"fil"' not in node.index._trigrams.narrowed(asked)
+
+
+def withdraw(node, *paths):
+    index_id, head = node.index.replica_head(FAMILLE, BOB)
+    changes = [
+        Change("Films", SharePath.parse(path), 0, 0, None, True) for path in paths
+    ]
+    delta = Delta(index_id, head, head + len(changes), changes)
+    node.index.apply_delta(FAMILLE, BOB, delta, complete_at=delta.upto)
+
+
+def test_an_entry_without_trigrams_is_found_all_the_same_and_newest_first(node):
+    offer(node, "song 1", "song 2")
+    assert node.index.index_names(limit=1)
+    offer(node, "song 3", "other 4")
+
+    result = node.index.search("song")
+
+    assert [found.name for found in result.found] == [b"song 3", b"song 2", b"song 1"]
+    assert result.is_complete
+
+
+def test_indexing_goes_on_where_a_restart_ended_it(node):
+    offer(node, *(f"song {number}" for number in range(5)))
+    assert node.index.index_names(limit=2)
+    node.index.close()
+    node.index.open()
+    assert node.index.index_names(limit=2)
+    assert node.index.index_names(limit=2)
+    assert not node.index.index_names(limit=2)
+    assert len(node.names("song")) == 5
+
+
+@pytest.mark.parametrize("indexed", [0, 1, 2])
+def test_an_entry_that_takes_the_place_of_the_last_one_gets_its_own_trigrams(
+    node, indexed
+):
+    offer(node, "song 1", "song 2")
+    if indexed:
+        node.index.index_names(limit=indexed)
+    withdraw(node, "song 2", "song 1")
+    offer(node, "music 3")
+    while node.index.index_names():
+        pass
+
+    assert node.names("song") == []
+    assert node.names("music") == ["Films/music 3"]
+    node.index._connection.execute(
+        "INSERT INTO search (search) VALUES ('integrity-check')"
+    )
 
 
 def test_nothing_is_found_for_no_words(node):
@@ -252,6 +344,17 @@ def test_a_file_and_a_folder_of_one_name_have_two_ids(node):
     assert [node.index.get(one.id) for one in listed] == listed
 
 
+def test_ids_are_computed_alike_one_by_one_and_folder_by_folder(node):
+    offer(node, "top", "a/b", "a/c/d", "a/c/e")
+    for path in ("top", "a/b", "a/c/d", "a/c/e"):
+        found = node.index.resolve(FAMILLE, BOB, "Films", SharePath.parse(path))
+        assert node.index.get(found.id) == found
+        digest = id_digest("file", FAMILLE, BOB, b"Films", path.encode())
+        assert found.id == base32(digest)
+        *folders, name = path.encode().split(b"/")
+        assert digest == file_digests(FAMILLE, BOB, b"Films", b"/".join(folders))(name)
+
+
 @pytest.mark.parametrize("page", [1, 2, 3, 100])
 def test_walking_a_folder_gives_every_file_below_it_once(node, page):
     paths = ["a/1", "a/b/2", "a/b/c/3", "a/b.x/4", "a/c/5", "a0", "a/z"]
@@ -325,4 +428,4 @@ def test_every_part_of_a_name_passes_the_index_and_the_check(name, data):
     if expression is not None:
         grams = expression[1:-1].replace('""', '"').split('" AND "')
         assert all(gram in text for gram in grams)
-    assert Matcher(words).matches("films/" + folded)
+    assert Matcher(words).rank(folded, lambda: "films/") is not None

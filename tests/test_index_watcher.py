@@ -5,6 +5,8 @@ import threading
 
 import pytest
 
+from fonshare_agent import libc
+from fonshare_agent.index import watcher as watcher_module
 from fonshare_agent.index.watcher import Watcher
 from waiting import wait_until
 
@@ -104,7 +106,7 @@ def test_what_happens_in_a_new_folder_is_heard_but_not_in_our_own(watch):
 def test_without_watches_left_folders_are_counted_and_the_rest_still_works(watch):
     watcher, heard, share = watch(watches_max=1)
     (share / "unwatched").mkdir()
-    wait_until(lambda: watcher.unwatched == 1, "the folder is counted")
+    wait_until(lambda: watcher.report().unwatched == 1, "the folder is counted")
     (share / "seen").write_bytes(b"")
     wait_until(lambda: "seen" in heard.names(), "the share itself is watched")
 
@@ -125,3 +127,102 @@ def test_a_share_that_is_no_longer_wanted_is_not_heard(watch, tmp_path):
     (other / "heard").write_bytes(b"")
     wait_until(lambda: "heard" in heard.names(), "the other share is heard")
     assert "unheard" not in heard.names()
+
+
+def test_a_renamed_folder_is_heard_under_its_new_name(watch):
+    watcher, heard, share = watch()
+    (share / "old" / "deep").mkdir(parents=True)
+    wait_until(lambda: watcher.report().watched == 3, "all are watched")
+    (share / "old").rename(share / "new")
+    wait_until(lambda: "new" in heard.names(), "the renaming is heard")
+    (share / "new" / "one").write_bytes(b"x")
+    (share / "new" / "deep" / "two").write_bytes(b"x")
+    wait_until(lambda: {"one", "two"} <= heard.names(), "what is in it is heard")
+    assert os.fsencode(share / "new" / "one") in heard.paths
+
+
+def test_a_folder_that_is_carried_away_gives_its_watches_back(watch, tmp_path):
+    watcher, heard, share = watch()
+    (share / "a" / "b" / "c").mkdir(parents=True)
+    wait_until(lambda: watcher.report().watched == 4, "all are watched")
+    (share / "a").rename(tmp_path / "elsewhere")
+    wait_until(lambda: watcher.report().watched == 1, "the share alone is")
+    (tmp_path / "elsewhere" / "b" / "secret").write_bytes(b"x")
+    (share / "marker").write_bytes(b"x")
+    wait_until(lambda: "marker" in heard.names(), "the share is heard")
+    assert "secret" not in heard.names()
+
+
+def test_nothing_is_missed_while_the_shares_are_said_anew(watch):
+    watcher, heard, share = watch()
+    for number in range(50):
+        watcher.watch_anew()
+        (share / str(number)).write_bytes(b"x")
+    names = {str(number) for number in range(50)}
+    wait_until(lambda: names <= heard.names(), "every file is heard")
+
+
+def refusing(monkeypatch, refuse):
+    """Let *refuse* see every call of the kernel first, while it is in the list."""
+    refusals = [refuse]
+
+    def libc_call(name, *kinds):
+        really = libc.libc_call(name, *kinds)
+
+        def call(*arguments):
+            for refuse in refusals:
+                refuse(name, arguments)
+            return really(*arguments)
+
+        return call
+
+    monkeypatch.setattr(watcher_module, "libc_call", libc_call)
+    return refusals
+
+
+def test_a_kernel_without_watches_left_is_not_asked_again_and_again(watch, monkeypatch):
+    asked = []
+
+    def refuse(name, arguments):
+        if name == "inotify_add_watch" and b"more" in arguments[1]:
+            asked.append(arguments[1])
+            raise OSError(28, "No space left on device")
+
+    kernel = refusing(monkeypatch, refuse)
+    watcher, heard, share = watch()
+    for number in range(20):
+        (share / f"more{number}").mkdir()
+    wait_until(lambda: watcher.report().unwatched == 20, "all are counted")
+    assert len(asked) == 1
+    (share / "seen").write_bytes(b"x")
+    wait_until(lambda: "seen" in heard.names(), "the share itself is watched")
+    kernel.clear()  # the limit was raised
+    watcher.watch_anew()
+    wait_until(lambda: watcher.report().unwatched == 0, "now all are watched")
+
+
+def test_without_an_inotify_instance_it_lives_and_tries_later(tmp_path, monkeypatch):
+    def refuse(name, arguments):
+        if name == "inotify_init1":
+            raise OSError(24, "Too many open files")
+
+    kernel = refusing(monkeypatch, refuse)
+    heard = Heard()
+    watcher = Watcher(heard.paths.append, heard.lost.set)
+    watcher.start()
+    try:
+        (tmp_path / "share").mkdir()
+        watcher.set_shares({"Films": tmp_path / "share"})
+        wait_until(lambda: watcher.report().unwatched, "it says so")
+        assert watcher.report().lacks_instance
+        kernel.clear()
+        watcher.watch_anew()
+
+        def is_heard():
+            (tmp_path / "share" / "a").write_bytes(b"x")
+            return "a" in heard.names()
+
+        wait_until(is_heard, "an instance is free")
+        assert not watcher.report().lacks_instance
+    finally:
+        watcher.stop()

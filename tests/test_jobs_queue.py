@@ -111,6 +111,45 @@ def test_every_job_has_its_turn_however_often_the_queue_is_woken(queue):
     assert {queue.attempts.turns.count(name) for name in "abc"} == {3}
 
 
+def attempt(queue, code: str, done_bytes: int = 0) -> None:
+    """Have job a tried once; it ends in *code* when so many bytes have come."""
+    before = len(queue.attempts.turns)
+
+    async def bring(job, watch):
+        queue.attempts.turns.append(job.id)
+        watch.done_bytes = done_bytes
+        raise Postponed(code)
+
+    queue.attempts.bring = bring
+    queue.downloads.wake()
+    queue.run_until(lambda: len(queue.attempts.turns) > before)
+    queue.run_until(lambda: not queue.downloads.is_busy)
+
+
+def waits(caplog) -> list[str]:
+    lines = [one.getMessage() for one in caplog.records]
+    return [one.split()[-1] for one in lines if one.startswith("job a waits: ")]
+
+
+def test_why_a_job_waits_is_logged_when_it_changes_not_at_every_attempt(queue, caplog):
+    caplog.set_level("INFO", "fonshare_agent.downloads")
+    for name in "bc":
+        queue.state.update_job(name, JobState.PAUSED)
+    for code in ("vanished", "vanished", "vanished", "offline", "offline", "vanished"):
+        attempt(queue, f"source.{code}")
+    assert queue.attempts.turns == ["a"] * 6
+    assert waits(caplog) == [f"source.{c}" for c in ("vanished", "offline", "vanished")]
+
+
+def test_why_a_job_waits_is_logged_again_after_bytes_have_come(queue, caplog):
+    caplog.set_level("INFO", "fonshare_agent.downloads")
+    for name in "bc":
+        queue.state.update_job(name, JobState.PAUSED)
+    attempt(queue, "source.lost")
+    attempt(queue, "source.lost", done_bytes=1)
+    assert waits(caplog) == ["source.lost"] * 2
+
+
 def test_stopping_does_not_wait_for_an_attempt_that_hangs(queue, monkeypatch):
     monkeypatch.setattr("fonshare_agent.downloads.STOP_S", 0.2)
     hangs = queue.core.sleep(3600)

@@ -27,13 +27,13 @@ PARTS = {
         "asking channel groups invite_sessions invites invites_on_demand listening "
         "published routing sealing"
     ),
-    "sharing": "sharing",
+    "sharing": "sharing catching_up",
     "jobs": (
-        "attempts bundles downloads fetching gathering granting granting_bundles "
-        "pauses reasons receiving sources watch"
+        "attempts bringing bundles copies copy_fetching downloads fetching gathering "
+        "granting granting_bundles pauses reasons receiving sources watch"
     ),
     "reach": "reach",
-    "control": "doctor",  # beside the folder of that name
+    "control": "doctor doctor_storage",  # beside the folder of that name
     "wiring": "agent node ground group_side transfer_side upkeep",
     "program": (  # the command line, which runs without an agent's modules
         "__main__ resident lean_imports lean_dataclasses compact_code compiling "
@@ -76,6 +76,8 @@ ALLOWED = {
 STRANGERS = (
     ("sharing", "downloads"),  # the two deciders do not know each other
     ("downloads", "sharing"),
+    ("catching_up", "downloads"),
+    ("copy_fetching", "catching_up"),
     ("control", "agent"),
     ("control", "node"),
 )

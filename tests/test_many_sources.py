@@ -15,12 +15,15 @@ def offer(content, *nodes):
 
 
 def sees_all(node, count):
+    """The sources of the one content, once all of it is hashed."""
     rows = node("find", "film of")
-    return rows if len(rows) == count and all(row["root"] for row in rows) else None
+    is_one = len(rows) == 1 and rows[0]["root"]
+    sources = rows[0]["sources"] if is_one else []
+    return sources if len(sources) == count else None
 
 
-def begin(node, member, rows):
-    [entry] = [row["id"] for row in rows if row["member"] == member]
+def begin(node, member, sources):
+    [entry] = [one["id"] for one in sources if one["member"] == member]
     [job] = node("get", entry)
     return job["id"]
 
@@ -54,8 +57,8 @@ def test_a_source_that_is_killed_in_mid_transfer_delays_nothing(make_node):
     with running(alice, *others):
         befriend("Famille", alice, *others)
         offer(content, *others)
-        rows = eventually(lambda: sees_all(alice, 3), "alice sees all three")
-        job = begin(alice, "bob", rows)
+        sources = eventually(lambda: sees_all(alice, 3), "alice sees all three")
+        job = begin(alice, "bob", sources)
         eventually(lambda: is_shared_out(alice, job, 3), "three serve it")
         bob.kill()
         alice.wait_for_job(job, "done")
@@ -70,9 +73,9 @@ def test_a_source_of_damaged_bytes_is_found_out_and_the_others_do(make_node):
     with running(alice, *others):
         befriend("Famille", alice, *others)
         offer(content, *others)
-        rows = eventually(lambda: sees_all(alice, 2), "alice sees both")
+        sources = eventually(lambda: sees_all(alice, 2), "alice sees both")
         damage(bob, os.urandom(len(content)))
-        job = begin(alice, "bob", rows)
+        job = begin(alice, "bob", sources)
         alice.wait_for_job(job, "done")
         log = alice.log.read_text()
         assert f"job {job}: a source sent damaged data" in log
@@ -87,9 +90,9 @@ def test_a_slow_source_does_not_delay_the_end(make_node):
     with running(alice, slow, fast):
         befriend("Famille", alice, slow, fast)
         offer(content, slow, fast)
-        rows = eventually(lambda: sees_all(alice, 2), "alice sees both")
+        sources = eventually(lambda: sees_all(alice, 2), "alice sees both")
         # Half of it from the slow one alone would take five minutes.
-        alice.wait_for_job(begin(alice, "slow", rows), "done")
+        alice.wait_for_job(begin(alice, "slow", sources), "done")
     assert list(alice.fetched().values()) == [content]
 
 
@@ -98,9 +101,9 @@ def test_the_damaged_source_alone_is_named_to_the_owner_of_the_job(make_node):
     with running(alice, bob):
         befriend("Famille", alice, bob)
         offer(os.urandom(MIB), bob)
-        rows = eventually(lambda: sees_all(alice, 1), "alice sees it")
+        sources = eventually(lambda: sees_all(alice, 1), "alice sees it")
         damage(bob, b"damage")
-        job = begin(alice, "bob", rows)
+        job = begin(alice, "bob", sources)
         error = eventually(lambda: alice.job(job)["error"], "it waits")
         assert error["code"] == "source.corrupt"
         assert error["message"] == "bob sent damaged data"

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from long_catalogues import add_entries, assert_equal_catalogues, found_group
 from networks import InternetBroker, Network
 from nodes import CommandFailed, NodeProcess, befriend, eventually, running, share
 from waiting import PATIENCE_S
@@ -98,6 +99,20 @@ def hashed_photos(node):
 def error_of(node, job):
     error = node.job(job["id"])["error"]
     return error and error["code"]
+
+
+def test_a_long_catalogue_is_pushed_where_only_that_way_is_open(
+    network, hide, make_node
+):
+    alice = make_node(hide("alice", ALICE)[1], "alice")
+    bob = make_node(network.host("bob", BOB), "bob", address=BOB)
+    found_group(alice)
+    add_entries(alice, 0, 4000)
+    with running(alice, bob):
+        befriend("Famille", alice, bob)
+        eventually(lambda: bob.find("0003999"), "bob has the last")
+        assert "a copy of a catalogue did not come" not in bob.log.read_text()
+    assert assert_equal_catalogues(alice, bob) == 4000
 
 
 def test_one_reachable_side_is_enough_for_both_directions(network, hide, make_node):

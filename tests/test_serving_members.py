@@ -6,14 +6,15 @@ from types import SimpleNamespace
 
 import pytest
 
+from fonshare_agent.catching_up import CatchingUp
 from fonshare_agent.core import Core, Worker
 from fonshare_agent.index.store import IndexStore
 from fonshare_agent.model import GroupId, IndexId, NodeId
 from fonshare_agent.protocol.certificate import fingerprint, self_signed_certificate
 from fonshare_agent.protocol.messages import BlocksAsk, CatalogueAsk
+from fonshare_agent.receiving import shows_own_certificate
 from fonshare_agent.routing import OPEN_MAX, Routing
 from fonshare_agent.sharing import Sharing
-from fonshare_agent.sources import shows_own_certificate
 from fonshare_agent.transfer_side import TransferSide
 from waiting import PATIENCE_S
 
@@ -37,7 +38,7 @@ def test_a_member_that_asks_on_while_the_disk_hangs_fills_no_memory():
         await disk
 
     granting = SimpleNamespace(on_blocks_ask=answer)
-    routing = Routing(core, *(None,) * 4, granting, None, None, None)
+    routing = Routing(core, *(None,) * 5, granting, None, None, None)
     other = NodeId(b"o" * 32)
     for _ in range(3 * OPEN_MAX):
         routing.on_command(GROUP, MEMBER, a_question())
@@ -68,6 +69,7 @@ def sharing(tmp_path):
         lambda group, to, message: sent.append(message) or True,
         lambda group: None,
         lambda: None,
+        CatchingUp(core, store, index, None, lambda: None),
     )
     yield SimpleNamespace(core=core, store=store, index=index, own=sharing, sent=sent)
     store.run_and_wait(index.close)

@@ -11,10 +11,9 @@ import pkgutil
 import sys
 from collections.abc import Iterator
 from importlib import import_module
-from pathlib import Path
 
 import fonshare_agent
-from fonshare_agent import doctor, errors
+from fonshare_agent import doctor, doctor_storage, errors
 from fonshare_agent.errors import FonshareError
 from fonshare_agent.reasons import REASONS
 
@@ -117,12 +116,15 @@ def _meaning(kind: type[FonshareError]) -> str:
 
 
 def findings() -> list[tuple[str, str, str]]:
-    """(level, code, message) of each finding that doctor.py can make."""
+    """(level, code, message) of each finding that doctor can make."""
     found = []
-    for node in ast.walk(ast.parse(Path(doctor.__file__).read_bytes())):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "_finding":
-            level, code, message = (_text(value) for value in node.args[:3])
-            found.append((level, code, message))
+    for module in (doctor, doctor_storage):
+        for node in ast.walk(ast.parse(inspect.getsource(module))):
+            if not isinstance(node, ast.Call):
+                continue
+            if ast.unparse(node.func) in ("finding", "_finding"):
+                level, code, message = (_text(value) for value in node.args[:3])
+                found.append((level, code, message))
     return sorted(found, key=lambda row: row[1])
 
 

@@ -17,9 +17,15 @@ from types import FrameType
 from fonshare_agent.control.door import Dispatch, bind
 from fonshare_agent.control.rows import JSON
 from fonshare_agent.control.server import ControlServer
+from fonshare_agent.control.views import missing_disk
 from fonshare_agent.core import Core, Promise
 from fonshare_agent.disk import Disk
-from fonshare_agent.errors import FonshareError, Starting, StorageError
+from fonshare_agent.errors import (
+    DiskMissing,
+    FonshareError,
+    Starting,
+    StorageError,
+)
 from fonshare_agent.node import Node
 from fonshare_agent.nodekeys import load_or_create
 from fonshare_agent.protocol.keys import node_id_text
@@ -96,10 +102,12 @@ class Agent:
             try:
                 handlers = await node.start()
             except StorageError as error:
-                self._report(error)
+                # A disk that takes no writes says more than a database that fails.
+                self._report(await node.find_disk_error() or error)
                 await self._pause(RETRY_S)
                 return
-            self._dispatch, self._trouble = bind(handlers), None
+            self._dispatch = bind(handlers)
+            self._report(None)
             log.info("node %s is up", node_id_text(self._keys.signer.node_id)[:7])
             await self._watch(node)
         finally:
@@ -110,11 +118,9 @@ class Agent:
         while not self._is_stopping:
             await self._pause(DISK_CHECK_S)
             error = await node.find_disk_error()
-            if error is None:
-                self._trouble = None
-                continue
             self._report(error)
-            if self._needs_disk():
+            # One that can only be read still serves whoever reads.
+            if isinstance(error, DiskMissing) and self._needs_disk():
                 return
 
     def _needs_disk(self) -> bool:
@@ -134,9 +140,13 @@ class Agent:
         await self._pausing
         timer.cancel()
 
-    def _report(self, error: FonshareError) -> None:
-        if self._trouble is None or str(self._trouble) != str(error):
-            log.warning("no node now: %s; `fonshare doctor` says more", error.code)
+    def _report(self, error: FonshareError | None) -> None:
+        """Log what has changed: the disk is looked at every few seconds."""
+        if error is None:
+            if self._trouble is not None:
+                log.info("the trouble is over: %s", self._trouble.code)
+        elif self._trouble is None or str(self._trouble) != str(error):
+            log.warning("trouble: %s; `fonshare doctor` says more", error.code)
         self._trouble = error
 
     # --- answers ---
@@ -147,7 +157,7 @@ class Agent:
         trouble = self._trouble or Starting("the node is just starting")
         match command:
             case "status":
-                return self._bare_status()
+                return self._bare_status(trouble)
             case "doctor":
                 return {
                     "findings": [{"level": "error", **trouble.as_dict()}],
@@ -158,16 +168,23 @@ class Agent:
                 return {"present": True, "path": str(self._settings.disk)}
         raise trouble
 
-    def _bare_status(self) -> JSON:
+    def _bare_status(self, trouble: FonshareError) -> JSON:
         """What can be said without a node: who one is, and that the disk is away."""
         return {
             "node": {
                 "id": node_id_text(self._keys.signer.node_id),
                 "name": self._settings.node.name,
             },
-            "disk": {"present": False, "total_bytes": 0, "free_bytes": 0},
+            "disk": missing_disk(trouble),
             "broker": {"connected": False},
-            "index": {"files": 0, "bytes": 0, "scanning": False},
+            "index": {
+                "files": 0,
+                "bytes": 0,
+                "scanning": False,
+                "rebuilt": None,
+                "unwatched": 0,
+                "shares": [],
+            },
             "groups": [],
             "jobs": {"queued": 0, "running": 0, "done": 0, "failed": 0},
         }

@@ -10,10 +10,11 @@ import time
 
 from fonshare_agent.command_line import CommandLine
 from fonshare_agent.control import client
-from fonshare_agent.control.rows import JSON, Command
+from fonshare_agent.control.rows import JSON, Command, Page
 from fonshare_agent.errors import UsageError
-from fonshare_agent.terminal import show_result
+from fonshare_agent.terminal import show_rest, show_result
 
+SCREEN_ROWS = 50  # as much as a person looks through at once
 CODE_CHARACTERS_MAX = 8192  # of a code read from stdin; the longest have a few hundred
 
 
@@ -38,7 +39,12 @@ def run_at_agent(line: CommandLine, command: Command) -> int:
         return _join(agent, line, command, arguments)
     if command.name == "get":
         return _get(agent, line, command, arguments)
-    show_result(agent.ask(command.name, arguments), line, command)
+    if "limit" in sent and arguments["limit"] is None and not line.wants_json:
+        arguments["limit"] = SCREEN_ROWS
+    answer = agent.ask(command.name, arguments)
+    show_result(answer, line, command)
+    if isinstance(answer, Page):
+        show_rest(answer, line)
     return 0
 
 

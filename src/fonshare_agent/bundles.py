@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from fonshare_agent.asking import Asking, NoAnswer
+from fonshare_agent.bringing import Bringer
 from fonshare_agent.core import Worker
 from fonshare_agent.disk import Disk
 from fonshare_agent.errors import FonshareError, StorageError
-from fonshare_agent.fetching import Fetcher, target_folder
+from fonshare_agent.fetching import target_folder
 from fonshare_agent.granting import Outside
 from fonshare_agent.index.records import Found
 from fonshare_agent.index.state import StateStore
@@ -83,12 +84,12 @@ class Bundles:
         machine: Callable[[GroupId], GroupMachine | None],
         outside: Outside,
         sources: Sources,
-        fetcher: Fetcher,
+        bringer: Bringer,
     ) -> None:
         self._store, self._files = store, files
         self._index, self._state, self._disk = index, state, disk
         self._workers, self._asking, self._machine = workers, asking, machine
-        self._outside, self._sources, self._fetcher = outside, sources, fetcher
+        self._outside, self._sources, self._bringer = outside, sources, bringer
 
     async def bring(self, job: Job, files: Sequence[JobFile], watch: Watch) -> Outcome:
         """Bring some of *files*; Postponed if that must wait with all of them."""
@@ -108,7 +109,7 @@ class Bundles:
         outcome = Outcome(alone={one.number for one in files if one.number in kept})
         candidates = [one for one in files if one.number not in kept]
         source, places = await self._choose(job, candidates)
-        if source is None or self._fetcher.is_pusher(source):
+        if source is None or self._bringer.is_pusher(source):
             outcome.alone |= {one.number for one in candidates}
             return outcome
         places = _that_fit(places)
@@ -218,7 +219,7 @@ class Bundles:
             await self._files.run(batch.remove)
         outcome.alone |= batch.wrong
         if outcome.reason == "unreachable":
-            self._fetcher.expect_push(source)
+            self._bringer.expect_push(source)
             outcome.alone |= {one.number for one in wanted}
             outcome.reason = ""
 

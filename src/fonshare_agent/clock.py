@@ -8,9 +8,18 @@ and nothing that depends on dates happens.
 import time
 from collections.abc import Callable
 
+from fonshare_agent.errors import ClockUnknown
+
 BUILD_DATE = 1_767_225_600  # 2026-01-01 UTC; not after any release's
 
 
 def is_known(now: Callable[[], float] = time.time) -> bool:
     """Tell whether the clock shows a time after this program was made."""
     return now() >= BUILD_DATE
+
+
+def known_time(now: Callable[[], float] = time.time) -> int:
+    """Return the time of day in seconds since 1970, or raise ClockUnknown."""
+    if not is_known(now):
+        raise ClockUnknown("the age of a file needs the time of day")
+    return int(now())

@@ -32,6 +32,7 @@ class CommandLine:
     wants_help: bool = False
     wants_version: bool = False
     topic: str = ""
+    argv: tuple[str, ...] = ()
 
 
 def asks_for_json(argv: Sequence[str]) -> bool:
@@ -58,7 +59,21 @@ def parse(argv: Sequence[str]) -> CommandLine:
         raise _no_command(words)
     given = _arguments(command, parsed, [*parsed.words, *data])
     arguments = check_arguments(command, given, is_request=False)
-    return CommandLine(command, arguments, line.config, line.wants_json)
+    return CommandLine(
+        command, arguments, line.config, line.wants_json, argv=tuple(argv)
+    )
+
+
+def with_flag(argv: Sequence[str], flag: str, value: str) -> list[str]:
+    """Return *argv* with *flag* set to *value*, whatever it was."""
+    before, data = _split(argv)
+    kept: list[str] = []
+    for word in before:
+        if kept and kept[-1] == flag:
+            kept.pop()
+        elif not word.startswith(flag + "="):
+            kept.append(word)
+    return [*kept, flag, value, *(["--", *data] if data else [])]
 
 
 def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -47,6 +47,16 @@ def _choices(command: Command) -> list[str]:
     return [choice for argument in command.arguments for choice in argument.choices]
 
 
+def _chosen_flags() -> dict[str, str]:
+    """Flags whose value is one of a few, with these."""
+    return {
+        flag.flag: " ".join(flag.choices)
+        for command in shown_commands()
+        for flag in command.flags
+        if flag.choices
+    }
+
+
 def _wants_file(arguments: tuple[Argument, ...]) -> bool:
     return any(argument.is_file for argument in arguments)
 
@@ -76,6 +86,7 @@ _PROGRAM() {
   case $previous in
     -c|--config|--passphrase-file|--to)
       COMPREPLY=($(compgen -f -- "$current")); return;;
+CHOSEN
   esac
   if [ -z "$first" ]; then
     COMPREPLY=($(compgen -W 'FIRSTS GLOBALS' -- "$current"))
@@ -102,9 +113,14 @@ def _bash() -> str:
         for first, commands in tree.items()
         if _subwords(commands)
     )
+    chosen = "\n".join(
+        f"    {flag}) COMPREPLY=($(compgen -W '{choices}' -- \"$current\")); return;;"
+        for flag, choices in _chosen_flags().items()
+    )
     return _filled(
         BASH,
         VALUED="|".join(_valued_flags()),
+        CHOSEN=chosen,
         FIRSTS=" ".join(tree),
         FAMILIES=families,
         COMMANDS="\n".join(map(_bash_case, shown_commands())),
@@ -136,6 +152,9 @@ FIRSTS
       (*) plain+=($words[position]);;
     esac
   done
+  case $words[CURRENT-1] in
+CHOSEN
+  esac
   [[ $PREFIX == -* ]] && compadd -- GLOBALS
   if (( ${#plain} == 0 )); then
     _describe command commands
@@ -164,9 +183,14 @@ def _zsh() -> str:
         f"    '{first}:{_quoted(commands[0].help if len(commands) == 1 else first)}'"
         for first, commands in tree.items()
     )
+    chosen = "\n".join(
+        f"    ({flag}) compadd -- {choices}; return;;"
+        for flag, choices in _chosen_flags().items()
+    )
     return _filled(
         ZSH,
         VALUED="|".join(_valued_flags()),
+        CHOSEN=chosen,
         FIRSTS=firsts,
         FAMILIES=_zsh_families(tree),
         COMMANDS=_zsh_cases(),
@@ -222,6 +246,8 @@ def _fish_lines(first: str, command: Command) -> list[str]:
     )
     for flag in command.flags:
         value = "" if flag.kind is Kind.SWITCH else " -r"
+        if flag.choices:
+            value += f" -f -a '{' '.join(flag.choices)}'"
         lines.append(
             f'complete -c {PROGRAM} -n "{inside}" -l {flag.flag[2:]}{value} '
             f"-d '{_quoted(flag.help)}'"

@@ -16,6 +16,7 @@ from fonshare_agent.config_values import (
     BROKER,
     FOLDERS,
     HOST,
+    HOURS,
     HOUSES,
     LABEL,
     LABELS,
@@ -207,7 +208,15 @@ OPTIONS: Final = (
         "limits.hash_kib_s",
         number(0, RATE_KIB_S_MAX, "0: no limit"),
         0,
-        "KiB a second read from the disk to compute content roots.",
+        "KiB a second read from the disk to compute content roots; what a friend asks "
+        "for is read at full speed.",
+    ),
+    _same(
+        "limits.hash_hours",
+        HOURS,
+        "0-24",
+        "Hours of the day, local time, in which content roots are computed; 0-24 is "
+        "always. What a friend asks for does not wait.",
     ),
     _same(
         "limits.scan_period_s",

@@ -163,6 +163,15 @@ def _range(value: object) -> tuple[int, int]:
     return low, high
 
 
+def _hours(value: object) -> tuple[int, int] | None:
+    text = _filled(value)
+    first, dash, end = text.partition("-")
+    low, high = decimal(first.strip()), decimal(end.strip())
+    if not dash or low is None or high is None or low == high or max(low, high) > 24:
+        raise Refused(f"is {shown(text)}")
+    return None if (low, high) == (0, 24) else (low, high)
+
+
 def _host(value: object) -> str:
     text = _text(value)
     if text and not is_host(text):
@@ -319,6 +328,7 @@ PORT = Kind("port", f"a port from 1 to {PORT_MAX}", _number(1, PORT_MAX), True)
 PORT_RANGE = _kind(
     "portrange", f"FIRST-LAST, ports from 1024 to {PORT_MAX}, as 30000-30009", _range
 )
+HOURS = _kind("string", "FIRST-END, hours from 0 to 24, as 1-6 or 22-7", _hours)
 LABEL = _kind(
     "string",
     f"a name of at most {LABEL_BYTES_MAX} bytes, printable, without `/` and without "

@@ -34,6 +34,7 @@ from fonshare_agent.errors import (
 from fonshare_agent.model import PRIVATE_FOLDER, SharePath, base32, printable
 
 MARKER = b"disk-id"
+MOUNTS = Path("/proc/self/mountinfo")
 ID_BYTES = 16  # random: two disks never share an id
 MARKER_BYTES_MAX = 64  # the id in base32 and a newline are 27
 
@@ -91,7 +92,6 @@ class Disk:
         Returns the disk's id. Raises DiskMissing or DiskWrong; the caller then closes
         whatever it holds below the disk and calls again later.
         """
-        self._device = None
         root = self._open_folder()
         try:
             known, found = self.known_id, self._read_marker(root)
@@ -121,20 +121,36 @@ class Disk:
             raise self._missing("the kernel no longer lists its device")
         root = self._open_folder()
         try:
-            if os.fstat(root).st_dev != self._device:
-                raise self._missing("something else is mounted in its place")
-            found = self._read_marker(root)
+            device, found = os.fstat(root).st_dev, self._read_marker(root)
         finally:
             os.close(root)
         if found is None:
             raise self._missing("its marker file is not there")
         if found != self._id:
             raise self._wrong()
+        if device != self._device:  # `check_again` finds out what
+            raise self._missing("something else is mounted in its place")
+
+    def check_again(self) -> bool:
+        """As `check`, but a disk that was away may have come back as another device.
+
+        True if it did: who holds something below it looks there anew.
+        """
+        try:
+            self.check()
+        except DiskMissing:
+            if self._id is None:
+                raise
+            self.open()
+            return True
+        return False
 
     def check_writable(self) -> None:
         """As `check`; also raise DiskReadOnly when the file system takes no writes."""
         self.check()
-        if os.statvfs(self.path).f_flag & os.ST_RDONLY:
+        device = self._device
+        is_sealed = bool(os.statvfs(self.path).f_flag & os.ST_RDONLY)
+        if is_sealed or (device is not None and _is_shut_down(device)):
             raise DiskReadOnly(
                 f"disk {self.path} can only be read", thing=str(self.path)
             )
@@ -237,6 +253,26 @@ class Disk:
         return DiskWrong(
             f"disk {self.path} is not this node's disk", thing=str(self.path)
         )
+
+
+def _is_shut_down(device: int) -> bool:
+    """Tell whether the kernel refuses writes since it found the file system damaged.
+
+    Linux 6.15 and later do so without calling it read-only in statvfs(2).
+    """
+    line = find_mount(device)
+    options = line.split()[-1].split(",") if line else ()
+    return "emergency_ro" in options or "shutdown" in options
+
+
+def find_mount(device: int, mounts: Path = MOUNTS) -> str | None:
+    """Return the line of a mount of *device*, if the kernel tells (proc(5))."""
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        with mounts.open(encoding="utf-8", errors="replace") as lines:
+            return next((one for one in lines if one.split()[2] == wanted), None)
+    except FileNotFoundError:
+        return None  # not Linux
 
 
 def _parse_id(raw: bytes, where: str) -> str:

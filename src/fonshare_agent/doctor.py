@@ -9,20 +9,16 @@ from collections.abc import Iterator
 from fonshare_agent import clock
 from fonshare_agent.control.parts import Parts
 from fonshare_agent.control.rows import JSON
+from fonshare_agent.doctor_storage import (
+    about_index,
+    about_scans,
+    about_watching,
+)
+from fonshare_agent.doctor_storage import finding as _finding
 from fonshare_agent.errors import FonshareError, StorageError
 
 BACKUP_MADE = "backup-made"  # a file in the keys folder, touched by each backup
 LOW_SPACE_BYTES = 256 << 20
-
-
-def _finding(level: str, code: str, message: str, thing: str, next: str) -> JSON:
-    return {
-        "level": level,
-        "code": code,
-        "message": message,
-        "thing": thing,
-        "next": next,
-    }
 
 
 def _from_error(error: FonshareError) -> JSON:
@@ -37,6 +33,11 @@ async def examine(parts: Parts) -> JSON:
         *_time(),
         *_settings(parts),
         *await _shares(parts),
+        *about_scans(parts),
+        *about_watching(
+            parts.watcher.report(), parts.published.settings.limits.scan_period_s
+        ),
+        *about_index(parts.index.rebuilt),
         *_groups(parts),
         *await _backup(parts),
     ]
@@ -140,17 +141,6 @@ async def _shares(parts: Parts) -> list[JSON]:
             )
             for label in share.groups
             if label not in labels
-        ]
-    for name, report in parts.scanner.report().shares.items():
-        found += [
-            _finding(
-                "warning",
-                "scan.skipped",
-                f"share {name!r}: {count} files or folders are not offered: {reason}",
-                name,
-                "Nothing, unless you want them offered.",
-            )
-            for reason, count in report.skipped.items()
         ]
     return found
 

@@ -74,6 +74,7 @@ class Downloads:
         self._pauses = Pauses(core.clock, draw)
         self._timer: Timer | None = None
         self._turns: dict[str, float] = {}  # when each was tried last
+        self._logged: dict[str, str] = {}  # why each waits, as the log has it
         self._is_filling = self._is_full_look_wanted = False
         self._is_stopped = False
         self._on_limits: Callable[[LimitSettings], None] = lambda limits: None
@@ -294,6 +295,7 @@ class Downloads:
     def _fairly(self, jobs: list[Job]) -> list[Job]:
         """Those whose turn was longest ago first: a wake must not starve the others."""
         self._turns = {one.id: self._turns.get(one.id, 0.0) for one in jobs}
+        self._logged = {j: c for j, c in self._logged.items() if j in self._turns}
         return sorted(jobs, key=lambda job: self._turns[job.id])
 
     def _arm(self) -> None:
@@ -317,6 +319,7 @@ class Downloads:
     def _note_begun(self, job_id: str) -> None:
         running = self._running.get(job_id)
         if running is not None and running.stop is None:
+            self._logged.pop(job_id, None)
             begun = self._set_state(job_id, JobState.RUNNING)
             self._core.spawn_service(f"job {job_id}", begun)
 
@@ -350,10 +353,16 @@ class Downloads:
         reason = postponed.reason
         self._pauses.postpone(job.id, reason)
         if running.stop is None:
-            log.info("job %s waits: %s", job.id, reason.code)
             await self._store.run(
                 self._state.update_job, job.id, reason.state, reason.code, reason.text
             )
+            self._log_once(job.id, reason.code)
+
+    def _log_once(self, job_id: str, code: str) -> None:
+        """A catalogue that moves has the job tried many times: one line is enough."""
+        if self._logged.get(job_id) != code:
+            self._logged[job_id] = code
+            log.info("job %s waits: %s", job_id, code)
 
     async def stop(self) -> None:
         """Let go of everything; the jobs go on at the next start."""

@@ -1,20 +1,17 @@
 """One attempt to bring one file of a job here, from the question to the rename.
 
-Asks a source for a ticket, takes the block hashes, reads the missing blocks from all
-who have them (gathering.py) or, where only the other direction connects, lets the
-source push them; then verifies the root and puts the file in place. Whatever stops an
+Finds a source that grants a ticket (sources.py), has the missing blocks brought
+(bringing.py), then verifies the root and puts the file in place. Whatever stops an
 attempt ends in `Postponed` with a stable code; what has been verified stays on the disk
 and the next attempt goes on there. Core thread; disk and network belong to workers.
 """
 
 import logging
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING
 
-from fonshare_agent.asking import Asking, NoAnswer
-from fonshare_agent.core import Core, Worker
+from fonshare_agent.asking import NoAnswer
+from fonshare_agent.bringing import Bringer, Others
+from fonshare_agent.core import Worker
 from fonshare_agent.disk import Disk
 from fonshare_agent.errors import (
     BadContent,
@@ -22,32 +19,17 @@ from fonshare_agent.errors import (
     StorageError,
     TransferCancelled,
 )
-from fonshare_agent.ftp.tickets import TicketDesk
-from fonshare_agent.granting import Outside
 from fonshare_agent.index.state import StateStore
 from fonshare_agent.index.state_records import Job, JobFile
-from fonshare_agent.model import GroupId, JobState, NodeId, Root
-from fonshare_agent.protocol.content import block_count
-from fonshare_agent.protocol.group import GroupMachine
-from fonshare_agent.protocol.messages import (
-    BlocksAsk,
-    BlocksPage,
-    TicketGrant,
-)
-from fonshare_agent.reasons import REASONS, Postponed
-from fonshare_agent.receiving import Receiver, Wanted
-from fonshare_agent.sources import Granted, Sources
+from fonshare_agent.model import JobState, Root
+from fonshare_agent.protocol.messages import TicketGrant
+from fonshare_agent.reasons import Postponed
+from fonshare_agent.sources import Sources
 from fonshare_agent.transfer.partial import Partial
-from fonshare_agent.transfer.reading import Fetch
-from fonshare_agent.transfer.worker import TransferWorkers, reason_of
+from fonshare_agent.transfer.worker import reason_of
 from fonshare_agent.watch import Watch
 
-if TYPE_CHECKING:
-    from fonshare_agent.transfer.lanes import Lane
-
 log = logging.getLogger(__name__)
-
-PUSHER_S = 600.0  # who was reached by push alone is asked for one first, so long
 
 
 class Fetcher:
@@ -55,26 +37,16 @@ class Fetcher:
 
     def __init__(
         self,
-        core: Core,
         store: Worker,
         files: Worker,
         state: StateStore,
         disk: Disk,
-        desk: TicketDesk,
-        workers: TransferWorkers,
-        asking: Asking,
-        machine: Callable[[GroupId], GroupMachine | None],
+        bringer: Bringer,
         sources: Sources,
-        outside: Outside,
-        draw: Callable[[int], bytes],
     ) -> None:
-        self._core, self._store, self._files = core, store, files
+        self._store, self._files = store, files
         self._state, self.disk = state, disk
-        self._desk, self._workers, self._asking = desk, workers, asking
-        self._machine, self._sources = machine, sources
-        self._outside, self._draw = outside, draw
-        self._receiver = Receiver(desk, asking, outside, core.clock, draw)
-        self._pushers: dict[NodeId, float] = {}  # and until when they are remembered
+        self._bringer, self._sources = bringer, sources
 
     async def fetch(self, job: Job, file: JobFile, watch: Watch) -> JobFile:
         """Bring *file* here and return it as done; Postponed if that must wait."""
@@ -113,20 +85,24 @@ class Fetcher:
     ) -> JobFile:
         granted = await self._sources.find(job, file, watch)
         file = await self._pin(file, granted.grant)
-        kept = await self._open_partial(job, file, granted)
+        kept = await self._open_kept(file)
+        assert kept is not None  # the root is pinned
         try:
-            await self._bring(job, file, granted, kept, watch)
+            others = self._others(job, file)
+            reason = await self._bringer.bring(granted, kept, watch, others)
+            if reason:
+                text = self._sources.blame(job) if reason == "source.corrupt" else ""
+                raise Postponed(reason, text)
             return await self._finish(job, file, kept, watch)
         finally:
             await self._files.run(kept.close)
 
-    def is_pusher(self, source: NodeId) -> bool:
-        """Tell whether only *source* itself can make the connection, it seems."""
-        return self._pushers.get(source, 0.0) > self._core.clock()
-
-    def expect_push(self, source: NodeId) -> None:
-        """Let *source* be asked for a push first, for a while."""
-        self._pushers[source] = self._core.clock() + PUSHER_S
+    def _others(self, job: Job, file: JobFile) -> Others:
+        return Others(
+            online=lambda: self._sources.online(job, file),
+            ask=lambda source: self._sources.ask(job, file, source),
+            distrust=lambda source: self._sources.distrust(job, source),
+        )
 
     async def _pin(self, file: JobFile, grant: TicketGrant) -> JobFile:
         """Keep the root of the first grant: bytes of two roots never mix."""
@@ -144,121 +120,6 @@ class Fetcher:
         )
         await self._store.run(self._state.update_file, pinned)
         return pinned
-
-    # --- blocks ---
-
-    async def _open_partial(self, job: Job, file: JobFile, granted: Granted) -> Partial:
-        """Return the partial with its verified block list, asking for its rest."""
-        kept = await self._open_kept(file)
-        assert kept is not None  # the root is pinned
-        try:
-            if not kept.has_hashes:
-                hashes = await self._all_hashes(job, file, granted)
-                await self._files.run(kept.set_hashes, hashes)
-        except BaseException:
-            await self._files.run(kept.close)
-            raise
-        return kept
-
-    async def _all_hashes(
-        self, job: Job, file: JobFile, granted: Granted
-    ) -> list[bytes]:
-        assert file.root is not None
-        root, hashes = file.root, list(granted.grant.hashes)
-        while len(hashes) < block_count(file.size):
-            ask = partial(
-                BlocksAsk,
-                share=granted.share,
-                path=granted.path,
-                root=root,
-                first=len(hashes),
-            )
-            source = granted.source
-            answer = await self._asking.ask(job.group, source, ask, owner=job.id)
-            if not isinstance(answer, BlocksPage) or not answer.hashes:
-                raise Postponed("source.changed")
-            hashes += answer.hashes
-        return hashes
-
-    async def _bring(
-        self, job: Job, file: JobFile, granted: Granted, kept: Partial, watch: Watch
-    ) -> None:
-        """Get every missing block: pulled, else pushed."""
-        watch.sources = 1
-        watch.start_at(kept.done_bytes)
-        if kept.is_complete:
-            return
-        pull = partial(self._gather, job, file, granted, kept, watch)
-        push = partial(self._have_pushed, job, file, granted, kept, watch)
-        # Knocking in vain takes seconds: not again for each file of a folder.
-        is_pusher = self.is_pusher(granted.source)
-        self._pushers.pop(granted.source, None)
-        first, second = (push, pull) if is_pusher else (pull, push)
-        came_by, reason = first, await first()
-        if reason == "unreachable":
-            came_by, reason = second, await second()
-        if reason:
-            text = self._sources.blame(job) if reason == "source.corrupt" else ""
-            raise Postponed(reason, text)
-        if came_by is push:
-            self.expect_push(granted.source)
-
-    async def _gather(
-        self, job: Job, file: JobFile, granted: Granted, kept: Partial, watch: Watch
-    ) -> str:
-        try:
-            await self._files.run(_import_gathering)
-        except (ImportError, OSError):  # our own files lay on a disk that is gone
-            return "disk.missing"
-        from fonshare_agent.gathering import Gathering, Ways
-
-        ways = Ways(
-            others=lambda: self._sources.online(job, file),
-            ask=lambda source: self._sources.ask(job, file, source),
-            pull=lambda granted, lane: self._pull(job, granted, kept, watch, lane),
-            has_hands=lambda: self._workers.has_hands,
-            distrust=lambda source: self._sources.distrust(job, source),
-        )
-        return await Gathering(self._core, ways, kept, watch).run(granted)
-
-    async def _pull(
-        self, job: Job, granted: Granted, kept: Partial, watch: Watch, lane: "Lane"
-    ) -> str:
-        machine, grant = self._machine(job.group), granted.grant
-        member = machine and machine.roster.members.get(granted.source)
-        if not member:
-            return "source.vanished"
-        return await self._workers.fetch(
-            Fetch(
-                ticket=grant.ticket,
-                secret=grant.secret,
-                addresses=self._outside.dialable(grant.addresses),
-                peer_fingerprint=member.statement.tls_fingerprint,
-                kept=kept,
-                watch=watch,
-                lane=lane,
-            )
-        )
-
-    async def _have_pushed(
-        self, job: Job, file: JobFile, granted: Granted, kept: Partial, watch: Watch
-    ) -> str:
-        assert file.root is not None
-        reason = await self._receiver.receive(
-            Wanted(
-                job.group,
-                granted.source,
-                job.id,
-                _job_code(file),
-                granted.share,
-                granted.path,
-                file.root,
-                granted.grant,
-            ),
-            kept,
-            watch,
-        )
-        return reason if not reason or reason in REASONS else "source.lost"
 
     # --- the end ---
 
@@ -282,18 +143,9 @@ class Fetcher:
         return done
 
 
-def _import_gathering() -> None:
-    """On a thread that may wait for the disk: an idle node does without it."""
-    import fonshare_agent.gathering  # noqa: F401
-
-
 def demand_wanted(watch: Watch) -> None:
     if watch.is_cancelled:
         raise TransferCancelled("the job was stopped")
-
-
-def _job_code(file: JobFile) -> str:
-    return f"{file.job}.{file.number}"
 
 
 def target_folder(job: Job, file: JobFile) -> bytes:

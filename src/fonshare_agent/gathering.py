@@ -16,7 +16,7 @@ from fonshare_agent.asking import NoAnswer
 from fonshare_agent.core import Core, Promise
 from fonshare_agent.model import NodeId
 from fonshare_agent.protocol.plan import LANES_MAX
-from fonshare_agent.sources import Granted
+from fonshare_agent.receiving import Granted
 from fonshare_agent.transfer.lanes import Lane, Lanes
 from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.watch import Watch

@@ -1,16 +1,18 @@
 """Answers members who ask for our files: tickets, block hashes, pushes.
 
 A ticket is granted only for a file of a share that is published to the asker's group
-now (DESIGN section 4, Content); every other case is answered `not_here`, so that an
-answer tells nothing about other groups. A file without a root is hashed first, ahead of
-all others. Core thread; the disk is touched by the store, the scanner and the doors.
+now (DESIGN section 4, Content), or for a copy of the catalogue of such shares; every
+other case is answered `not_here`, so that an answer tells nothing about other groups. A
+file without a root is hashed first, ahead of all others. Core thread; the disk is
+touched by the store, the scanner, the doors and whoever writes copies.
 """
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from fonshare_agent.copies import Copies, Copy
 from fonshare_agent.core import Core, Worker
 from fonshare_agent.disk import Disk, open_below
 from fonshare_agent.errors import ContentChanged, StorageError, TicketRefused
@@ -18,13 +20,14 @@ from fonshare_agent.ftp.tickets import Ticket, TicketDesk, secret_hash
 from fonshare_agent.index.records import OwnFile
 from fonshare_agent.index.store import IndexStore
 from fonshare_agent.links.netinfo import Address
-from fonshare_agent.model import GroupId, NodeId, SharePath
+from fonshare_agent.model import GroupId, IndexId, NodeId, Root, SharePath
 from fonshare_agent.protocol.certificate import fingerprint
 from fonshare_agent.protocol.content import block_size
 from fonshare_agent.protocol.fields import NONCE_BYTES
 from fonshare_agent.protocol.messages import (
     BlocksAsk,
     BlocksPage,
+    CatalogueCopyAsk,
     JobEnded,
     Message,
     PushAsk,
@@ -53,6 +56,19 @@ class Outside:
     trust: Callable[[bytes], None]  # let the friends' door accept this certificate
 
 
+@dataclass(frozen=True, slots=True)
+class _Offered:
+    """What a member may read now: a file of a share, or a copy of the catalogue."""
+
+    share: str | None  # None, as `path`: a copy
+    path: SharePath | None
+    shares: frozenset[str]  # what must be published to the group for it
+    root: Root
+    size: int
+    modified: int
+    opener: Callable[[], int]
+
+
 class Granting:
     """The decider of the source's side."""
 
@@ -62,6 +78,7 @@ class Granting:
         store: Worker,
         index: IndexStore,
         disk: Disk,
+        copies: Copies,
         desk: TicketDesk,
         workers: TransferWorkers,
         published: Published,
@@ -73,6 +90,7 @@ class Granting:
     ) -> None:
         self._core, self._store, self._index = core, store, index
         self._disk, self._desk, self._workers = disk, desk, workers
+        self._copies = copies
         self._published, self._roster = published, roster
         self._hash_soon, self._send = hash_soon, send
         self._outside, self._draw = outside, draw
@@ -82,7 +100,8 @@ class Granting:
         snapshot = self._published.snapshot
         if ticket.direction == "write":
             return snapshot.is_member(ticket.group, ticket.peer)
-        return snapshot.allows(ticket.group, ticket.peer, ticket.share)
+        shares = ticket.copy_of if ticket.share is None else (ticket.share,)
+        return snapshot.allows(ticket.group, ticket.peer, *shares)
 
     def revoke_lost_rights(self) -> None:
         """End what rosters and shares no longer allow; within a second of a change."""
@@ -108,6 +127,7 @@ class Granting:
         own = await self._store.run(self._index.own_file, group, ask.share, ask.path)
         if own is None or not self._published.snapshot.allows(group, member, ask.share):
             return TicketRefuse(ask.request, "not_here")
+        await self.demand_disk()
         if own.root is None:
             self._hash_soon(ask.share, ask.path)
             return TicketRefuse(ask.request, "hashing")
@@ -116,22 +136,89 @@ class Granting:
         if not self.is_own_certificate(group, member, ask.certificate):
             return TicketRefuse(ask.request, "not_here")
         hashes = await self._store.run(self._index.blocks, own.root, 0, PAGE_HASHES)
-        if not self._published.snapshot.allows(group, member, ask.share):
+        return self._grant(group, member, ask, self._offer(own, own.root), hashes)
+
+    async def demand_disk(self) -> None:
+        """Raise StorageError without a disk: else the ticket would be for nothing."""
+        await self._store.run(self._disk.check)
+
+    async def on_copy_ask(
+        self, group: GroupId, member: NodeId, ask: CatalogueCopyAsk
+    ) -> None:
+        """Grant a copy of our catalogue for *group*, once it is written."""
+        self._send(group, member, await self._answer_copy(group, member, ask))
+
+    async def _answer_copy(
+        self, group: GroupId, member: NodeId, ask: CatalogueCopyAsk
+    ) -> TicketGrant | TicketRefuse:
+        if not self.is_own_certificate(group, member, ask.certificate):
+            return TicketRefuse(ask.request, "not_here")
+        try:
+            copy = await self._copies.get(
+                group,
+                IndexId(ask.index_id),
+                ask.after,
+                lambda copy: self._allows(group, member, copy.shares),
+            )
+            if isinstance(copy, str):
+                return TicketRefuse(ask.request, copy)
+            hashes = copy.file.hashes[:PAGE_HASHES]
+            return self._grant(group, member, ask, self._offer_copy(copy), hashes)
+        except StorageError as error:
+            log.warning("a copy could not be granted: %s", error.code)
+            return TicketRefuse(ask.request, "disk")
+        except TicketRefused:
+            return TicketRefuse(ask.request, "busy")
+
+    def _allows(self, group: GroupId, member: NodeId, shares: Iterable[str]) -> bool:
+        return self._published.snapshot.allows(group, member, *shares)
+
+    def _offer(self, own: OwnFile, root: Root) -> _Offered:
+        return _Offered(
+            own.share,
+            own.path,
+            frozenset([own.share]),
+            root,
+            own.stamp.size,
+            own.stamp.mtime_ns // 1_000_000_000,
+            self.opener(own),
+        )
+
+    def _offer_copy(self, copy: Copy) -> _Offered:
+        return _Offered(
+            None,
+            None,
+            copy.shares,
+            copy.file.root,
+            copy.file.size,
+            0,
+            lambda: self._copies.open_file(copy),
+        )
+
+    def _grant(
+        self,
+        group: GroupId,
+        member: NodeId,
+        ask: TicketAsk | CatalogueCopyAsk,
+        offered: _Offered,
+        hashes: Iterable[bytes],
+    ) -> TicketGrant | TicketRefuse:
+        if not self._allows(group, member, offered.shares):
             return TicketRefuse(ask.request, "not_here")  # since a moment ago
         self._outside.trust(ask.certificate)
         secret, ticket_id = self._draw(NONCE_BYTES), self._draw(NONCE_BYTES)
         # A job reads one file after another: its ticket before this one is done with.
         self.retire(group, member, ask.job)
-        self._desk.grant(self._ticket(group, member, ask, own, ticket_id, secret))
+        self._desk.grant(_ticket(group, member, ask, offered, ticket_id, secret))
         return TicketGrant(
             ask.request,
             ticket_id,
             secret,
             self._outside.certificate,
             self._outside.addresses(ask.addresses),
-            own.root,
-            own.stamp.size,
-            own.stamp.mtime_ns // 1_000_000_000,
+            offered.root,
+            offered.size,
+            offered.modified,
             tuple(hashes),
         )
 
@@ -142,31 +229,6 @@ class Granting:
         known = self._roster(group).members.get(member)
         return known is not None and (
             fingerprint(certificate) == known.statement.tls_fingerprint
-        )
-
-    def _ticket(
-        self,
-        group: GroupId,
-        member: NodeId,
-        ask: TicketAsk,
-        own: OwnFile,
-        ticket_id: bytes,
-        secret: bytes,
-    ) -> Ticket:
-        return Ticket(
-            id=ticket_id,
-            secret_hash=secret_hash(secret),
-            peer=member,
-            peer_fingerprint=fingerprint(ask.certificate),
-            group=group,
-            job=ask.job,
-            share=ask.share,
-            path=ask.path,
-            direction="read",
-            size=own.stamp.size,
-            root=own.root,
-            block_size=block_size(own.stamp.size),
-            opener=self.opener(own),
         )
 
     def opener(self, own: OwnFile) -> Callable[[], int]:
@@ -196,16 +258,40 @@ class Granting:
     async def on_blocks_ask(
         self, group: GroupId, member: NodeId, ask: BlocksAsk
     ) -> None:
-        own = await self._store.run(self._index.own_file, group, ask.share, ask.path)
-        allowed = self._published.snapshot.allows(group, member, ask.share)
-        if own is None or own.root is None or own.root != ask.root or not allowed:
+        offered = await self._find(group, member, ask)
+        if offered is None:
             self._send(group, member, TicketRefuse(ask.request, "not_here"))
             return
-        page = await self._store.run(
-            self._index.blocks, own.root, ask.first, PAGE_HASHES
-        )
-        answer = BlocksPage(ask.request, own.root, ask.first, tuple(page))
+        page = await self._hashes(group, offered, ask.first)
+        answer = BlocksPage(ask.request, offered.root, ask.first, tuple(page))
         self._send(group, member, answer)
+
+    async def _find(
+        self, group: GroupId, member: NodeId, ask: BlocksAsk | PushAsk
+    ) -> _Offered | None:
+        """Return what *ask* means if *member* may have it and it is still that."""
+        if ask.share is None or ask.path is None:
+            copy = self._copies.find(group, ask.root)
+            offered = self._offer_copy(copy) if copy is not None else None
+        else:
+            own = await self._store.run(
+                self._index.own_file, group, ask.share, ask.path
+            )
+            is_same = own is not None and own.root == ask.root
+            offered = self._offer(own, Root(ask.root)) if own and is_same else None
+        if offered is None or not self._allows(group, member, offered.shares):
+            return None
+        return offered
+
+    async def _hashes(
+        self, group: GroupId, offered: _Offered, first: int
+    ) -> Sequence[bytes]:
+        if offered.share is None:
+            copy = self._copies.find(group, offered.root)
+            return copy.file.hashes[first : first + PAGE_HASHES] if copy else ()
+        return await self._store.run(
+            self._index.blocks, offered.root, first, PAGE_HASHES
+        )
 
     def on_job_ended(self, group: GroupId, member: NodeId, ended: JobEnded) -> None:
         """The asker needs that job's tickets no more."""
@@ -224,10 +310,9 @@ class Granting:
 
     async def on_push_ask(self, group: GroupId, member: NodeId, ask: PushAsk) -> None:
         """Write the bytes asked for to the asker's friends' door."""
-        own = await self._store.run(self._index.own_file, group, ask.share, ask.path)
+        offered = await self._find(group, member, ask)
         known = self._roster(group).members.get(member)
-        allowed = self._published.snapshot.allows(group, member, ask.share)
-        if own is None or own.root != ask.root or known is None or not allowed:
+        if offered is None or known is None:
             self._send(group, member, PushEnded(ask.request, "not_here"))
             return
         reason = await self._workers.push(
@@ -236,12 +321,36 @@ class Granting:
                 secret=ask.secret,
                 addresses=self._outside.dialable(ask.addresses),
                 peer_fingerprint=known.statement.tls_fingerprint,
-                opener=self.opener(own),
+                opener=offered.opener,
                 first=ask.first,
-                end=min(ask.end, own.stamp.size),
-                is_allowed=lambda: self._published.snapshot.allows(
-                    group, member, ask.share
-                ),
+                end=min(ask.end, offered.size),
+                is_allowed=lambda: self._allows(group, member, offered.shares),
             )
         )
         self._send(group, member, PushEnded(ask.request, reason))
+
+
+def _ticket(
+    group: GroupId,
+    member: NodeId,
+    ask: TicketAsk | CatalogueCopyAsk,
+    offered: _Offered,
+    ticket_id: bytes,
+    secret: bytes,
+) -> Ticket:
+    return Ticket(
+        id=ticket_id,
+        secret_hash=secret_hash(secret),
+        peer=member,
+        peer_fingerprint=fingerprint(ask.certificate),
+        group=group,
+        job=ask.job,
+        share=offered.share,
+        path=offered.path,
+        direction="read",
+        size=offered.size,
+        root=offered.root,
+        block_size=block_size(offered.size),
+        opener=offered.opener,
+        copy_of=offered.shares if offered.share is None else frozenset(),
+    )

@@ -68,11 +68,14 @@ class BundleGranting:
     async def _answer(
         self, group: GroupId, member: NodeId, ask: BundleAsk
     ) -> BundleGrant | TicketRefuse:
-        if not self._granting.is_own_certificate(group, member, ask.certificate):
+        is_own = self._granting.is_own_certificate(group, member, ask.certificate)
+        if not is_own or not self._published.snapshot.allows(group, member, ask.share):
             return TicketRefuse(ask.request, "not_here")
         parts, granted = await self._judge(group, ask)
+        if granted:
+            await self._granting.demand_disk()
         if not self._published.snapshot.allows(group, member, ask.share):
-            # Asked last: the lookups took a while.
+            # Asked again: the lookups took a while.
             return TicketRefuse(ask.request, "not_here")
         secret, ticket_id = self._draw(NONCE_BYTES), self._draw(NONCE_BYTES)
         self._granting.retire(group, member, ask.job)

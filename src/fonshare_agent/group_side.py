@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fonshare_agent import clock
+from fonshare_agent.catching_up import CatchingUp
 from fonshare_agent.channel import ControlChannel
 from fonshare_agent.ground import Ground
 from fonshare_agent.groups import Groups
+from fonshare_agent.index.pace import Pace
 from fonshare_agent.index.scanner import Scanner
 from fonshare_agent.index.watcher import Watcher
 from fonshare_agent.invites_on_demand import InvitesOnDemand
@@ -67,6 +69,13 @@ class GroupSide:
         self.invites = InvitesOnDemand(
             ground.files, ground.store, ground.state, self._build_invites
         )
+        self.catching_up = CatchingUp(
+            core,
+            ground.store,
+            ground.index,
+            self.channel.send,
+            lambda: self.scanner.tidy(),
+        )
         self.sharing = Sharing(
             core,
             ground.store,
@@ -74,6 +83,7 @@ class GroupSide:
             self.channel.send,
             self.channel.announce,
             lambda: self.scanner.tidy(),
+            self.catching_up,
         )
 
     def _build_invites(self) -> "Invites":
@@ -103,6 +113,13 @@ class GroupSide:
             on_hashed=lambda share, path, root: None,  # the catalogue tells everybody
             is_busy=across.is_busy,
             period_s=ground.settings.limits.scan_period_s,
+            pace=Pace(
+                time.monotonic,
+                time.time,
+                ground.settings.limits.hash_kib_s,
+                ground.settings.limits.hash_hours,
+                clock.is_known,
+            ),
         )
         self.watcher = Watcher(self.scanner.on_change, self.scanner.rescan)
         settings = ground.settings

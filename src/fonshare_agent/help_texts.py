@@ -6,7 +6,7 @@ versions of Python. `python -m fonshare_agent.help_texts > docs/cli.md` writes t
 
 from collections.abc import Iterator
 
-from fonshare_agent.control.commands import COMMANDS
+from fonshare_agent.control.commands import COMMANDS, KINDS
 from fonshare_agent.control.rows import Argument, Command, Kind, Place
 
 PROGRAM = "fonshare"
@@ -26,6 +26,29 @@ DEFAULT_CONFIG = (
     "Without -c, the settings are /etc/config/fonshare on a router, else "
     "fonshare.yaml in this folder, else ~/.config/fonshare/fonshare.yaml."
 )
+
+
+FINDING = """
+Words are found in the names of the file, its folders and its share, in any order; each
+must be there. Capitals and accents do not matter. Three letters or more are found
+anywhere, one or two at the beginning of a word.
+
+`--sort relevance` shows first what has the words in the file's own name, best as whole
+words, then what has them only in its folders; among equals the last changed. So that a
+common word costs no more than a rare one, this is done for the 200 of them that came
+last, then for the 200 before these, and so on. The other orders look at everything that
+matches; if that takes more than five seconds, the answer is of what was looked at, and
+a line on stderr says so.
+
+`--limit` and `--after` show page after page; a line on stderr gives the command of the
+next one. Rows that come or go in between move nothing: no row comes twice, none is left
+out.
+
+The same content (same root) offered by several members, in one group or in several, is
+one row. What only one member offers, in two places or to two groups, is two.
+
+While the clock is unknown, `--newer` and `--older` end with the error `clock_unknown`.
+"""
 
 
 def shown_commands() -> tuple[Command, ...]:
@@ -127,6 +150,17 @@ def _page_lines() -> Iterator[str]:
     for command in shown_commands():
         yield ""
         yield from _command_lines(command)
+        if command.name == "find":
+            yield from _finding()
+
+
+def _finding() -> Iterator[str]:
+    """What a person must know of searching that fits in no line of the table."""
+    yield FINDING
+    yield "| kind | endings |"
+    yield "| --- | --- |"
+    for kind, endings in KINDS.items():
+        yield f"| {kind} | {', '.join(endings)} |"
 
 
 def _command_lines(command: Command) -> Iterator[str]:

@@ -9,17 +9,27 @@ transfer workers.
 
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from fonshare_agent.channel import Listener
+from fonshare_agent.config import load_settings
 from fonshare_agent.control.handlers import Handlers
 from fonshare_agent.control.parts import Parts
 from fonshare_agent.core import Core, Worker
 from fonshare_agent.disk import Disk
-from fonshare_agent.errors import FonshareError, PortTaken, StorageError
+from fonshare_agent.errors import (
+    DiskReadOnly,
+    FonshareError,
+    PortTaken,
+    SettingsError,
+    StorageError,
+)
 from fonshare_agent.ground import Ground
 from fonshare_agent.group_side import Across, GroupSide
 from fonshare_agent.groups import Followers
+from fonshare_agent.index.saved import SavedSearches
 from fonshare_agent.index.state import StateStore
 from fonshare_agent.index.store import IndexStore
 from fonshare_agent.links.network_watch import NetworkWatch
@@ -50,7 +60,7 @@ class Node:
         self._store, self._files = Worker("store", core), Worker("files", core)
         self._crypto, self._closer = Worker("crypto", core), Worker("closer", core)
         self._started: list[Callable[[], Awaitable[None]]] = []
-        self._is_stopping = False
+        self._is_stopping = self._is_up = self._is_disk_away = False
 
     # --- building, from the ground up ---
 
@@ -67,11 +77,14 @@ class Node:
         self._moving = TransferSide(self._ground, self._talking)
         self._wire()
         await self._start_services()
+        self._is_up = True
         return Handlers(self._parts(), self._talking.home_broker)
 
     async def _open_ground(self) -> Ground:
-        settings, core, keys = self._settings, self._core, self._keys
+        core, keys = self._core, self._keys
         disk_id = await self._files.run(self._disk.open)
+        self._settings = await self._files.run(_with_changes, self._settings)
+        settings = self._settings
         await self._files.run(_make_folder, settings.index)
         # Made here, on a thread that may write: from now on it is at hand.
         await self._files.run(keys.statement, settings.node.name)
@@ -80,7 +93,13 @@ class Node:
         )
         self._ends_with(self._store, state.close)
         index = await self._store.run(
-            IndexStore, settings.index_file, keys.signer.node_id, self._draw
+            partial(
+                IndexStore,
+                settings.index_file,
+                keys.signer.node_id,
+                self._draw,
+                on_rebuilt=lambda: core.post(self._on_index_rebuilt),
+            )
         )
         self._ends_with(self._store, index.close)
         await self._store.run(settle_incarnation, keys, state, self._draw)
@@ -113,6 +132,7 @@ class Node:
             talking.channel,
             talking.groups,
             talking.sharing,
+            talking.catching_up,
             talking.published,
             moving.granting,
             moving.granting_bundles,
@@ -132,12 +152,15 @@ class Node:
             Followers(talking.sharing.add_group, self._on_joined, self._on_dropped)
         )
         talking.invites.wire(talking.links)
+        talking.catching_up.wire(moving.copy_fetcher)
 
     async def _start_services(self) -> None:
         talking, moving = self._talking, self._moving
         self._open_doors()
         self._ends_with(self._closer, moving.ftp.stop)
         self._ends_with(self._closer, moving.workers.stop)
+        # Not waited for: whatever writes copies comes after it on the same thread.
+        self._core.spawn_service("old copies", moving.copies.wipe())
         await talking.groups.load()
         await talking.published.hash_away_passwords()
         await talking.published.refresh()
@@ -146,10 +169,12 @@ class Node:
         talking.watcher.start()
         self._ends_with(self._closer, talking.watcher.stop)
         self._started += [talking.links.stop, moving.downloads.stop]
+        self._started += [moving.copies.stop, moving.copy_fetcher.stop]
         self._started.append(self._end_questions)
         await talking.invites.load()
         talking.links.refresh()
         self._core.spawn_service("old partials", moving.downloads.drop_orphans())
+        self._core.spawn_service("old copies", moving.copy_fetcher.keep_partials())
         moving.downloads.wake()
         self._upkeep = Upkeep(self._ground, talking.channel, moving.workers, moving.ftp)
         self._core.call_later(TEND_S, self._tend_soon)
@@ -177,7 +202,9 @@ class Node:
             disk=ground.disk,
             index=ground.index,
             state=ground.state,
+            saved=SavedSearches(ground.state, ground.index),
             scanner=talking.scanner,
+            watcher=talking.watcher,
             links=talking.links,
             channel=talking.channel,
             groups=talking.groups,
@@ -207,13 +234,44 @@ class Node:
         await self._talking.sharing.drop_group(group)
         await self._talking.published.refresh()
 
+    def _on_index_rebuilt(self) -> None:
+        """It is empty: say again what is published, scan, ask the members."""
+        if self._is_up and not self._is_stopping:
+            self._core.spawn_service("fill the index", self._fill_index())
+
+    async def _fill_index(self) -> None:
+        await self._talking.published.refresh()
+        await self._talking.sharing.start_over()
+        self._talking.scanner.rescan()
+
     async def find_disk_error(self) -> StorageError | None:
-        """Look whether the disk is still there."""
+        """Look whether the disk is there, and go on with it when it is back."""
         try:
-            await self._files.run(self._disk.check)
+            is_other = await self._files.run(self._disk.check_again)
+            if is_other or self._is_disk_away:
+                self._on_disk_back()
+            self._is_disk_away = False
+            await self._files.run(self._disk.check_writable)
+        except DiskReadOnly as error:
+            return error
         except StorageError as error:
+            if not self._is_disk_away:
+                self._on_disk_lost()
+            self._is_disk_away = True
             return error
         return None
+
+    def _on_disk_lost(self) -> None:
+        """End what still reads it: an unmounted disk is kept by each open file."""
+        if self._is_up:
+            self._moving.desk.revoke(lambda ticket: True)
+
+    def _on_disk_back(self) -> None:
+        """What was watched is gone with the mount; much may have changed elsewhere."""
+        if self._is_up:
+            self._talking.watcher.watch_anew()
+            self._talking.scanner.rescan()
+            self._moving.downloads.wake()
 
     # --- what is done now and then ---
 
@@ -250,6 +308,22 @@ class Node:
             if not await self._closer.run(worker.stop, WORKER_STOP_S):
                 log.warning("a thread hangs in the disk and is left behind")
         self._closer.dismiss()
+
+
+def _with_changes(settings: Settings) -> Settings:
+    """Return *settings* with what commands have changed since they were read.
+
+    The node may start anew in the same process, and the changes may lie on a disk that
+    was not there yet: a share that is unknown would be withdrawn from its friends.
+    """
+    if settings.path is None:
+        return settings
+    try:
+        now = load_settings(settings.path)
+    except SettingsError as error:
+        log.warning("the settings stay as they were read first: %s", error.code)
+        return settings
+    return replace(settings, shares=now.shares, limits=now.limits)
 
 
 def _make_folder(path: Path) -> None:

@@ -25,9 +25,10 @@ class Snapshot:
     members: Mapping[GroupId, frozenset[NodeId]]
     shares: Mapping[GroupId, frozenset[str]]
 
-    def allows(self, group: GroupId, member: NodeId, share: str) -> bool:
-        """Tell whether *member* may read *share* as a member of *group*."""
-        return self.is_member(group, member) and share in self.shares.get(group, ())
+    def allows(self, group: GroupId, member: NodeId, *shares: str) -> bool:
+        """Tell whether *member* may read all *shares* as a member of *group*."""
+        published = self.shares.get(group, frozenset())
+        return self.is_member(group, member) and published.issuperset(shares)
 
     def is_member(self, group: GroupId, member: NodeId) -> bool:
         return member in self.members.get(group, ())

@@ -16,6 +16,7 @@ from fonshare_agent.model import GroupId, NodeId, Root, SharePath
 from fonshare_agent.protocol.certificate import fingerprint
 from fonshare_agent.protocol.content import block_size
 from fonshare_agent.protocol.fields import NONCE_BYTES
+from fonshare_agent.protocol.group import GroupMachine
 from fonshare_agent.protocol.messages import PushAsk, PushEnded, TicketGrant
 from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.watch import Watch
@@ -28,17 +29,37 @@ LOOK_S = 0.5  # how soon a cancelled push lets go
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """A file at a source, as the source has granted it to be read."""
+class Granted:
+    """Content at a source, as the source has granted it to be read.
+
+    Share and path are the source's own; without them it is a copy of its catalogue.
+    """
 
     group: GroupId
     source: NodeId
     owner: str  # the job, as this node has it
     job: str  # as the source is told
-    share: str
-    path: SharePath
-    root: Root
+    share: str | None
+    path: SharePath | None
     grant: TicketGrant
+
+    @property
+    def root(self) -> Root:
+        return Root(self.grant.root)
+
+    @property
+    def is_copy(self) -> bool:
+        return self.share is None
+
+
+def shows_own_certificate(
+    machine: GroupMachine, source: NodeId, grant: TicketGrant
+) -> bool:
+    """Tell whether the certificate is *source*'s: it may get a ticket for writing."""
+    member = machine.roster.members.get(source)
+    return member is not None and (
+        fingerprint(grant.certificate) == member.statement.tls_fingerprint
+    )
 
 
 class Receiver:
@@ -55,7 +76,7 @@ class Receiver:
         self._desk, self._asking, self._outside = desk, asking, outside
         self._clock, self._draw = clock, draw
 
-    async def receive(self, wanted: Wanted, kept: Partial, watch: Watch) -> str:
+    async def receive(self, wanted: Granted, kept: Partial, watch: Watch) -> str:
         """Have the missing stretch pushed; return why it ended, "" if all is here."""
         if not self._outside.addresses(wanted.grant.addresses):
             return "unreachable"
@@ -82,7 +103,7 @@ class Receiver:
         return any(ticket.id == ticket_id for ticket in self._desk.live())
 
     def _question(
-        self, wanted: Wanted, kept: Partial, ticket_id: bytes, secret: bytes
+        self, wanted: Granted, kept: Partial, ticket_id: bytes, secret: bytes
     ) -> Callable[[bytes], PushAsk]:
         first, end = kept.missing_range()
         return lambda request: PushAsk(
@@ -100,7 +121,7 @@ class Receiver:
 
 
 def _write_ticket(
-    wanted: Wanted, ticket_id: bytes, secret: bytes, arrivals: "_Arrivals"
+    wanted: Granted, ticket_id: bytes, secret: bytes, arrivals: "_Arrivals"
 ) -> Ticket:
     return Ticket(
         id=ticket_id,

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from fonshare_agent.control.quantities import shown_age
+
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 # Not printable to Python, harmless on a terminal and usual in names: no-break spaces,
 # and the joiners that Persian, Hindi and emoji need.
@@ -147,7 +149,37 @@ def _entries(rows: Any) -> str:
 def _where(row: Any) -> str:
     parts = [row.get("group"), row.get("member"), row.get("share"), row.get("path")]
     text = "/".join(str(part) for part in parts if part)
-    return text + ("" if row.get("online") or row.get("own") else " (offline)")
+    others = len(row.get("sources") or ()) - 1
+    more = f" (+{others} more)" if others > 0 else ""
+    return text + more + ("" if row.get("online") or row.get("own") else " (offline)")
+
+
+def _new(rows: Any) -> str:
+    names = dict.fromkeys(row["search"] for row in rows)
+    return "\n".join(
+        f"{visible(name)}:\n{_entries([row for row in rows if row['search'] == name])}"
+        for name in names
+    )
+
+
+def _searches(rows: Any) -> str:
+    return table(
+        ("NAME", "WORDS", "ONLY"),
+        ((row["name"], " ".join(row["words"]), _filters(row) or "-") for row in rows),
+    )
+
+
+def _filters(row: Any) -> str:
+    """Return what narrows a search, nearly as it is typed."""
+    shown = {
+        **{name: row[name] for name in ("group", "member", "kind")},
+        **{name: row[name] and _size(row[name]) for name in ("min_size", "max_size")},
+        **{name: row[name] and shown_age(row[name]) for name in ("newer", "older")},
+    }
+    words = [
+        f"{name.replace('_', '-')} {value}" for name, value in shown.items() if value
+    ]
+    return ", ".join([*words, *(["online"] if row["online"] else [])])
 
 
 def _jobs(rows: Any) -> str:
@@ -228,6 +260,7 @@ def _status(answer: Any) -> str:
         + (", scanning" if index["scanning"] else ""),
         "jobs    " + ", ".join(f"{jobs[state]} {state}" for state in jobs),
     ]
+    lines += _share_troubles(index.get("shares", ()))
     for group in answer["groups"]:
         members = group["members"]
         online = sum(1 for member in members if member["online"])
@@ -237,10 +270,29 @@ def _status(answer: Any) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _share_troubles(shares: Any) -> list[str]:
+    """A line for each share that has something to tell; `doctor` tells what to do."""
+    lines = []
+    for share in shares:
+        left_out = sum(share["skipped"].values())
+        told = [
+            share["problem"] or "",
+            f"{share['missing']} files missing at once" if share["missing"] else "",
+            f"{left_out} not offered" if left_out else "",
+        ]
+        if any(told):
+            words = ", ".join(one for one in told if one)
+            lines.append(f"share   {visible(share['name'])}: {visible(words)}")
+    return lines
+
+
 def _disk_line(disk: Any) -> str:
+    problem = disk.get("problem")
+    why = f": {visible(str(problem['message']))}" if problem else ""
     if not disk["present"]:
-        return "missing"
-    return f"{_size(disk['free_bytes'])} free of {_size(disk['total_bytes'])}"
+        return f"missing{why}"
+    room = f"{_size(disk['free_bytes'])} free of {_size(disk['total_bytes'])}"
+    return f"{room}, not writable{why}" if problem else room
 
 
 def _disk(answer: Any) -> str:
@@ -288,6 +340,9 @@ RENDERERS: dict[str, Callable[[Any], str]] = {
     "group requests": _requests,
     "ls": _entries,
     "find": _entries,
+    "search save": lambda row: _searches([row]),
+    "search ls": _searches,
+    "search new": _new,
     "get": _jobs,
     "jobs": _jobs,
     "jobs pause": _jobs,

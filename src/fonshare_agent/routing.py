@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fonshare_agent.asking import Asking
+from fonshare_agent.catching_up import CatchingUp
 from fonshare_agent.channel import ControlChannel
 from fonshare_agent.core import Core
 from fonshare_agent.downloads import Downloads
@@ -24,6 +25,7 @@ from fonshare_agent.protocol.messages import (
     BundleAsk,
     BundleGrant,
     CatalogueAsk,
+    CatalogueCopyAsk,
     CatalogueDelta,
     JobEnded,
     Message,
@@ -49,6 +51,7 @@ class Routing:
     channel: ControlChannel
     groups: Groups
     sharing: Sharing
+    catching_up: CatchingUp
     published: Published
     granting: Granting
     granting_bundles: BundleGranting
@@ -63,9 +66,9 @@ class Routing:
             case RemovedFromGroup():
                 self.core.spawn_service("leave group", self.groups.drop(group))
             case HeadSeen(member, index_id, sequence):
-                self.sharing.note_head(group, member, (index_id, sequence))
+                self.catching_up.note_head(group, member, (index_id, sequence))
             case MemberReady(member):
-                self.sharing.note_ready(group, member)
+                self.catching_up.note_ready(group, member)
                 self.downloads.wake()
             case MemberSeen(_, online):
                 if online:
@@ -106,6 +109,9 @@ class Routing:
             case BundleAsk():
                 bundle = self.granting_bundles.on_bundle_ask(group, member, message)
                 self._serve("bundle", group, member, bundle)
+            case CatalogueCopyAsk():
+                copy = self.granting.on_copy_ask(group, member, message)
+                self._serve("catalogue", group, member, copy)
             case BlocksAsk():
                 blocks = self.granting.on_blocks_ask(group, member, message)
                 self._serve("blocks", group, member, blocks)
@@ -137,5 +143,5 @@ class Routing:
     async def _on_delta(
         self, group: GroupId, member: NodeId, delta: CatalogueDelta
     ) -> None:
-        await self.sharing.on_delta(group, member, delta)
+        await self.catching_up.on_delta(group, member, delta)
         self.downloads.wake()

@@ -96,6 +96,7 @@ class LimitSettings:
     download_kib_s: int
     transfers: int
     hash_kib_s: int
+    hash_hours: tuple[int, int] | None  # from, without the last; None: all
     scan_period_s: int
 
 

@@ -1,54 +1,41 @@
-"""Decides what of the index goes to which group, and what of a group into the index.
+"""Decides what of the index goes to which group, once for all its members.
 
-Owns the exchange of catalogues (docs/protocol/catalogue.md): a member's head comes with
-its presence or with a delta; where ours is behind we ask, page by page, one request at
-a time for each member; a delta is applied only if it continues our head, so losing,
-doubling or reordering costs a question and nothing else. Core thread; knows nothing of
-jobs, tickets or sockets.
+Owns our side of the exchange of catalogues (docs/protocol/catalogue.md): what is new is
+sent to the whole group in a few pages; who misses it sees our head and asks, and what
+several ask for goes to all of them, once. What others offer is catching_up.py's. Core
+thread; knows nothing of jobs, tickets or sockets.
 """
 
-import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Final
 
+from fonshare_agent.catching_up import CatchingUp, Head, Send
 from fonshare_agent.core import Core, Timer, Worker
-from fonshare_agent.index.records import Applied, Delta
+from fonshare_agent.index.records import Delta
 from fonshare_agent.index.store import IndexStore
-from fonshare_agent.model import GroupId, IndexId, NodeId
+from fonshare_agent.model import GroupId, NodeId
 from fonshare_agent.protocol.messages import (
     PAGE_BYTES,
+    PAGE_ENTRIES,
     CatalogueAsk,
     CatalogueDelta,
-    Message,
 )
 
-log = logging.getLogger(__name__)
-
-ASK_TIMEOUT_S = 15.0  # then the question is asked again, with back-off
-ASK_TIMEOUT_MAX_S = 300.0
 RENEW_PERIOD_S = 3600.0  # between two new index ids of one group
 ANNOUNCE_AFTER_S = 0.3  # a burst of changes becomes one delta
-PAGE_ENTRIES = 500
-
-Send = Callable[[GroupId, NodeId | None, Message], bool]
-Head = tuple[IndexId, int]
-
-
-@dataclass(slots=True)
-class _Follow:
-    """What we know of one member's catalogue."""
-
-    announced: Head | None = None
-    asking: Timer | None = None
-    timeout_s: float = ASK_TIMEOUT_S
+BROADCAST_PAGES: Final = 4  # more is left to who asks: most may want a copy
+BROADCAST_PAGE_S: Final = 0.5  # twice as slow as the members' allowance for us
+GATHER_S: Final = 0.2  # who asks the same within it is answered at once
 
 
 @dataclass(slots=True)
 class _Group:
-    follows: dict[NodeId, _Follow] = field(default_factory=dict)
     announced: Head | None = None  # our own head, as the group last heard it
     announcing: Timer | None = None
+    quiet_until: float = 0.0  # the members have enough to take in
+    asked: dict[Head, set[NodeId]] = field(default_factory=dict)
     renewable_at: float = 0.0  # when our index may be numbered anew
 
 
@@ -56,7 +43,7 @@ class Sharing:
     """The decider between index and groups.
 
     *send* queues a message; *announce* has the group's presence published anew;
-    *on_dropped* hears that the index has something to purge.
+    *on_dropped* hears that the index has something left to do: to purge, to index.
     """
 
     def __init__(
@@ -67,43 +54,39 @@ class Sharing:
         send: Send,
         announce: Callable[[GroupId], None],
         on_dropped: Callable[[], None],
+        catching_up: CatchingUp,
     ) -> None:
         self._core, self._store, self._index = core, store, index
         self._send, self._announce = send, announce
         self._on_dropped = on_dropped
         self._groups: dict[GroupId, _Group] = {}
+        self._catching_up = catching_up
 
     # --- groups come and go ---
 
     async def add_group(self, group: GroupId) -> None:
         """Begin to exchange catalogues with *group*."""
+        self._catching_up.add_group(group)
         head = await self._store.run(self._index.own_head, group)
         self._groups.setdefault(group, _Group()).announced = head
 
     async def drop_group(self, group: GroupId) -> None:
         """Forget every catalogue of *group*."""
-        state = self._groups.pop(group, None)
-        if state is not None:
-            for follow in state.follows.values():
-                _cancel(follow)
-        await self._store.run(self._index.drop_group, group)
+        self._groups.pop(group, None)
+        await self._catching_up.drop_group(group)
         self._on_dropped()
 
     async def keep_members(self, group: GroupId, members: Iterable[NodeId]) -> None:
         """Forget the catalogues of those who left *group*."""
-        state = self._groups.get(group)
-        if state is None:
-            return
-        kept = set(members)
-        shown = await self._store.run(self._index.browse, group=group)
-        gone = ({found.member for found in shown} | state.follows.keys()) - kept
-        for member in gone:
-            follow = state.follows.pop(member, None)
-            if follow is not None:
-                _cancel(follow)
-            await self._store.run(self._index.drop_member, group, member)
-        if gone:
+        if await self._catching_up.keep_members(group, set(members)):
             self._on_dropped()
+
+    async def start_over(self) -> None:
+        """The index is a new, empty one: number ours anew and ask for theirs."""
+        for group, state in list(self._groups.items()):
+            state.announced = await self._store.run(self._index.own_head, group)
+            self._announce(group)
+        self._catching_up.start_over()
 
     def own_head(self, group: GroupId) -> Head | None:
         """The head of our catalogue as the group may know it (already durable)."""
@@ -117,8 +100,9 @@ class Sharing:
         for group in groups:
             state = self._groups.get(group)
             if state is not None and state.announcing is None:
+                wait_s = max(ANNOUNCE_AFTER_S, state.quiet_until - self._core.clock())
                 state.announcing = self._core.call_later(
-                    ANNOUNCE_AFTER_S, partial(self._announce_soon, group)
+                    wait_s, partial(self._announce_soon, group)
                 )
 
     def _announce_soon(self, group: GroupId) -> None:
@@ -135,10 +119,28 @@ class Sharing:
         if before == head:
             return
         if before is not None and before[0] == head[0]:
-            delta = await self._page(group, before)
-            if delta.upto == head[1]:
-                self._send(group, None, _message(delta, head))
+            pages = await self._pages(group, before, head)
+            if pages:
+                # Changes may have come meanwhile: they have been sent now.
+                state.announced = head = (head[0], pages[-1].upto)
+            for page in pages:
+                self._send(group, None, _message(page, head))
+            quiet_s = BROADCAST_PAGE_S * (len(pages) or BROADCAST_PAGES)
+            state.quiet_until = self._core.clock() + quiet_s
         self._announce(group)
+
+    async def _pages(self, group: GroupId, after: Head, head: Head) -> list[Delta]:
+        """Return what comes after *after* if it is a few pages, else nothing."""
+        pages: list[Delta] = []
+        while len(pages) < BROADCAST_PAGES:
+            page = await self._page(group, after)
+            if page.index_id != head[0] or page.after != after[1]:
+                return []
+            pages.append(page)
+            after = (page.index_id, page.upto)
+            if page.upto >= head[1]:
+                return pages
+        return []
 
     async def _page(self, group: GroupId, after: Head) -> Delta:
         return await self._store.run(
@@ -151,7 +153,7 @@ class Sharing:
         )
 
     async def on_ask(self, group: GroupId, member: NodeId, ask: CatalogueAsk) -> None:
-        """Answer with the page that follows what *member* has."""
+        """Answer soon with the page that follows what *member* has."""
         if group not in self._groups:
             return
         head = await self._store.run(self._index.own_head, group)
@@ -169,88 +171,32 @@ class Sharing:
             self._on_dropped()
             self.note_moved([group])
             return
-        delta = await self._page(group, (IndexId(ask.index_id), ask.after))
-        head = await self._store.run(self._index.own_head, group)
-        self._send(group, member, _message(delta, head))
+        asked = self._groups[group].asked
+        if not asked:
+            work = partial(self._answer_soon, group)
+            self._core.call_later(GATHER_S, work)
+        after = (head[0], ask.after if ask.index_id == head[0] else 0)
+        asked.setdefault(after, set()).add(member)
 
-    # --- theirs ---
+    def _answer_soon(self, group: GroupId) -> None:
+        self._core.spawn_service("catalogue", self._answer(group))
 
-    def note_head(self, group: GroupId, member: NodeId, head: Head) -> None:
-        """*member*'s presence names *head*: ask if ours is behind."""
-        follow = self._follow(group, member)
-        if follow is not None:
-            follow.announced = head
-            follow.timeout_s = ASK_TIMEOUT_S
-            self._catch_up_soon(group, member)
-
-    def note_ready(self, group: GroupId, member: NodeId) -> None:
-        """Commands pass between us and *member* from now on."""
-        follow = self._follow(group, member)
-        if follow is not None:
-            _cancel(follow)
-            follow.timeout_s = ASK_TIMEOUT_S
-            self._catch_up_soon(group, member)
-
-    def _follow(self, group: GroupId, member: NodeId) -> _Follow | None:
+    async def _answer(self, group: GroupId) -> None:
+        """Send each page asked for: to who asked, to all if several did."""
         state = self._groups.get(group)
-        return None if state is None else state.follows.setdefault(member, _Follow())
-
-    def _catch_up_soon(self, group: GroupId, member: NodeId) -> None:
-        self._core.spawn_service("catch up", self._catch_up(group, member))
-
-    async def _catch_up(self, group: GroupId, member: NodeId) -> None:
-        """Ask for the next page unless one is asked for, or nothing is missing."""
-        follow = self._follow(group, member)
-        if follow is None or follow.announced is None or follow.asking is not None:
+        if state is None:
             return
-        ours = await self._store.run(self._index.replica_head, group, member)
-        if follow.announced is None or follow.asking is not None:
-            return
-        index_id, sequence = follow.announced
-        if ours == follow.announced or (ours[0] == index_id and ours[1] >= sequence):
-            return
-        after = ours[1] if ours[0] == index_id else 0
-        self._send(group, member, CatalogueAsk(index_id, after))
-        follow.asking = self._core.call_later(
-            follow.timeout_s, lambda: self._ask_again(group, member)
-        )
-
-    def _ask_again(self, group: GroupId, member: NodeId) -> None:
-        follow = self._follow(group, member)
-        if follow is not None:
-            follow.asking = None
-            follow.timeout_s = min(follow.timeout_s * 2, ASK_TIMEOUT_MAX_S)
-            self._catch_up_soon(group, member)
-
-    async def on_delta(
-        self, group: GroupId, member: NodeId, message: CatalogueDelta
-    ) -> None:
-        """Apply a delta if it continues what we have; else ask for what is missing."""
-        follow = self._follow(group, member)
-        if follow is None:
-            return
-        index_id = IndexId(message.index_id)
-        delta = Delta(index_id, message.after, message.upto, list(message.changes))
-        outcome = await self._store.run(
-            self._index.apply_delta, group, member, delta, complete_at=message.head
-        )
-        if group not in self._groups:  # dropped while the store worked
-            await self._store.run(self._index.drop_group, group)
-            return
-        if isinstance(outcome, Applied) or follow.announced is None:
-            follow.announced = (index_id, message.head)
-            _cancel(follow)
-            follow.timeout_s = ASK_TIMEOUT_S
-        self._catch_up_soon(group, member)
+        asked, state.asked = state.asked, {}
+        for after, members in asked.items():
+            if group not in self._groups:  # asking the store would begin it anew
+                return
+            page = await self._page(group, after)
+            head = await self._store.run(self._index.own_head, group)
+            to = None if len(members) > 1 else next(iter(members))
+            self._send(group, to, _message(page, head))
 
 
 def _message(delta: Delta, head: Head) -> CatalogueDelta:
     return CatalogueDelta(
         delta.index_id, delta.after, delta.upto, head[1], tuple(delta.changes)
     )
-
-
-def _cancel(follow: _Follow) -> None:
-    if follow.asking is not None:
-        follow.asking.cancel()
-        follow.asking = None

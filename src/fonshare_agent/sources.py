@@ -7,7 +7,6 @@ know how bytes come.
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from fonshare_agent.asking import Asking, NoAnswer
 from fonshare_agent.core import Worker
@@ -15,7 +14,6 @@ from fonshare_agent.granting import Outside
 from fonshare_agent.index.state_records import Job, JobFile
 from fonshare_agent.index.store import IndexStore
 from fonshare_agent.model import GroupId, NodeId, SharePath
-from fonshare_agent.protocol.certificate import fingerprint
 from fonshare_agent.protocol.group import GroupMachine
 from fonshare_agent.protocol.messages import (
     JobEnded,
@@ -25,21 +23,12 @@ from fonshare_agent.protocol.messages import (
     TicketRefuse,
 )
 from fonshare_agent.reasons import Postponed
+from fonshare_agent.receiving import Granted, shows_own_certificate
 from fonshare_agent.watch import Watch
 
 log = logging.getLogger(__name__)
 
 DISTRUSTED_JOBS_MAX = 100  # jobs that remember who sent them damaged data
-
-
-@dataclass(frozen=True, slots=True)
-class Granted:
-    """A source's grant, and where it has the file."""
-
-    source: NodeId
-    share: str  # another one's place than the job's member's, perhaps
-    path: SharePath
-    grant: TicketGrant
 
 
 class Sources:
@@ -130,7 +119,8 @@ class Sources:
             return "source.corrupt"
         if file.root not in (None, answer.root):
             return "source.changed"
-        return Granted(source, share, path, answer)
+        name = f"{file.job}.{file.number}"
+        return Granted(job.group, source, job.id, name, share, path, answer)
 
     # --- who is not to be trusted ---
 
@@ -184,16 +174,6 @@ class Sources:
             ),
             owner=job.id,
         )
-
-
-def shows_own_certificate(
-    machine: GroupMachine, source: NodeId, grant: TicketGrant
-) -> bool:
-    """Tell whether the certificate is *source*'s: it may get a ticket for writing."""
-    member = machine.roster.members.get(source)
-    return member is not None and (
-        fingerprint(grant.certificate) == member.statement.tls_fingerprint
-    )
 
 
 def refusal(answer: Message) -> str:

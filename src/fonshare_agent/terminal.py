@@ -3,8 +3,8 @@
 import json
 import sys
 
-from fonshare_agent.command_line import CommandLine
-from fonshare_agent.control.rows import JSON, Command
+from fonshare_agent.command_line import CommandLine, with_flag
+from fonshare_agent.control.rows import JSON, Command, Page
 from fonshare_agent.errors import FonshareError
 
 
@@ -24,6 +24,25 @@ def show_result(result: JSON, line: CommandLine, command: Command) -> None:
     from fonshare_agent.render import render
 
     print(render(command.name, result), end="")
+
+
+def show_rest(page: Page, line: CommandLine) -> None:
+    """Say on stderr that there is more than *page*, and how to see it."""
+    from fonshare_agent.render import visible
+
+    if page.is_cut:
+        print(
+            "fonshare: the time was over before everything was looked at; more words"
+            " or filters make it faster",
+            file=sys.stderr,
+        )
+    if page.has_more:
+        import shlex
+
+        argv = list(line.argv)
+        if page.more is not None:
+            argv = with_flag(argv, "--after", page.more)
+        print(f"more: {visible(shlex.join(['fonshare', *argv]))}", file=sys.stderr)
 
 
 def print_json(value: JSON) -> None:

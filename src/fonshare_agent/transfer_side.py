@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 
 from fonshare_agent.asking import Asking
 from fonshare_agent.attempts import Attempts
+from fonshare_agent.bringing import Bringer
+from fonshare_agent.copies import Copies
+from fonshare_agent.copy_fetching import CopyFetcher
 from fonshare_agent.downloads import Downloads
 from fonshare_agent.fetching import Fetcher
 from fonshare_agent.ftp.accounts import Account
@@ -23,7 +26,7 @@ from fonshare_agent.granting_bundles import BundleGranting
 from fonshare_agent.ground import Ground
 from fonshare_agent.group_side import GroupSide
 from fonshare_agent.links.lan import house_networks
-from fonshare_agent.model import GroupId, NodeId, SharePath
+from fonshare_agent.model import GroupId, NodeId, Root, SharePath
 from fonshare_agent.nodekeys import NodeKeys
 from fonshare_agent.passwords import verify_password
 from fonshare_agent.reach import Reach
@@ -84,11 +87,21 @@ class TransferSide:
 
     def _build_source(self) -> None:
         ground, talking = self._ground, self._talking
+        self.copies = Copies(
+            ground.core,
+            ground.store,
+            ground.files,
+            ground.index,
+            ground.disk,
+            lambda group: talking.channel.find_machine(group) is not None,
+            self._is_read,
+        )
         self.granting = Granting(
             ground.core,
             ground.store,
             ground.index,
             ground.disk,
+            self.copies,
             self.desk,
             self.workers,
             talking.published,
@@ -111,22 +124,42 @@ class TransferSide:
         )
 
     def _build_destination(self) -> None:
-        ground = self._ground
-        self.asking = Asking(ground.core, self._talking.channel.send, ground.draw)
+        ground, channel = self._ground, self._talking.channel
+        self.asking = Asking(ground.core, channel.send, ground.draw)
+        bringer = Bringer(
+            ground.core,
+            ground.files,
+            self.desk,
+            self.workers,
+            self.asking,
+            channel.find_machine,
+            self._outside,
+            ground.draw,
+        )
+        self.copy_fetcher = CopyFetcher(
+            ground.core,
+            ground.files,
+            ground.disk,
+            bringer,
+            self.asking,
+            channel.find_machine,
+            channel.send,
+            self._outside,
+        )
         self.downloads = Downloads(
             ground.core,
             ground.store,
             ground.files,
             ground.index,
             ground.state,
-            self._attempts(),
+            self._attempts(bringer),
             ground.settings,
             self._folder_names,
             ground.draw,
         )
         self.downloads.wire_limits(self._set_limits)
 
-    def _attempts(self) -> Attempts:
+    def _attempts(self, bringer: Bringer) -> Attempts:
         ground, channel = self._ground, self._talking.channel
         sources = Sources(
             ground.store,
@@ -137,18 +170,12 @@ class TransferSide:
             self._outside,
         )
         fetcher = Fetcher(
-            ground.core,
             ground.store,
             ground.files,
             ground.state,
             ground.disk,
-            self.desk,
-            self.workers,
-            self.asking,
-            channel.find_machine,
+            bringer,
             sources,
-            self._outside,
-            ground.draw,
         )
         return Attempts(
             ground.store,
@@ -156,11 +183,11 @@ class TransferSide:
             ground.state,
             sources,
             fetcher,
-            lambda: self._bundles(sources, fetcher),
+            lambda: self._bundles(sources, bringer),
             self._talking.scanner.on_change,
         )
 
-    def _bundles(self, sources: Sources, fetcher: Fetcher) -> "Bundles":
+    def _bundles(self, sources: Sources, bringer: Bringer) -> "Bundles":
         from fonshare_agent.bundles import Bundles  # in memory once a folder was wanted
 
         ground = self._ground
@@ -175,7 +202,7 @@ class TransferSide:
             self._talking.channel.find_machine,
             self._outside,
             sources,
-            fetcher,
+            bringer,
         )
 
     # --- who hears of what ---
@@ -197,6 +224,10 @@ class TransferSide:
     def _set_limits(self, limits: LimitSettings) -> None:
         self._upload.set_rate(limits.upload_kib_s)
         self._download.set_rate(limits.download_kib_s)
+
+    def _is_read(self, root: Root) -> bool:
+        """Whether a member holds a ticket for reading the copy of that content."""
+        return any(t.share is None and t.root == root for t in self.desk.live())
 
     def follow_lan(self) -> None:
         """The lan may have other networks than before; blocks a little."""

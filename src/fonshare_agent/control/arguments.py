@@ -6,11 +6,21 @@ writes to the socket need not be our command line.
 
 from collections.abc import Mapping
 
+from fonshare_agent.control.quantities import (
+    AGE_EXAMPLES,
+    SIZE_EXAMPLES,
+    read_age,
+    read_size,
+)
 from fonshare_agent.control.rows import JSON, Argument, Command, Kind
 from fonshare_agent.errors import UsageError
 
 TEXT_MAX = 8192  # characters: a path (4096 bytes) or a code with a CA pin fits
 LIST_MAX = 10_000  # values of a repeated argument: a folder's worth of entries
+QUANTITIES = {
+    Kind.SIZE: (read_size, SIZE_EXAMPLES),
+    Kind.AGE: (read_age, AGE_EXAMPLES),
+}
 QUOTED_MAX = 80  # characters of a wrong value: enough to recognise it, one line
 
 
@@ -66,7 +76,13 @@ def _check_one(command: Command, argument: Argument, value: object) -> JSON:
         if isinstance(value, bool):
             return value
         raise _wrong(command, argument, "must be true or false")
-    if argument.kind is Kind.INTEGER:
+    if argument.kind in QUANTITIES and isinstance(value, str):
+        read, examples = QUANTITIES[argument.kind]
+        quantity = read(value)
+        if quantity is None:
+            raise _wrong(command, argument, f"must be {examples}")
+        return _check_range(command, argument, quantity)
+    if argument.kind is Kind.INTEGER or argument.kind in QUANTITIES:
         # bool is an int in Python, not in JSON
         if isinstance(value, int) and not isinstance(value, bool):
             return _check_range(command, argument, value)

@@ -8,7 +8,7 @@ import json
 import socket
 from pathlib import Path
 
-from fonshare_agent.control.rows import JSON
+from fonshare_agent.control.rows import JSON, Page
 from fonshare_agent.errors import FonshareError, NoAgent, NotAllowed, UsageError
 
 CONNECT_TIMEOUT_S = 10.0  # a living agent accepts in milliseconds
@@ -102,6 +102,13 @@ def _read_answer(path: Path, raw: bytes) -> JSON:
     match answer:
         case {"error": dict(error)}:
             raise AgentError(error)
+        case {"result": list(rows), "rest": dict(rest)}:
+            return Page(
+                rows,
+                rest.get("more"),
+                has_more=rest.get("has_more") is True,
+                is_cut=rest.get("is_cut") is True,
+            )
         case {"result": result}:
             found: JSON = result
             return found

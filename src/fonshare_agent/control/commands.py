@@ -6,7 +6,10 @@ command adds a row here and a method to `control/handlers.py`, nothing else. The
 knows only words: no socket, no terminal, no agent.
 """
 
+from fonshare_agent.control.quantities import AGE_EXAMPLES, SIZE_EXAMPLES
 from fonshare_agent.control.rows import Access, Argument, Command, Kind, Place
+from fonshare_agent.index.media import MEDIA
+from fonshare_agent.model import SIZE_MAX
 
 
 def _switch(name: str, help: str, *, is_sent: bool = True) -> Argument:
@@ -15,6 +18,23 @@ def _switch(name: str, help: str, *, is_sent: bool = True) -> Argument:
 
 def _limit(name: str, help: str, shown: str) -> Argument:
     return Argument(name, help, Kind.INTEGER, optional=True, shown=shown)
+
+
+def _size(name: str, help: str) -> Argument:
+    return Argument(
+        name,
+        f"{help}: {SIZE_EXAMPLES}",
+        Kind.SIZE,
+        optional=True,
+        maximum=SIZE_MAX,
+        shown="SIZE",
+    )
+
+
+def _age(name: str, help: str) -> Argument:
+    return Argument(
+        name, f"{help}: {AGE_EXAMPLES}", Kind.AGE, optional=True, shown="AGE"
+    )
 
 
 def _member_command(verb: str, help: str, member: str) -> Command:
@@ -40,7 +60,7 @@ PASSPHRASE = Argument(
     is_sent=False,
     shown="FILE",
 )
-DISK_ANSWER = "`{present, path, total_bytes, free_bytes}`"
+DISK_ANSWER = "`{present, path, total_bytes, free_bytes, writable, problem}`"
 JOB_ANSWER = (
     "`[{id, entry, name, size, done_bytes, state, sources, error, path}]`, state one "
     "of queued, locating, running, verifying, done, paused, failed, cancelled"
@@ -48,11 +68,52 @@ JOB_ANSWER = (
 ENTRY_ANSWER = (
     "`[{id, kind, name, path, size, modified, group, member, member_id, share, root, "
     "online, own}]`, kind one of file, folder, group, member, share; `path_b64` is "
-    "added where a path is not UTF-8"
+    "added where a path is not UTF-8, `cursor` to the last row if there is more"
+)
+FIND_ANSWER = (
+    "as of `ls`, with `sources:[{id, group, member, member_id, online, name, share, "
+    "path}]` in each row: what several members offer is one row, which shows the own "
+    "entry, else one of a member online, else the newest, of those that match"
+)
+SAVED_ANSWER = (
+    "`{name, words, group, member, member_id, kind, min_size, max_size, newer, older, "
+    "online}`, sizes in bytes, ages in seconds, null where nothing is narrowed"
 )
 LIMITS_ANSWER = "`{upload_kib_s, download_kib_s, transfers}`"
-FIND_LIMIT = 1000  # rows: more than anybody reads, and less than 1 MiB of answer
-FIND_LIMIT_MAX = 100_000  # rows: a program may ask for all that a small group holds
+LIMIT_MAX = 100_000  # rows: a program may ask for all that a small group holds
+LIMIT = Argument(
+    "limit",
+    "at most so many rows; else 50, or 1000 with --json",
+    Kind.INTEGER,
+    optional=True,
+    minimum=1,
+    maximum=LIMIT_MAX,
+    shown="N",
+)
+AFTER = Argument(
+    "after",
+    "go on where a page ended: the `cursor` of its last row in JSON",
+    optional=True,
+    shown="CURSOR",
+)
+KINDS = MEDIA  # what `--kind` takes, each with the endings that mean it
+FILTERS = (
+    Argument("group", "only in this group", optional=True),
+    Argument("member", "only from this member", optional=True),
+    Argument(
+        "kind",
+        "only what its ending says is one of these",
+        Kind.CHOICE,
+        optional=True,
+        choices=tuple(KINDS),
+    ),
+    _size("min_size", "only files as large as this"),
+    _size("max_size", "only files as small as this"),
+    _age("newer", "only files changed within this time"),
+    _age("older", "only files not changed within this time"),
+    _switch("online", "only what this node or a member online now offers"),
+)
+SEARCH_NAME = Argument("name", "the saved search's name")
 
 NODE_COMMANDS = (
     Command(
@@ -74,8 +135,9 @@ NODE_COMMANDS = (
         "status",
         "show what is up",
         "status",
-        answer="`{node:{id, name}, disk:{present, total_bytes, free_bytes}, "
-        "broker:{connected}, index:{files, bytes, scanning}, "
+        answer="`{node:{id, name}, disk:{present, total_bytes, free_bytes, writable, "
+        "problem}, broker:{connected}, index:{files, bytes, scanning, rebuilt, "
+        "unwatched, shares:[{name, scanned, problem, missing, skipped}]}, "
         "groups:[{name, members:[{id, name, online}]}], "
         "jobs:{queued, running, done, failed}}`",
     ),
@@ -116,6 +178,14 @@ SHARE_COMMANDS = (
         "stop publishing a share; its files stay on the disk",
         "share rm Films",
         answer="`{name}`",
+        arguments=(Argument("name", "the share's name"),),
+        access=Access.WRITE,
+    ),
+    Command(
+        "share confirm",
+        "say that the files found missing at once are deleted indeed",
+        "share confirm Films",
+        answer="`{name, missing}`",
         arguments=(Argument("name", "the share's name"),),
         access=Access.WRITE,
     ),
@@ -234,12 +304,13 @@ FILE_COMMANDS = (
                 default="",
             ),
         ),
+        flags=(LIMIT, AFTER),
     ),
     Command(
         "find",
         "search by name in everything that the groups offer",
-        "find brehat 2019 --group Famille",
-        answer=ENTRY_ANSWER,
+        "find brehat 2019 --group Famille --kind video --min-size 700M",
+        answer=FIND_ANSWER,
         arguments=(
             Argument(
                 "words",
@@ -248,19 +319,64 @@ FILE_COMMANDS = (
             ),
         ),
         flags=(
-            Argument("group", "only in this group", optional=True),
-            Argument("member", "only from this member", optional=True),
+            *FILTERS,
+            Argument(
+                "sort",
+                "best matches first, or last changed, largest, by name",
+                Kind.CHOICE,
+                optional=True,
+                choices=("relevance", "newest", "size", "name"),
+                default="relevance",
+            ),
+            LIMIT,
+            AFTER,
+        ),
+    ),
+    Command(
+        "search save",
+        "keep a search, to be told what is new of it",
+        "search save concerts concert live --kind audio --group Famille",
+        answer=SAVED_ANSWER,
+        arguments=(
+            SEARCH_NAME,
+            Argument("words", "what the name holds, as in `find`", repeated=True),
+        ),
+        flags=FILTERS,
+        access=Access.WRITE,
+    ),
+    Command(
+        "search ls",
+        "list the saved searches",
+        "search ls",
+        answer=f"a list of {SAVED_ANSWER}",
+    ),
+    Command(
+        "search rm",
+        "forget a saved search",
+        "search rm concerts",
+        answer="`{name}`",
+        arguments=(SEARCH_NAME,),
+        access=Access.WRITE,
+    ),
+    Command(
+        "search new",
+        "show what saved searches found since they were last asked",
+        "search new concerts",
+        answer="as of `find`, with `search`, its name, in each row",
+        arguments=(Argument("name", "only this one", optional=True),),
+        flags=(
             Argument(
                 "limit",
-                "at most so many rows",
+                "at most so many rows of each; else 50, or 1000 with --json",
                 Kind.INTEGER,
                 optional=True,
                 minimum=1,
-                maximum=FIND_LIMIT_MAX,
-                default=FIND_LIMIT,
+                maximum=LIMIT_MAX,
                 shown="N",
             ),
+            _switch("keep", "show them again next time"),
         ),
+        access=Access.WRITE,
     ),
     Command(
         "get",

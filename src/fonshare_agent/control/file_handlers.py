@@ -1,17 +1,17 @@
-"""Handlers of `ls`, `find`, `get` and `jobs`: browsing, searching, fetching."""
+"""Handlers of `ls`, `get` and `jobs`: browsing and fetching."""
 
 from fonshare_agent.control import views
 from fonshare_agent.control.parts import Parts
-from fonshare_agent.control.rows import JSON
+from fonshare_agent.control.rows import JSON, ROWS_UNASKED, Page
 from fonshare_agent.errors import NotFound
-from fonshare_agent.index.records import Found
+from fonshare_agent.index import cursors
+from fonshare_agent.index.records import Found, Kind, Mark
 from fonshare_agent.model import EntryId, GroupId, NodeId, SharePath
 from fonshare_agent.protocol.keys import node_id_text
 
 Arguments = dict[str, JSON]
 
-SEARCH_SECONDS = 5.0  # then what was found so far is shown
-BROWSE_PAGE = 500
+BROWSE_PAGE = 500  # rows in one go on the store thread
 
 
 class FileHandlers:
@@ -23,22 +23,27 @@ class FileHandlers:
     # --- ls ---
 
     async def ls(self, arguments: Arguments) -> JSON:
+        limit, after = arguments["limit"], arguments["after"]
+        page = _Paging(
+            limit if isinstance(limit, int) else ROWS_UNASKED,
+            None if after is None else str(after),
+        )
         parts = str(arguments["path"]).strip("/").split("/", 3)
         match parts:
             case [""]:
-                return self._group_rows()
+                return page.cut(self._group_rows())
             case [group]:
-                return self._member_rows(self._parts.groups.get(group))
+                return page.cut(self._member_rows(self._parts.groups.get(group)))
             case [group, member]:
                 found = self._parts.groups.get(group)
-                return await self._below(found, member, None, None)
+                return await self._below(found, member, None, None, page)
             case [group, member, share, *rest]:
                 found = self._parts.groups.get(group)
                 path = SharePath.parse(rest[0]) if rest and rest[0] else None
-                return await self._below(found, member, share, path)
+                return await self._below(found, member, share, path, page)
         raise NotFound("there is no such place", thing=str(arguments["path"]))
 
-    def _group_rows(self) -> JSON:
+    def _group_rows(self) -> list[dict[str, JSON]]:
         return [
             views.place(
                 "group", views.group_row_id(group), label, label, online=True, own=True
@@ -46,7 +51,7 @@ class FileHandlers:
             for label, group in self._parts.groups.labels().items()
         ]
 
-    def _member_rows(self, group: GroupId) -> JSON:
+    def _member_rows(self, group: GroupId) -> list[dict[str, JSON]]:
         machine = self._parts.channel.machine(group)
         online = machine.peers.online()
         return [
@@ -69,30 +74,36 @@ class FileHandlers:
         return {"id": node_id_text(node), "name": name}
 
     async def _below(
-        self, group: GroupId, who: str, share: str | None, path: SharePath | None
+        self,
+        group: GroupId,
+        who: str,
+        share: str | None,
+        path: SharePath | None,
+        page: "_Paging",
     ) -> JSON:
         member = self._parts.groups.get_member(group, who)
-        top = None
         if share is not None:
             top = await self._resolve(group, member, share, path)
             if top.kind == "file":
-                return [self._row(top)]
-        rows: list[JSON] = []
-        after: Found | None = None
-        while True:
-            page = await self._parts.store.run(
+                return page.cut([self._row(top)])
+        after: Found | Mark | None = page.mark(group, member)
+        found: list[Found] = []
+        while len(found) < page.wanted:
+            limit = min(BROWSE_PAGE, page.wanted - len(found))
+            some = await self._parts.store.run(
                 self._parts.index.browse,
                 group=group,
                 member=member,
                 share=share,
                 folder=path,
-                limit=BROWSE_PAGE,
+                limit=limit,
                 after=after,
             )
-            rows += [self._row(found) for found in page]
-            if len(page) < BROWSE_PAGE:
-                return rows
-            after = page[-1]
+            found += some
+            if len(some) < limit:
+                break
+            after = some[-1]
+        return page.of([(self._row(one), one.name) for one in found])
 
     async def _resolve(
         self, group: GroupId, member: NodeId, share: str, path: SharePath | None
@@ -114,40 +125,6 @@ class FileHandlers:
         label = self._parts.groups.label(found.group)
         member = self._parts.groups.member_name(found.group, found.member)
         return views.entry(found, label, member, online)
-
-    # --- find ---
-
-    async def find(self, arguments: Arguments) -> JSON:
-        words = arguments["words"]
-        assert isinstance(words, list)
-        group = member = None
-        if arguments["group"] is not None:
-            group = self._parts.groups.get(str(arguments["group"]))
-        if arguments["member"] is not None:
-            member = self._find_member(group, str(arguments["member"]))
-        limit = arguments["limit"]
-        result = await self._parts.store.run(
-            self._parts.index.search,
-            " ".join(str(word) for word in words),
-            group=group,
-            member=member,
-            limit=limit if isinstance(limit, int) else 100,
-            deadline=self._parts.core.clock() + SEARCH_SECONDS,
-        )
-        known = set(self._parts.groups.labels().values())
-        return [self._row(found) for found in result.found if found.group in known]
-
-    def _find_member(self, group: GroupId | None, text: str) -> NodeId:
-        """Return the member called *text* in *group*, or in any one of them."""
-        groups = self._parts.groups
-        if group is not None:
-            return groups.get_member(group, text)
-        for one in groups.labels().values():
-            try:
-                return groups.get_member(one, text)
-            except NotFound:
-                continue
-        raise NotFound(f"nobody in any group is called {text!r}", thing=text)
 
     # --- get and jobs ---
 
@@ -187,3 +164,42 @@ class FileHandlers:
 
     async def jobs_cancel(self, arguments: Arguments) -> JSON:
         return [await self._parts.downloads.cancel(str(arguments["id"]))]
+
+
+class _Paging:
+    """Which rows of a listing are asked for. A cursor is the kind and name of a row."""
+
+    def __init__(self, limit: int, after: str | None) -> None:
+        self.wanted = limit + 1  # one more tells whether there is more
+        self._limit = limit
+        self._after = None if after is None else _read_mark(after)
+
+    def mark(self, group: GroupId, member: NodeId) -> Mark | None:
+        if self._after is None:
+            return None
+        return Mark(*self._after, group, member)
+
+    def of(self, rows: list[tuple[dict[str, JSON], bytes]]) -> Page:
+        """Return the page of *rows*, which begin after the cursor."""
+        shown, more = rows[: self._limit], None
+        if len(rows) > self._limit:
+            row, name = shown[-1]
+            text = name.decode("utf-8", "surrogateescape")
+            more = cursors.write("ls", str(row["kind"]), text)
+        return Page(views.with_cursor([row for row, _ in shown], more), more)
+
+    def cut(self, rows: list[dict[str, JSON]]) -> Page:
+        """Return the page of all *rows*, by their names; for the few at the top."""
+        named = [(row, str(row["name"]).encode()) for row in rows]
+        named.sort(key=lambda one: one[1])
+        last = None if self._after is None else self._after[1]
+        return self.of([one for one in named if last is None or one[1] > last])
+
+
+def _read_mark(cursor: str) -> tuple[Kind, bytes]:
+    kind, name = cursors.read(cursor, "ls", str, str)
+    try:
+        raw = str(name).encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise cursors.refused(cursor) from None
+    return ("folder" if kind == "folder" else "file"), raw

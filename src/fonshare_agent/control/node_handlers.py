@@ -6,7 +6,7 @@ from fonshare_agent.control import views
 from fonshare_agent.control.parts import Parts
 from fonshare_agent.control.rows import JSON
 from fonshare_agent.doctor import examine
-from fonshare_agent.errors import StorageError
+from fonshare_agent.errors import NotFound, StorageError
 from fonshare_agent.protocol.keys import node_id_text
 from fonshare_agent.settings import Settings, ShareSettings
 
@@ -41,25 +41,33 @@ class NodeHandlers:
             },
             "disk": await self._disk(),
             "broker": {"connected": parts.links.any_connected()},
-            "index": {
-                "files": files,
-                "bytes": size,
-                "scanning": parts.scanner.report().is_scanning,
-            },
+            "index": {"files": files, "bytes": size, **self._index()},
             "groups": groups,
             "jobs": views.job_totals(await parts.store.run(parts.state.totals)),
         }
 
     async def _disk(self) -> dict[str, JSON]:
+        disk, files = self._parts.disk, self._parts.files
         try:
-            await self._parts.files.run(self._parts.disk.check)
-            space = await self._parts.files.run(self._parts.disk.space)
-        except StorageError:
-            return {"present": False, "total_bytes": 0, "free_bytes": 0}
+            await files.run(disk.check)
+            space = await files.run(disk.space)
+        except StorageError as error:
+            return views.missing_disk(error)
+        try:
+            await files.run(disk.check_writable)
+        except StorageError as error:
+            return views.disk(space, error)
+        return views.disk(space, None)
+
+    def _index(self) -> dict[str, JSON]:
+        parts, report = self._parts, self._parts.scanner.report()
         return {
-            "present": True,
-            "total_bytes": space.total_bytes,
-            "free_bytes": space.free_bytes,
+            "scanning": report.is_scanning,
+            "rebuilt": parts.index.rebuilt,
+            "unwatched": parts.watcher.report().unwatched,
+            "shares": [
+                views.share_report(name, one) for name, one in report.shares.items()
+            ],
         }
 
     async def doctor(self, arguments: Arguments) -> JSON:
@@ -88,6 +96,13 @@ class NodeHandlers:
     async def share_rm(self, arguments: Arguments) -> JSON:
         await self._parts.published.remove(str(arguments["name"]))
         return {"name": arguments["name"]}
+
+    async def share_confirm(self, arguments: Arguments) -> JSON:
+        name = str(arguments["name"])
+        if name not in (share.name for share in self._parts.published.shares):
+            raise NotFound(f"there is no share {name!r}", thing=name)
+        held = self._parts.scanner.confirm(name)
+        return {"name": name, "missing": held.missing if held else 0}
 
     # --- disk and limits ---
 

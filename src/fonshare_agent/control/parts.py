@@ -7,9 +7,11 @@ from fonshare_agent.core import Core, Worker
 from fonshare_agent.disk import Disk
 from fonshare_agent.downloads import Downloads
 from fonshare_agent.groups import Groups
+from fonshare_agent.index.saved import SavedSearches
 from fonshare_agent.index.scanner import Scanner
 from fonshare_agent.index.state import StateStore
 from fonshare_agent.index.store import IndexStore
+from fonshare_agent.index.watcher import Watcher
 from fonshare_agent.invites_on_demand import InvitesOnDemand
 from fonshare_agent.links.links import Links
 from fonshare_agent.nodekeys import NodeKeys
@@ -27,7 +29,9 @@ class Parts:
     disk: Disk
     index: IndexStore
     state: StateStore
+    saved: SavedSearches
     scanner: Scanner
+    watcher: Watcher
     links: Links
     channel: ControlChannel
     groups: Groups

@@ -1,10 +1,14 @@
 """What a row of the command table is made of. Pure words; the table is commands.py."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
 JSON: TypeAlias = bool | int | float | str | list["JSON"] | dict[str, "JSON"] | None
+
+# Of a listing, if nobody says how many: less than 1 MiB of answer.
+ROWS_UNASKED = 1000
 
 
 class Kind(Enum):
@@ -14,6 +18,32 @@ class Kind(Enum):
     INTEGER = "a whole number"
     CHOICE = "a choice"
     SWITCH = "true or false"
+    SIZE = "a size"  # in a request: bytes, or text as people write it
+    AGE = "an age"  # in a request: seconds, or text as people write it
+
+
+class Page(list[JSON]):
+    """An answer of many rows that may not be all.
+
+    `more` is the cursor that goes on behind them. `has_more` without it: the same
+    command gives the rest. `is_cut`: the time was over before everything was looked at.
+    """
+
+    def __init__(
+        self,
+        rows: Iterable[JSON] = (),
+        more: str | None = None,
+        *,
+        has_more: bool = False,
+        is_cut: bool = False,
+    ) -> None:
+        super().__init__(rows)
+        self.more, self.is_cut = more, is_cut
+        self.has_more = has_more or more is not None
+
+    def rest(self) -> dict[str, JSON]:
+        """Return what is said besides the rows: the arguments of `__init__`."""
+        return {"more": self.more, "has_more": self.has_more, "is_cut": self.is_cut}
 
 
 class Place(Enum):

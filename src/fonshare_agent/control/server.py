@@ -25,7 +25,7 @@ from typing import IO
 
 from fonshare_agent.control.client import REQUEST_BYTES_MAX, is_answered
 from fonshare_agent.control.door import Dispatch, Request, read_request
-from fonshare_agent.control.rows import JSON
+from fonshare_agent.control.rows import JSON, Page
 from fonshare_agent.core import Core
 from fonshare_agent.errors import (
     AgentBusy,
@@ -362,7 +362,10 @@ def _result_chunks(result: JSON) -> Iterator[bytes]:
         if len(piece) >= CHUNK_BYTES:
             yield bytes(piece)
             piece.clear()
-    yield bytes(piece) + b"]}\n"
+    piece += b"]"
+    if isinstance(result, Page):
+        piece += b',"rest":' + _encode(result.rest())
+    yield bytes(piece) + b"}\n"
 
 
 def _encode(value: JSON) -> bytes:

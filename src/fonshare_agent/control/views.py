@@ -6,7 +6,10 @@ Raw bytes and epoch seconds only; wording and formatting belong to who shows it.
 import base64
 
 from fonshare_agent.control.rows import JSON
+from fonshare_agent.disk import DiskSpace
+from fonshare_agent.errors import FonshareError
 from fonshare_agent.index.records import Found
+from fonshare_agent.index.scan_report import ShareReport
 from fonshare_agent.index.state_records import Job
 from fonshare_agent.model import GroupId, JobState, NodeId, base32, printable
 from fonshare_agent.protocol.keys import node_id_text
@@ -31,6 +34,39 @@ def members(roster: Roster, me: NodeId, online: frozenset[NodeId]) -> list[JSON]
     ]
 
 
+def disk(space: DiskSpace, problem: FonshareError | None) -> dict[str, JSON]:
+    """A disk that is there; *problem*: why it takes no writes."""
+    return {
+        "present": True,
+        "total_bytes": space.total_bytes,
+        "free_bytes": space.free_bytes,
+        "writable": problem is None,
+        "problem": None if problem is None else dict(problem.as_dict()),
+    }
+
+
+def missing_disk(problem: FonshareError) -> dict[str, JSON]:
+    """A disk that is not there, or not this node's."""
+    return {
+        "present": False,
+        "total_bytes": 0,
+        "free_bytes": 0,
+        "writable": False,
+        "problem": dict(problem.as_dict()),
+    }
+
+
+def share_report(name: str, report: ShareReport) -> dict[str, JSON]:
+    """How the last scan of a share went; *missing* files are held back."""
+    return {
+        "name": name,
+        "scanned": report.is_scanned,
+        "problem": report.problem,
+        "missing": report.held.missing if report.held else 0,
+        "skipped": dict(report.skipped),
+    }
+
+
 def entry(found: Found, group: str, member: str, online: bool) -> dict[str, JSON]:
     """One line of `find` or `ls`; `path` is relative to the share."""
     path = found.path.raw if found.path is not None else b""
@@ -52,6 +88,24 @@ def entry(found: Found, group: str, member: str, online: bool) -> dict[str, JSON
     if printable(path).encode() != path:
         row["path_b64"] = base64.b64encode(path).decode("ascii")
     return row
+
+
+SOURCE_FIELDS = (
+    *("id", "group", "member", "member_id", "online", "name", "share", "path"),
+    "path_b64",
+)
+
+
+def sources(rows: list[dict[str, JSON]]) -> list[JSON]:
+    """Who offers one content; *rows* are its entries."""
+    return [{name: row[name] for name in SOURCE_FIELDS if name in row} for row in rows]
+
+
+def with_cursor(rows: list[dict[str, JSON]], more: str | None) -> list[JSON]:
+    """Return *rows* with the cursor *more* in the last one, if there is more."""
+    if more is not None and rows:
+        rows[-1]["cursor"] = more
+    return [*rows]
 
 
 def place(

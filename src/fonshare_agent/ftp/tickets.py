@@ -65,14 +65,15 @@ class Ticket:
     peer_fingerprint: bytes
     group: GroupId
     job: str
-    share: str
-    path: SharePath
+    share: str | None  # None, as `path`: a copy of the catalogue
+    path: SharePath | None
     direction: Literal["read", "write"]
     size: int
     root: Root | None
     block_size: int
     opener: Callable[[], int] = field(repr=False)
     bundle: Bundle | None = None  # read: instead of what `opener` gives
+    copy_of: frozenset[str] = frozenset()  # the shares whose entries the copy shows
     recorded: FileStamp | None = None  # read: what the file must still look like
     on_written: Callable[[int, int], None] | None = field(default=None, repr=False)
     """write: told (offset, length) of each stretch on the disk, on a worker."""

@@ -6,7 +6,7 @@ and after, and a file that changed gives no result; memory is one buffer and the
 """
 
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 from fonshare_agent.disk import open_below
@@ -28,27 +28,35 @@ class Hashed:
 
 
 def hash_file(
-    open_file: Callable[[], int], stamp: FileStamp
+    open_file: Callable[[], int],
+    stamp: FileStamp,
+    known: Sequence[bytes] = (),
+    on_read: Callable[[int, list[bytes]], None] = lambda count, hashes: None,
 ) -> Generator[None, None, Hashed]:
     """Hash the file that *open_file* opens, if it is the one of *stamp*.
 
-    Yields every few megabytes, so that the caller may pause or close it; returns the
-    hashes. Raises ContentChanged if the file is not, or does not stay, what *stamp*
-    says, and OSError as the system gives it.
+    *known* are hashes of its first blocks, computed before; *on_read* hears how many
+    bytes were read since it heard last, and all hashes so far. Yields every few
+    megabytes, so that the caller may pause or close it; returns the hashes. Raises
+    ContentChanged if the file is not, or does not stay, what *stamp* says, and OSError
+    as the system gives it.
     """
     descriptor = open_file()
     try:
         _check(descriptor, stamp)
         hasher = RootHasher(stamp.size)
-        hashes: list[bytes] = []
+        hashes = list(known)
+        os.lseek(descriptor, hasher.resume(hashes), os.SEEK_SET)
         buffer = bytearray(min(BUFFER_BYTES, max(1, stamp.size)))
         view, since_yield = memoryview(buffer), 0
         while count := os.readv(descriptor, [buffer]):
             hashes += hasher.update(view[:count])
             since_yield += count
             if since_yield >= STEP_BYTES:
+                on_read(since_yield, hashes)
                 since_yield = 0
                 yield
+        on_read(since_yield, hashes)
         root = hasher.finish()
         _check(descriptor, stamp)
         return Hashed(root, tuple(hashes))

@@ -4,8 +4,6 @@ Owns no table: it reads `catalogue`, `folder` and `entry`, of the catalogues sho
 At most one page is in memory.
 """
 
-import base64
-import binascii
 import sqlite3
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -18,7 +16,14 @@ from fonshare_agent.index.places import (
     found_file,
     found_folder,
 )
-from fonshare_agent.index.records import Found, id_tag
+from fonshare_agent.index.records import (
+    Found,
+    Mark,
+    file_digests,
+    home_tags,
+    id_tag,
+    parse_id,
+)
 from fonshare_agent.model import EntryId, GroupId, NodeId, Root, SharePath
 
 PAGE = 200  # rows fetched at a time where more may be wanted
@@ -38,7 +43,7 @@ class Browser:
         share: str | None = None,
         folder: SharePath | None = None,
         limit: int = PAGE,
-        after: Found | None = None,
+        after: Found | Mark | None = None,
     ) -> list[Found]:
         """Return one level of the tree: the shares, or what is in one folder.
 
@@ -67,25 +72,26 @@ class Browser:
 
     def get(self, entry: EntryId) -> Found | None:
         """Return what the public id *entry* names, if it is shown now."""
-        tag = _tag_of(entry)
-        if tag is None:
+        digest = parse_id(entry)
+        if digest is None:
             return None
-        paths = Places(self._connection)
-        for row in self._connection.execute(
-            FILE + " WHERE e.tag = ? AND c.state = 'shown'", (tag,)
-        ):
-            found = found_file(row, paths.place(row[0]))
-            if found.id == entry:
+        places = Places(self._connection)
+        tag = id_tag(digest)
+        for number, group, member, own in self._tagged(tag, tag):
+            found = found_folder(group, member, places.place(number), own)
+            if found.id == entry.lower():
                 return found
-        for number, group, member, own in self._connection.execute(
-            "SELECT f.id, c.grp, c.member, c.own FROM folder f"
-            " JOIN catalogue c ON c.id = f.catalogue"
-            " WHERE f.tag = ? AND c.state = 'shown'",
-            (tag,),
-        ):
-            found = found_folder(group, member, paths.place(number), own)
-            if found.id == entry:
-                return found
+        for number, group, member, _ in self._tagged(*home_tags(digest)):
+            share, *folders = place = places.place(number)
+            digest_of = file_digests(group, member, share, b"/".join(folders))
+            for (name,) in self._connection.execute(
+                "SELECT name FROM entry WHERE folder = ?", (number,)
+            ):
+                if digest_of(name) == digest:
+                    (row,) = self._connection.execute(
+                        FILE + " WHERE e.folder = ? AND e.name = ?", (number, name)
+                    )
+                    return found_file(row, place)
         return None
 
     def resolve(
@@ -154,12 +160,21 @@ class Browser:
 
     # --- inside ---------------------------------------------------------------------
 
+    def _tagged(self, first: int, last: int) -> list[tuple[int, GroupId, NodeId, int]]:
+        """Return the shown folders whose tag is in that range."""
+        return self._connection.execute(
+            "SELECT f.id, c.grp, c.member, c.own FROM folder f"
+            " JOIN catalogue c ON c.id = f.catalogue"
+            " WHERE f.tag BETWEEN ? AND ? AND c.state = 'shown'",
+            (first, last),
+        ).fetchall()
+
     def _shares(
         self,
         group: GroupId | None,
         member: NodeId | None,
         limit: int,
-        after: Found | None,
+        after: Found | Mark | None,
     ) -> list[Found]:
         key = (after.group, after.member, after.name) if after else (b"", b"", b"")
         rows = self._connection.execute(
@@ -236,10 +251,3 @@ class Browser:
             (number, name),
         ).fetchone()
         return None if row is None else int(row[0])
-
-
-def _tag_of(entry: str) -> int | None:
-    try:
-        return id_tag(base64.b32decode(entry.upper()))
-    except (binascii.Error, ValueError):
-        return None

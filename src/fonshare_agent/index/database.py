@@ -32,7 +32,10 @@ from fonshare_agent.errors import (
 
 SCHEMA_FOLDER = Path(__file__).parent / "schema"
 CACHE_KIB = 1024  # page cache: the router has 64 MB for everything
-WAL_KEPT_BYTES = 4 << 20  # a log grown by one large transaction is cut back to this
+# The log is copied into the database, which syncs both, each time it has grown so far:
+# a page that many transactions change is then copied once. 32 KiB of memory.
+WAL_PAGES = 4000
+WAL_KEPT_BYTES = 16 << 20  # a log grown by one large transaction is cut back to this
 _SIDECARS = ("-journal", "-wal", "-shm")
 _CLEAN_SUFFIX = "-clean"
 # Extended result codes carry the primary one in their low byte.
@@ -60,7 +63,7 @@ def open_database(
     raises DatabaseDamaged and the file stays as it is.
     """
     steps = _migrations(schema_name, schema_folder)
-    try:
+    with translated_os(path):
         try:
             return _open(path, schema_name, steps, synchronous, journal, cache_kib)
         except DatabaseDamaged as damage:
@@ -69,8 +72,6 @@ def open_database(
             on_damage(str(damage))
             _create(path, schema_name, steps)
         return _open(path, schema_name, steps, synchronous, journal, cache_kib)
-    except OSError as error:
-        raise StorageError(f"{path.name}: {error.strerror}", thing=str(path)) from error
 
 
 def close_database(connection: sqlite3.Connection, path: Path) -> None:
@@ -86,6 +87,22 @@ def close_database(connection: sqlite3.Connection, path: Path) -> None:
         return
     with contextlib.suppress(OSError):
         _beside(path, _CLEAN_SUFFIX).write_text(note)
+
+
+def discard_database(path: Path) -> None:
+    """Delete a cache that is damaged and closed, with all that belongs to it."""
+    with translated_os(path):
+        for suffix in ("", *_SIDECARS, _CLEAN_SUFFIX):
+            _beside(path, suffix).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def translated_os(path: Path) -> Iterator[None]:
+    """Turn the system's errors into StorageErrors."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{path.name}: {error.strerror}", thing=str(path)) from error
 
 
 @contextlib.contextmanager
@@ -165,11 +182,12 @@ def _open(
     connection = _connect(path)
     try:
         with translated(path):
-            _hold(connection)
-            _check_header(connection, path, schema_name, len(steps))
-            _set_up(connection, synchronous, journal, cache_kib)
-            if journal == "DELETE" or not is_checked:
-                _check_integrity(connection, path, is_thorough=journal == "DELETE")
+            with _unreadable_is_damaged(path):
+                _hold(connection)
+                _check_header(connection, path, schema_name, len(steps))
+                _set_up(connection, synchronous, journal, cache_kib)
+                if journal == "DELETE" or not is_checked:
+                    _check_integrity(connection, path, is_thorough=journal == "DELETE")
             _migrate(connection, path, steps)
     except BaseException:
         connection.close()
@@ -182,6 +200,17 @@ def _connect(path: Path) -> sqlite3.Connection:
         return sqlite3.connect(
             path, timeout=0, isolation_level=None, check_same_thread=False
         )
+
+
+@contextlib.contextmanager
+def _unreadable_is_damaged(path: Path) -> Iterator[None]:
+    """A header that says nonsense is a plain error to SQLite."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_ERROR:
+            raise
+        raise DatabaseDamaged(f"{path.name}: {error}", thing=str(path)) from error
 
 
 def _hold(connection: sqlite3.Connection) -> None:
@@ -202,6 +231,7 @@ def _set_up(
         "temp_store = MEMORY",  # /tmp is memory on the router anyway
         f"journal_mode = {journal}",
         f"synchronous = {synchronous}",
+        f"wal_autocheckpoint = {WAL_PAGES}",
         f"journal_size_limit = {WAL_KEPT_BYTES}",
         "foreign_keys = ON",
         "trusted_schema = OFF",
@@ -221,6 +251,9 @@ def _check_header(
     )
     if application == 0 and version == 0:
         raise DatabaseDamaged(f"{path.name} is empty", thing=str(path))
+    if application != _application_id(schema_name) or version > known:
+        # Noise looks like anything: only a sound database can be somebody else's.
+        _check_integrity(connection, path, is_thorough=False)
     if application != _application_id(schema_name):
         raise StorageError(
             f"{path.name} belongs to another program",
@@ -326,6 +359,14 @@ def _fits(note: str, path: Path) -> bool:
         and modified_ns.isdecimal()
         and int(modified_ns) // 2_000_000_000 == info.st_mtime_ns // 2_000_000_000
     )
+
+
+def device_of(path: Path) -> int | None:
+    """Return what disk the folder of *path* is on; None if it is not there."""
+    try:
+        return path.parent.stat().st_dev
+    except OSError:
+        return None
 
 
 def _beside(path: Path, suffix: str) -> Path:

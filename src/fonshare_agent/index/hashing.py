@@ -1,6 +1,7 @@
 """Chooses what to hash next and carries it out in small steps.
 
-A file that somebody asked for jumps the queue; otherwise files go in disk order. A
+A file that somebody asked for jumps the queue, at any hour and at full speed; otherwise
+files go in disk order, at the owner's pace. A restart goes on inside a large file. A
 file changed in the last seconds is probably still being written: it waits. Runs on the
 scanner thread, but for `request`. It must not know who asked, nor why.
 """
@@ -11,13 +12,16 @@ from pathlib import Path
 
 from fonshare_agent.errors import BadPath, ContentChanged
 from fonshare_agent.index.blocks import Hashed, hash_file, open_in_share
+from fonshare_agent.index.pace import Pace
 from fonshare_agent.index.place import Place
 from fonshare_agent.index.records import UNHASHED_START, OwnFile
 from fonshare_agent.index.store import IndexStore
 from fonshare_agent.index.walk import OnStore
 from fonshare_agent.model import GroupId, Root, SharePath
+from fonshare_agent.protocol.content import block_count
 
 QUIET_S = 2.0  # a file unchanged for so long counts as written
+SAVE_BYTES = 64 << 20  # what a restart reads again at most: seconds on the box
 REQUESTS_MAX = 1024  # beyond it the oldest is forgotten; its job asks again
 
 Steps = Generator[None, None, None]
@@ -42,12 +46,13 @@ class Hashing:
         on_changed: Callable[[str, SharePath], None],
         clock: Callable[[], float],
         now: Callable[[], float],
+        pace: Pace,
     ) -> None:
         self._index, self._on_store = index, on_store
         self._check_disk = check_disk
         self._on_moved, self._on_hashed = on_moved, on_hashed
         self._on_changed = on_changed
-        self._clock, self._now = clock, now
+        self._clock, self._now, self._pace = clock, now, pace
         self._lock = threading.Lock()
         self._requests: dict[Request, float] = {}
         self._requested: Steps | None = None
@@ -75,8 +80,8 @@ class Hashing:
         """Return the monotonic time at which there will be work again."""
         with self._lock:
             times = list(self._requests.values())
-        if self._pass_due is not None:
-            times.append(self._pass_due)
+        if self._background is not None or self._pass_due is not None:
+            times.append(max(self._pass_due or 0.0, self._pace.free_at()))
         return min(times, default=None)
 
     def step_requested(self, shares: Mapping[str, Path]) -> bool:
@@ -91,6 +96,8 @@ class Hashing:
 
     def step_background(self, shares: Mapping[str, Path]) -> bool:
         """Hash on at the next file in disk order; False if there is none now."""
+        if self._pace.free_at() > self._clock():
+            return False
         if self._background is None:
             if self._pass_due is None or self._pass_due > self._clock():
                 return False
@@ -128,7 +135,7 @@ class Hashing:
             self._on_hashed(share, path, file.root)
         is_settled = file is None or file.root is not None
         if file is not None and not is_settled and not self._is_young(file):
-            is_settled = yield from self._hash(file, shares)
+            is_settled = yield from self._hash(file, shares, lambda count: None)
         with self._lock:
             if is_settled:
                 self._requests.pop(request, None)
@@ -155,25 +162,32 @@ class Hashing:
         if self._is_young(file):
             self._has_young = True
         else:
-            yield from self._hash(file, shares)
+            yield from self._hash(file, shares, self._pace.note_read)
 
     def _is_young(self, file: OwnFile) -> bool:
         # A time in the future tells nothing: the clock may be unset.
         return 0 <= self._now() - file.stamp.mtime_ns / 1e9 < QUIET_S
 
     def _hash(
-        self, file: OwnFile, shares: Mapping[str, Path]
+        self,
+        file: OwnFile,
+        shares: Mapping[str, Path],
+        note_read: Callable[[int], None],
     ) -> Generator[None, None, bool]:
         """Hash *file* and note it; False if it changed and should be tried again."""
         root_path = shares.get(file.share)
         if root_path is None:
             return True
         self._check_disk()
+        known, on_read = self._go_on(file, note_read)
         try:
             place = Place.open(file.share, root_path)
             try:
                 hashed = yield from hash_file(
-                    lambda: open_in_share(place.descriptor, file.path), file.stamp
+                    lambda: open_in_share(place.descriptor, file.path),
+                    file.stamp,
+                    known,
+                    on_read,
                 )
             finally:
                 place.close()
@@ -185,6 +199,28 @@ class Hashing:
             self._check_disk()
             return True
         return self._note(file, hashed)
+
+    def _go_on(
+        self, file: OwnFile, note_read: Callable[[int], None]
+    ) -> tuple[list[bytes], Callable[[int, list[bytes]], None]]:
+        """Return the hashes that *file* has from before, and what keeps further ones.
+
+        Kept by amount, not by block, and without a sync of its own.
+        """
+        if file.stamp.size <= SAVE_BYTES:
+            return [], lambda count, hashes: note_read(count)
+        known = self._on_store(lambda: self._index.load_hashing(file))
+        kept, unsaved = len(known), 0
+
+        def on_read(count: int, hashes: list[bytes]) -> None:
+            nonlocal kept, unsaved
+            note_read(count)
+            unsaved += count
+            if unsaved >= SAVE_BYTES and len(hashes) < block_count(file.stamp.size):
+                self._on_store(lambda: self._index.save_hashing(file, hashes, kept))
+                kept, unsaved = len(hashes), 0
+
+        return known, on_read
 
     def _note(self, file: OwnFile, hashed: Hashed) -> bool:
         moved = self._on_store(

@@ -15,11 +15,11 @@ Runs on the store thread. It must not know how changes are found or sent.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from fonshare_agent.index.database import transaction
 from fonshare_agent.index.records import Delta
-from fonshare_agent.index.tree import Metadata, Parts, Tree
+from fonshare_agent.index.tree import OFFERED, Metadata, Parts, Tree
 from fonshare_agent.model import GroupId, IndexId, NodeId, Root, SharePath
 from fonshare_agent.protocol.fields import Change
 
@@ -45,6 +45,27 @@ class Offering:
     def put(self, place: Parts, data: Metadata) -> None:
         if self._tree.put(place, data, self._head + 1):
             self._head += 1
+
+    def put_files(self, place: Parts, first: int, last: int) -> None:
+        """Offer the own files *first* to *last*, which are all in the folder *place*.
+
+        Every number between must be such a file, so that the catalogue's have no gaps.
+        """
+        count = last - first + 1
+        added = self._tree.put_own(place, first, last, self._head + 1)
+        if added == count:
+            self._head += count
+            return
+        # Some are there already, of a share that was published before.
+        (highest,) = self._connection.execute(
+            "SELECT max(seq) FROM entry WHERE catalogue = ? AND seq IS NOT NULL",
+            (self._catalogue,),
+        ).fetchone()
+        self._head = max(self._head, highest or 0)
+        for name, *values in self._connection.execute(
+            f"SELECT {OFFERED} FROM own_file WHERE id BETWEEN ? AND ?", (first, last)
+        ).fetchall():
+            self.put((*place, name), Metadata(*values))
 
     def remove(self, place: Parts) -> None:
         if self._tree.remove(place):
@@ -200,7 +221,7 @@ class Offers:
         changes: list[Change] = []
         upto, used = start, 0
         for seq, change in self._changes(row[0], start, max_entries + 1):
-            used += CHANGE_BYTES + len(change.share) + len(change.path.raw)
+            used += CHANGE_BYTES + change.names_bytes()
             if changes and (used > max_bytes or len(changes) == max_entries):
                 return Delta(own_id, start, upto, tuple(changes))
             changes.append(change)
@@ -253,14 +274,13 @@ class Offers:
         limit: int,
     ) -> None:
         rows = self._connection.execute(
-            "SELECT id, folder, name, size, mtime_ns, root FROM own_file"
+            "SELECT id, folder FROM own_file NOT INDEXED"
             " WHERE share = ? AND id > ? AND gone IS NULL ORDER BY id LIMIT ?",
             (share, upto, limit),
         ).fetchall()
         folders = FolderPaths(self._connection)
-        for _, folder, file_name, size, mtime_ns, root in rows:
-            place = (name.encode(), *folders.parts(folder), file_name)
-            offering.put(place, metadata(size, mtime_ns, root))
+        for folder, first, last in _runs(rows):
+            offering.put_files((name.encode(), *folders.parts(folder)), first, last)
         if rows:
             self._connection.execute(
                 "UPDATE publication SET upto = ? WHERE share = ? AND catalogue = ?",
@@ -331,6 +351,20 @@ class Offers:
             numbered.append((seq, Change(share_name, path, 0, 0, None, True)))
         numbered.sort(key=lambda pair: pair[0])
         return iter(numbered)
+
+
+def _runs(rows: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
+    """Yield (folder, first, last) for ids in a row, without a gap, in one folder."""
+    begun: tuple[int, int, int] | None = None
+    for number, folder in rows:
+        if begun and begun[0] == folder and begun[2] == number - 1:
+            begun = (folder, begun[1], number)
+            continue
+        if begun:
+            yield begun
+        begun = (folder, number, number)
+    if begun:
+        yield begun
 
 
 def metadata(size: int, mtime_ns: int, root: bytes | None) -> Metadata:

@@ -2,7 +2,7 @@
 
 Owns the tables `share` and `own_file`. Rules kept:
 
-- An unchanged file or folder is not written again.
+- An unchanged file or folder is not written again (index/intake.py).
 - What a scan misses is marked first and dropped when the scan is complete, so that a
   moved file hands its root on, and an interrupted scan deletes nothing.
 - Each change reaches the own catalogues (`Offers`) in the same transaction.
@@ -13,36 +13,23 @@ grows with the number of files. It must not touch the disk the files are on.
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from fonshare_agent.index.block_lists import BlockLists
 from fonshare_agent.index.database import transaction
+from fonshare_agent.index.intake import Intake, Work
 from fonshare_agent.index.offers import FolderPaths, Offering, Offers, metadata
-from fonshare_agent.index.own_folders import OwnFolders
+from fonshare_agent.index.own_folders import FolderIds, OwnFolders
 from fonshare_agent.index.records import (
     UNHASHED_START,
     FileStamp,
     Listing,
     OwnFile,
-    SeenFile,
+    Taken,
 )
-from fonshare_agent.index.tree import Parts
 from fonshare_agent.model import GroupId, Root, SharePath
 
 _COLUMNS = "id, folder, name, size, mtime_ns, inode, root"
-
-
-@dataclass(slots=True)
-class _Work:
-    """One share's changes within one transaction."""
-
-    share: int
-    name: bytes
-    offerings: list[Offering]
-    folders: dict[Parts, int]
-    files: int = 0
-    bytes: int = 0
 
 
 class OwnFiles:
@@ -59,24 +46,22 @@ class OwnFiles:
         self._folders = folders
         self._offers = offers
         self._lists = lists
+        self._intake = Intake(connection, lists)
 
     # --- for the scanner ------------------------------------------------------------
 
-    def take_listings(self, share: str, listings: Sequence[Listing]) -> set[GroupId]:
-        """Note what the scanner saw; return the groups whose catalogue moved."""
+    def take_listings(self, share: str, listings: Sequence[Listing]) -> Taken:
+        """Note what the scanner saw."""
         with transaction(self._connection):
             work = self._begin(share)
             if work is None:
-                return set()
-            for listing in listings:
-                folder = self._folders.make(work.share, work.folders, listing.folder)
-                for name in listing.folders:
-                    self._folders.make(
-                        work.share, work.folders, (*listing.folder, name)
-                    )
-                for file in listing.files:
-                    self._take_file(work, folder, listing.folder, file)
-            return self._end(work)
+                return Taken(set())
+            doubtful = [
+                listing.folder
+                for listing in listings
+                if not self._intake.take(work, listing)
+            ]
+            return Taken(self._end(work), doubtful)
 
     def drop_gone(self, share: str, limit: int) -> tuple[set[GroupId], bool]:
         """Drop up to *limit* rows of what is marked; the second value: is more left?"""
@@ -105,7 +90,7 @@ class OwnFiles:
         if row is None:
             return False
         with transaction(self._connection):
-            work = _Work(row[0], row[1].encode(), [], {(): 0})
+            work = self._work(row[0], row[1], [])
             rows = self._connection.execute(
                 f"SELECT {_COLUMNS} FROM own_file WHERE share = ? LIMIT ?",
                 (work.share, limit),
@@ -129,16 +114,22 @@ class OwnFiles:
 
         The second value is what to give as *after* next time.
         """
-        row = self._connection.execute(
-            f"SELECT {_COLUMNS}, share FROM own_file WHERE root IS NULL"
-            " AND gone IS NULL AND (inode, id) > (?, ?) AND share IN"
-            " (SELECT share FROM publication WHERE state != 'removing')"
-            " ORDER BY inode, id LIMIT 1",
-            after,
-        ).fetchone()
-        if row is None:
-            return None
-        return self._own_file(row[:-1], row[-1]), (row[5], row[0])
+        folder, number = after
+        # Two questions, each a seek: SQLite seeks by the first column of a pair only.
+        for condition, values in (
+            ("folder = ? AND id > ?", (folder, number)),
+            ("folder > ?", (folder,)),
+        ):
+            row = self._connection.execute(
+                f"SELECT {_COLUMNS}, share FROM own_file INDEXED BY own_file_unhashed"
+                f" WHERE root IS NULL AND gone IS NULL AND {condition} AND share IN"
+                " (SELECT share FROM publication WHERE state != 'removing')"
+                " ORDER BY folder, id LIMIT 1",
+                values,
+            ).fetchone()
+            if row is not None:
+                return self._own_file(row[:-1], row[-1]), (row[1], row[0])
+        return None
 
     def set_root(
         self, file: OwnFile, root: Root, hashes: Sequence[bytes]
@@ -175,19 +166,6 @@ class OwnFiles:
         stamp = _stamp(row)
         return OwnFile(share, path, stamp, None if row[6] is None else Root(row[6]))
 
-    def find_by_root(self, group: GroupId, root: Root) -> OwnFile | None:
-        """Return a file of that content that is published to *group*."""
-        row = self._connection.execute(
-            "SELECT f.id, f.folder, f.name, f.size, f.mtime_ns, f.inode, f.root,"
-            " f.share FROM own_file f JOIN publication p ON p.share = f.share"
-            " JOIN catalogue c ON c.id = p.catalogue"
-            " WHERE substr(f.root, 1, 8) = substr(?1, 1, 8) AND f.root = ?1"
-            " AND f.gone IS NULL AND c.grp = ?2 AND c.state = 'shown'"
-            " AND p.state != 'removing' LIMIT 1",
-            (root, group),
-        ).fetchone()
-        return None if row is None else self._own_file(row[:-1], row[-1])
-
     def counts(self) -> tuple[int, int]:
         """Return the number and the bytes of the files on the shares."""
         files, size = self._connection.execute(
@@ -205,15 +183,19 @@ class OwnFiles:
 
     # --- inside ---------------------------------------------------------------------
 
-    def _begin(self, share: str) -> _Work | None:
+    def _begin(self, share: str) -> Work | None:
         row = self._connection.execute(
             "SELECT id FROM share WHERE name = ? AND listed", (share,)
         ).fetchone()
         if row is None:
             return None
-        return _Work(row[0], share.encode(), self._offers.offerings(row[0]), {(): 0})
+        return self._work(row[0], share, self._offers.offerings(row[0]))
 
-    def _end(self, work: _Work) -> set[GroupId]:
+    def _work(self, number: int, name: str, offerings: list[Offering]) -> Work:
+        folders = FolderIds(self._connection, number)
+        return Work(number, name.encode(), offerings, folders)
+
+    def _end(self, work: Work) -> set[GroupId]:
         if work.files or work.bytes:
             self._connection.execute(
                 "UPDATE share SET files = files + ?, bytes = bytes + ? WHERE id = ?",
@@ -221,56 +203,7 @@ class OwnFiles:
             )
         return self._offers.close(work.offerings)
 
-    def _take_file(
-        self, work: _Work, folder: int, parts: Parts, file: SeenFile
-    ) -> None:
-        stamp = file.stamp
-        row = self._connection.execute(
-            f"SELECT {_COLUMNS}, gone FROM own_file"
-            " WHERE share = ? AND folder = ? AND name = ?",
-            (work.share, folder, file.name),
-        ).fetchone()
-        if row is not None and _stamp(row) == stamp:
-            if row[7] is not None:
-                self._connection.execute(
-                    "UPDATE own_file SET gone = NULL WHERE id = ?", (row[0],)
-                )
-            return
-        root = self._root_of(stamp)
-        values = (stamp.size, stamp.mtime_ns, stamp.inode, root)
-        if row is None:
-            self._connection.execute(
-                "INSERT INTO own_file"
-                " (size, mtime_ns, inode, root, share, folder, name)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (*values, work.share, folder, file.name),
-            )
-            work.files += 1
-        else:
-            self._connection.execute(
-                "UPDATE own_file SET size = ?, mtime_ns = ?, inode = ?, root = ?,"
-                " gone = NULL WHERE id = ?",
-                (*values, row[0]),
-            )
-            work.bytes -= row[3]
-            self._lists.forget(row[6])
-        work.bytes += stamp.size
-        place = (work.name, *parts, file.name)
-        for offering in work.offerings:
-            offering.put(place, metadata(stamp.size, stamp.mtime_ns, root))
-
-    def _root_of(self, stamp: FileStamp) -> Root | None:
-        """Return the root of a file that was moved or linked: no need to read it."""
-        if not stamp.inode:
-            return None
-        row = self._connection.execute(
-            "SELECT root FROM own_file WHERE inode = ? AND size = ? AND mtime_ns = ?"
-            " AND root IS NOT NULL LIMIT 1",
-            (stamp.inode, stamp.size, stamp.mtime_ns),
-        ).fetchone()
-        return None if row is None else Root(row[0])
-
-    def _drop_files(self, work: _Work, rows: Sequence[Any]) -> None:
+    def _drop_files(self, work: Work, rows: Sequence[Any]) -> None:
         paths = FolderPaths(self._connection)
         for number, folder, name, size, _, _, root in rows:
             place = (work.name, *paths.parts(folder), name)
@@ -281,7 +214,7 @@ class OwnFiles:
             work.files -= 1
             work.bytes -= size
 
-    def _drop_folder(self, work: _Work, limit: int) -> bool:
+    def _drop_folder(self, work: Work, limit: int) -> bool:
         """Drop what is in a missing folder, deepest first; False if none is missing."""
         row = self._connection.execute(
             "SELECT id FROM own_folder WHERE share = ? AND gone IS NOT NULL"

@@ -17,21 +17,6 @@ class OwnFolders:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def count_in(self, share: str, folder: Parts) -> tuple[int, int]:
-        """Return how many files and folders are known in *folder* itself."""
-        found = self.locate(share, folder)
-        if found is None:
-            return 0, 0
-        files, folders = (
-            self._connection.execute(
-                f"SELECT count(*) FROM {table} WHERE share = ? AND {column} = ?"
-                " AND gone IS NULL",
-                found,
-            ).fetchone()[0]
-            for table, column in (("own_file", "folder"), ("own_folder", "parent"))
-        )
-        return files, folders
-
     def known_files(
         self, share: str, folder: Parts, after: bytes, limit: int
     ) -> list[bytes]:
@@ -65,32 +50,6 @@ class OwnFolders:
                     f" WHERE share = ? AND {column} = ? AND name = ?",
                     [(*found, name) for name in names],
                 )
-
-    def make(self, share: int, known_ids: dict[Parts, int], parts: Parts) -> int:
-        """Return the id of a folder, making it if it is new.
-
-        *known_ids* remembers those of one transaction; `()` is 0, the share's top.
-        """
-        known = known_ids.get(parts)
-        if known is not None:
-            return known
-        key = (share, self.make(share, known_ids, parts[:-1]), parts[-1])
-        row = self._connection.execute(
-            "SELECT id, gone FROM own_folder"
-            " WHERE share = ? AND parent = ? AND name = ?",
-            key,
-        ).fetchone()
-        if row is None:
-            cursor = self._connection.execute(
-                "INSERT INTO own_folder (share, parent, name) VALUES (?, ?, ?)", key
-            )
-            row = (cursor.lastrowid, None)
-        elif row[1] is not None:
-            self._connection.execute(
-                "UPDATE own_folder SET gone = NULL WHERE id = ?", (row[0],)
-            )
-        known_ids[parts] = row[0]
-        return int(row[0])
 
     def locate(self, share: str, folder: Parts) -> tuple[int, int] | None:
         """Return the ids of *share* and of its *folder*."""
@@ -128,3 +87,62 @@ class OwnFolders:
             (*found, after, limit),
         )
         return [name for (name,) in rows]
+
+
+class FolderIds:
+    """The ids of one share's folders, remembered for one transaction."""
+
+    def __init__(self, connection: sqlite3.Connection, share: int) -> None:
+        self._connection = connection
+        self._share = share
+        self._known: dict[Parts, int] = {(): 0}  # 0: the share's top
+        self._fresh: set[int] = set()  # made in this transaction
+        self._empty: set[int] = set()
+
+    def make(self, parts: Parts) -> int:
+        """Return the id of a folder, making it if it is new."""
+        known = self._known.get(parts)
+        if known is None:
+            parent = self.make(parts[:-1])
+            known = self._known[parts] = self._make_child(parent, parts[-1])
+        return known
+
+    def is_empty(self, folder: int) -> bool:
+        """Tell whether it is known without looking that no file is in *folder*."""
+        return folder in self._empty
+
+    def note_filled(self, folder: int) -> None:
+        self._empty.discard(folder)
+
+    def count_in(self, folder: int) -> int:
+        """Return how many folders are known in *folder* itself."""
+        (folders,) = self._connection.execute(
+            "SELECT count(*) FROM own_folder WHERE share = ? AND parent = ?"
+            " AND gone IS NULL",
+            (self._share, folder),
+        ).fetchone()
+        return int(folders)
+
+    def _make_child(self, parent: int, name: bytes) -> int:
+        key = (self._share, parent, name)
+        # A folder that was just made has none, and needs not be asked.
+        row = None
+        if parent not in self._fresh:
+            row = self._connection.execute(
+                "SELECT id, gone FROM own_folder"
+                " WHERE share = ? AND parent = ? AND name = ?",
+                key,
+            ).fetchone()
+        if row is None:
+            cursor = self._connection.execute(
+                "INSERT INTO own_folder (share, parent, name) VALUES (?, ?, ?)", key
+            )
+            number = cursor.lastrowid or 0
+            self._fresh.add(number)
+            self._empty.add(number)
+            return number
+        if row[1] is not None:
+            self._connection.execute(
+                "UPDATE own_folder SET gone = NULL WHERE id = ?", (row[0],)
+            )
+        return int(row[0])

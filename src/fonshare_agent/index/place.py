@@ -7,9 +7,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from fonshare_agent.disk import MOUNTS, find_mount
 from fonshare_agent.errors import DiskMissing
 
-MOUNTS = Path("/proc/self/mountinfo")
 OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # These make inode numbers up at each mount: they tell nothing about a file.
 _INODES_MADE_UP = ("vfat", "msdos", "exfat", "fuse", "overlay", "9p")
@@ -47,13 +47,6 @@ class Place:
 
 def keeps_inodes(device: int, mounts: Path = MOUNTS) -> bool:
     """Tell whether a file keeps its inode number on that device when mounted anew."""
-    wanted = f"{os.major(device)}:{os.minor(device)}"
-    try:
-        with mounts.open(encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                left, _, right = line.partition(" - ")
-                if left.split()[2] == wanted:
-                    return not right.startswith(_INODES_MADE_UP)
-    except FileNotFoundError:
-        pass  # not Linux: POSIX promises inode numbers that stay
-    return True
+    line = find_mount(device, mounts)
+    # Where the kernel does not tell: POSIX promises inode numbers that stay.
+    return line is None or not line.partition(" - ")[2].startswith(_INODES_MADE_UP)

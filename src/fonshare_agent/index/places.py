@@ -70,6 +70,18 @@ def found_file(row: Any, place: Sequence[bytes]) -> Found:
     )
 
 
+def file_tag(row: Any, place: Sequence[bytes]) -> int:
+    """Return 64 bits of the file's public id, signed as SQLite has numbers.
+
+    The same for ever, also in an index that was made anew, where ids of rows begin
+    again.
+    """
+    _, name, _, _, _, group, member, _ = row
+    path = b"/".join((*place[1:], name))
+    digest = id_digest("file", group, member, place[0], path)
+    return int.from_bytes(digest[-8:], "big", signed=True)
+
+
 def found_folder(
     group: GroupId, member: NodeId, place: Sequence[bytes], own: int
 ) -> Found:

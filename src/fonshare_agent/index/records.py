@@ -1,10 +1,12 @@
 """The values the index takes and gives. No SQL, no files."""
 
+import base64
+import binascii
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from fonshare_agent.model import (
     EntryId,
@@ -13,35 +15,86 @@ from fonshare_agent.model import (
     NodeId,
     Root,
     SharePath,
-    base32,
 )
 from fonshare_agent.protocol.fields import Change
 
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
 Kind = Literal["file", "folder", "share"]
 
-UNHASHED_START = (-(2**63), 0)  # before every (inode, row)
+UNHASHED_START = (0, 0)  # before every (folder, file) of `own_file`
 
+_INTEGER_MAX = 2**63 - 1  # SQLite's
 _ID_LABEL = b"fonshare-entry-1"
 _ID_BYTES = 10  # 16 characters of base32
-_TAG_BYTES = 6  # the part of an id that is indexed; the rest is computed and compared
+_ID_SHIFTS = range(75, -1, -5)
+_BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
+_HOME_BYTES = 2  # of a file's id tell its folder, the others the file
+_TAG_BYTES = 6  # the part of a folder's id that is indexed; the rest is compared
 
 
 def id_digest(
     kind: Kind, group: GroupId, member: NodeId, share: bytes, path: bytes
 ) -> bytes:
-    """Return what an entry's public id spells: the same on every node, for ever."""
-    is_file = b"f" if kind == "file" else b"d"
+    """Return what an entry's public id spells: the same on every node, for ever.
+
+    A file's id begins as its folder's does: so files are found by the folders' tags,
+    and no number has to be kept, and found, for each of a million files.
+    """
+    if kind != "file":
+        return _begin(b"d", group, member, share, path).digest()[:_ID_BYTES]
+    folder = _begin(b"d", group, member, share, path.rpartition(b"/")[0]).digest()
+    file = _begin(b"f", group, member, share, path).digest()
+    return folder[:_HOME_BYTES] + file[: _ID_BYTES - _HOME_BYTES]
+
+
+def file_digests(
+    group: GroupId, member: NodeId, share: bytes, folder: bytes
+) -> Callable[[bytes], bytes]:
+    """Return what gives `id_digest` of the files in one folder by their names."""
+    home = _begin(b"d", group, member, share, folder).digest()[:_HOME_BYTES]
+    begun = _begin(b"f", group, member, share, folder + b"/" if folder else b"")
+
+    def digest(name: bytes) -> bytes:
+        whole = begun.copy()
+        whole.update(name)
+        return home + whole.digest()[: _ID_BYTES - _HOME_BYTES]
+
+    return digest
+
+
+def _begin(
+    kind: bytes, group: GroupId, member: NodeId, share: bytes, path: bytes
+) -> "_Hash":
     place = len(share).to_bytes(2, "big") + share + path
-    return sha256(_ID_LABEL + is_file + group + member + place).digest()[:_ID_BYTES]
+    return sha256(_ID_LABEL + kind + group + member + place)
 
 
 def id_text(digest: bytes) -> EntryId:
-    return EntryId(base32(digest))
+    # What base32 would say, in a fifth of the time: each line of a search has one.
+    number = int.from_bytes(digest, "big")
+    return EntryId("".join([_BASE32[number >> at & 31] for at in _ID_SHIFTS]))
+
+
+def parse_id(text: str) -> bytes | None:
+    """Return the digest that *text* spells, or None."""
+    try:
+        digest = base64.b32decode(text.upper())
+    except (binascii.Error, ValueError):
+        return None
+    return digest if len(digest) == _ID_BYTES else None
 
 
 def id_tag(digest: bytes) -> int:
-    """Return the indexed part of an id, a number that every platform's SQLite holds."""
+    """Return the indexed part of a folder's id; every platform's SQLite holds it."""
     return int.from_bytes(digest[:_TAG_BYTES], "big")
+
+
+def home_tags(digest: bytes) -> tuple[int, int]:
+    """Return the first and the last tag of the folders a file of that id may be in."""
+    home, rest = digest[:_HOME_BYTES], _TAG_BYTES - _HOME_BYTES
+    return id_tag(home + bytes(rest)), id_tag(home + b"\xff" * rest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +122,13 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class SearchResult:
-    """What a search found; `is_complete` is false if its time or limit ended it."""
+class Mark:
+    """Where a listing goes on: behind the line of that kind and name."""
 
-    found: tuple[Found, ...]
-    is_complete: bool
+    kind: Kind
+    name: bytes
+    group: GroupId
+    member: NodeId
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,21 +192,43 @@ def _clamped(mtime_ns: int) -> int:
     return max(-(2**63), min(2**63 - 1, mtime_ns))
 
 
-@dataclass(frozen=True, slots=True)
-class SeenFile:
-    """A file as a folder listing shows it."""
+# A file as a folder listing shows it: name, size, mtime_ns, inode, as `own_file` has
+# them. A bare tuple, because a scan makes one for each file.
+SeenFile = tuple[bytes, int, int, int]
 
-    name: bytes
-    stamp: FileStamp
+
+def seen_file(
+    name: bytes, info: os.stat_result, *, keeps_inodes: bool = True
+) -> SeenFile:
+    inode = info.st_ino if keeps_inodes else 0
+    mtime_ns = info.st_mtime_ns
+    if inode > _INTEGER_MAX or not -_INTEGER_MAX <= mtime_ns <= _INTEGER_MAX:
+        inode, mtime_ns = _signed(inode), _clamped(mtime_ns)
+    return name, info.st_size, mtime_ns, inode
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Part of one folder of an own share. `folder`: its components below the share."""
+    """Part of one folder of an own share. `folder`: its components below the share.
+
+    The last part of a folder that could be read whole says in `total` how many files
+    and folders there were in all its parts. Folders with listings of their own count,
+    but need not be in `folders`.
+    """
 
     folder: tuple[bytes, ...]
     files: Sequence[SeenFile] = ()
     folders: Sequence[bytes] = ()
+    total: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of listings: the groups whose catalogue moved, and the folders in
+    which the index knows something that was not seen."""
+
+    moved: set[GroupId]
+    doubtful: Sequence[tuple[bytes, ...]] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,8 +30,12 @@ from fonshare_agent.model import (
 )
 from fonshare_agent.protocol.fields import HASH_BYTES, Change
 
-# A member must not fill our disk: more than four times the million we promise.
+# A member must not fill our disk: four times the million entries that we promise, and
+# at the very worst 1.5 GB. What names cost, in the tree and in the search index, counts
+# by `_weight`; else each entry could have 4 KiB of them and 64 folders of its own.
 ENTRIES_MAX = 4_000_000
+ENTRY_NAME_BYTES = 256
+ENTRY_FOLDERS = 8
 MODIFIED_MAX = 2**40  # seconds: the year 36,812
 
 
@@ -158,14 +162,26 @@ class Replicas:
             place = _place(change)
             if place is None:
                 refused += 1
-            elif change.deleted:
+                continue
+            before = tree.added
+            if change.deleted:
                 tree.remove(place)
-            elif entries + tree.added >= self._entries_max and not tree.find(place):
+            elif entries + before + _weight(place) > self._entries_max and not (
+                tree.find(place)
+            ):
                 refused += 1
             else:
                 root = None if change.root is None else Root(change.root)
                 tree.put(place, Metadata(change.size, change.modified, root), None)
+            # The catalogue's row counts weights, so that what goes gives back as much.
+            tree.added = before + (tree.added - before) * _weight(place)
         return refused
+
+
+def _weight(place: Parts) -> int:
+    """Return as how many entries of ordinary names the one at *place* counts."""
+    name_bytes = sum(map(len, place)) + len(place) - 1
+    return 1 + name_bytes // ENTRY_NAME_BYTES + len(place) // ENTRY_FOLDERS
 
 
 def _place(change: Change) -> Parts | None:

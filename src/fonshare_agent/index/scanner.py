@@ -2,11 +2,13 @@
 
 One low-priority thread does everything that reads the shares for the index, one small
 step after another, the most urgent first: places said to have changed, files somebody
-waits for, publishing and withdrawing, scans, and at last the hashing of the rest. While
-transfers run it pauses between steps, so that they have the disk.
+waits for, publishing and withdrawing, scans, what makes searches fast, and at last the
+hashing of the rest. While transfers run it pauses between steps, so that they have the
+disk.
 
 A missing or wrong disk stops the scan at once; nothing is called gone, and it is tried
-again later. It must not know the network, nor decide who sees what.
+again later. Nor is it when most of a share is missing (holdback.py). It must not know
+the network, nor decide who sees what.
 """
 
 import contextlib
@@ -15,41 +17,27 @@ import os
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 
 from fonshare_agent.errors import BadPath, StorageError
 from fonshare_agent.index.hashing import Hashing
+from fonshare_agent.index.hints import Hint, Hints
+from fonshare_agent.index.holdback import Held, Holdback, Scan, Seen
+from fonshare_agent.index.pace import Pace
 from fonshare_agent.index.place import Place
+from fonshare_agent.index.scan_report import ScanReport, ShareReport
 from fonshare_agent.index.store import IndexStore
-from fonshare_agent.index.walk import OnStore, Walk
+from fonshare_agent.index.walk import Moved, OnStore, Walk
 from fonshare_agent.model import GroupId, Root, SharePath
 
 PERIOD_S = 3600.0  # between two scans of a share when nobody tells us of changes
 RETRY_S = 10.0  # after the disk was missing
 BUSY_PAUSE_S = 0.2  # between two steps while transfers run
 NICE = 10  # below everything a router does for its house
-HINTS_MAX = 1000  # more places changed than that: a scan of the share is cheaper
 
 log = logging.getLogger(__name__)
 Steps = Generator[None, None, None]
-
-
-@dataclass(frozen=True, slots=True)
-class ShareReport:
-    """What the last scan of a share could not read, for `status` and `doctor`."""
-
-    skipped: Mapping[str, int] = field(default_factory=dict)
-    problem: str | None = None
-    is_scanned: bool = False  # at least one scan came to its end
-
-
-@dataclass(frozen=True, slots=True)
-class ScanReport:
-    """How the scanner stands."""
-
-    is_scanning: bool
-    shares: Mapping[str, ShareReport]
 
 
 class Scanner:
@@ -58,7 +46,7 @@ class Scanner:
     *on_store* runs a function on the store thread and waits for it; *check_disk*
     raises DiskMissing; *clock* is monotonic, *now* the time of day.
 
-    Guarded by `_lock`: `_shares`, `_due`, `_hints`, `_reports`, `_is_stopping`.
+    Guarded by `_lock`: `_shares`, `_due`, `_reports`, `_is_stopping`.
     Everything else belongs to the scanner thread.
     """
 
@@ -74,6 +62,7 @@ class Scanner:
         period_s: float = PERIOD_S,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
+        pace: Pace | None = None,
     ) -> None:
         self._index, self._on_store = index, on_store
         self._check_disk = check_disk
@@ -90,18 +79,22 @@ class Scanner:
             on_changed=self._hint,
             clock=clock,
             now=now,
+            pace=pace or Pace(clock, now),
         )
+        self._holdback = Holdback(index, on_store, clock, period_s)
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._shares: dict[str, Path] = {}
         self._due: dict[str, float] = {}
-        self._hints: dict[tuple[str, SharePath], None] = {}
+        self._hints = Hints()
         self._reports: dict[str, ShareReport] = {}
         self._is_stopping = False
         self._is_tidy = False
+        self._is_indexed = False
         self._retry_at = 0.0
         self._looking: Steps | None = None
         self._scanning: tuple[str, Steps] | None = None
+        self._undropped: dict[str, Seen] = {}  # seen; what is gone is still there
         self._thread = threading.Thread(target=self._run, name="scanner")
 
     # --- from any thread ------------------------------------------------------------
@@ -160,19 +153,32 @@ class Scanner:
         self._wake.set()
 
     def tidy(self) -> None:
-        """Carry on what the index has pending, as after `publish` or a drop."""
-        self._is_tidy = False
+        """Carry on what the index has pending: after `publish`, a delta or a drop."""
+        self._is_tidy = self._is_indexed = False
         self._wake.set()
+
+    def confirm(self, share: str) -> Held | None:
+        """Drop what the next scan of *share* finds missing; return what was held."""
+        held = self._holdback.find(share)
+        self._holdback.confirm(share)
+        self.rescan(share)
+        return held
 
     def report(self) -> ScanReport:
         with self._lock:
             is_due = any(due == 0.0 for due in self._due.values())
-            return ScanReport(self._scanning is not None or is_due, dict(self._reports))
+            is_scanning = is_due or self._scanning is not None or bool(self._undropped)
+            reports = {
+                name: replace(report, held=self._holdback.find(name))
+                for name, report in self._reports.items()
+            }
+            return ScanReport(is_scanning, reports)
 
     # --- the thread -----------------------------------------------------------------
 
     def _run(self) -> None:
-        # Linux keeps a nice value for each thread.
+        # Linux keeps a nice value for each thread, and derives from it how urgent its
+        # reading is: best effort, the last but one of eight (ioprio_set(2), Notes).
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         while not self._is_stopping:
             self._wake.clear()
@@ -201,8 +207,8 @@ class Scanner:
     def _step(self) -> bool:
         with self._lock:
             shares = dict(self._shares)
-        if self._looking is None and self._hints:
-            self._looking = self._look_at_hints(shares)
+        if self._looking is None and (hints := self._hints.take_due(self._clock())):
+            self._looking = self._look_at_hints(shares, hints)
         if self._looking is not None:
             if next(self._looking, _END) is _END:
                 self._looking = None
@@ -211,6 +217,7 @@ class Scanner:
             self._hashing.step_requested(shares)
             or self._tidy_step()
             or self._scan_step(shares)
+            or self._index_step()
             or self._hashing.step_background(shares)
         )
 
@@ -221,8 +228,9 @@ class Scanner:
         if self._retry_at > now:
             return self._retry_at - now
         times = [due for due in times[1:] if due > 0.0]
-        if (due := self._hashing.next_due()) is not None:
-            times.append(due)
+        for due in (self._hashing.next_due(), self._hints.next_due()):
+            if due is not None:
+                times.append(due)
         return max(0.0, min(times) - now) if times else None
 
     def _abandon(self) -> None:
@@ -230,10 +238,12 @@ class Scanner:
             if steps is not None:
                 steps.close()
         self._looking = self._scanning = None
+        self._undropped.clear()  # all is scanned again
         self._hashing.close()
 
     def _tell_moved(self, groups: set[GroupId]) -> None:
         if groups:
+            self._is_indexed = False
             self._on_moved(groups)
 
     # --- publishing -----------------------------------------------------------------
@@ -250,17 +260,35 @@ class Scanner:
             self._hashing.begin_pass()
         return True
 
+    def _index_step(self) -> bool:
+        if self._is_indexed:
+            return False
+        self._is_indexed = True
+        if self._on_store(self._index.index_names):
+            self._is_indexed = False
+        return True
+
     # --- scans ----------------------------------------------------------------------
 
     def _scan_step(self, shares: Mapping[str, Path]) -> bool:
         if self._scanning is None:
-            share = self._next_due()
-            if share is None:
-                return False
-            self._scanning = share, self._scan(share, shares[share])
+            self._scanning = self._begin(shares)
+        if self._scanning is None:
+            return False
         if next(self._scanning[1], _END) is _END:
             self._scanning = None
         return True
+
+    def _begin(self, shares: Mapping[str, Path]) -> tuple[str, Steps] | None:
+        share = self._next_due()
+        if share is not None:
+            return share, self._scan(share, shares[share])
+        # Only when all is seen: what was moved to another share keeps its root.
+        while self._undropped:
+            share, seen = self._undropped.popitem()
+            if share in shares:
+                return share, self._drop_gone(share, shares[share], seen)
+        return None
 
     def _next_due(self) -> str | None:
         with self._lock:
@@ -270,8 +298,9 @@ class Scanner:
     def _scan(self, share: str, path: Path) -> Steps:
         # From here on a wish to scan again is a wish for another scan.
         self._set_due(share, self._clock() + self._period_s)
+        began, before = self._clock(), self._holdback.count(share)
         try:
-            walk = yield from self._walk(share, path)
+            walk = yield from self._each_step(share, path, Walk.steps)
         except OSError as error:
             self._check_disk()
             problem = f"its folder cannot be read: {error.strerror}"
@@ -281,22 +310,47 @@ class Scanner:
         except StorageError as error:
             self._set_report(share, ShareReport(problem=str(error)))
             raise
+        scan = Scan(began, is_whole=not walk.skipped["unreadable"])
+        self._note_seen(share, before, scan)
         skipped = {reason: count for reason, count in walk.skipped.items() if count}
         self._set_report(share, ShareReport(skipped, is_scanned=True))
 
-    def _walk(self, share: str, path: Path) -> Generator[None, None, Walk]:
+    def _note_seen(self, share: str, before: int, scan: Scan | None) -> None:
+        earlier = self._undropped.get(share)
+        if earlier is not None:
+            before, scan = max(before, earlier.before), scan or earlier.scan
+        self._undropped[share] = Seen(before, scan)
+
+    def _drop_gone(self, share: str, path: Path, seen: Seen) -> Steps:
+        is_held = self._holdback.find(share) is not None
+        try:
+            if (yield from self._holdback.may_drop(share, seen)):
+                yield from self._each_step(share, path, Walk.drop_gone)
+            elif seen.scan is not None:
+                self._set_due(share, self._clock() + self._holdback.hold_s)
+            elif not is_held:  # a scan tells how much of the share is missing
+                self._set_due(share, 0.0)
+        except OSError as error:
+            self._check_disk()
+            log.info("what is gone is not dropped yet: %s", error.strerror)
+
+    def _each_step(
+        self, share: str, path: Path, steps: Callable[[Walk], Moved]
+    ) -> Generator[None, None, Walk]:
         self._check_disk()
         place = Place.open(share, path)
         try:
             walk = Walk(place, self._index, self._on_store, self._check_disk)
-            for steps in (walk.steps(), walk.drop_gone()):
-                for moved in steps:
-                    self._tell_moved(moved)
-                    yield
+            yield from self._tell(steps(walk))
         finally:
             place.close()
         self._hashing.begin_pass()
         return walk
+
+    def _tell(self, steps: Moved) -> Steps:
+        for moved in steps:
+            self._tell_moved(moved)
+            yield
 
     def _set_due(self, share: str, due: float) -> None:
         with self._lock:
@@ -310,20 +364,15 @@ class Scanner:
     # --- hints ----------------------------------------------------------------------
 
     def _hint(self, share: str, path: SharePath) -> None:
-        with self._lock:
-            if len(self._hints) < HINTS_MAX:
-                self._hints[share, path] = None
-            elif share in self._shares:
-                self._due[share] = 0.0
+        if not self._hints.add(share, path):
+            self._set_due(share, 0.0)
         self._wake.set()
 
-    def _look_at_hints(self, shares: Mapping[str, Path]) -> Steps:
-        """Look at all places said to have changed, and only then drop what is gone.
+    def _look_at_hints(self, shares: Mapping[str, Path], hints: list[Hint]) -> Steps:
+        """Look at all places said to have changed; what is gone is dropped afterwards.
 
         A renamed file comes as two hints: the new name takes over the old one's root.
         """
-        with self._lock:
-            hints, self._hints = list(self._hints), {}
         for share in dict.fromkeys(share for share, _ in hints):
             if share in shares:
                 paths = [path for name, path in hints if name == share]
@@ -332,21 +381,16 @@ class Scanner:
 
     def _look(self, share: str, root: Path, paths: list[SharePath]) -> Steps:
         self._check_disk()
+        before = self._holdback.count(share)
         try:
             place = Place.open(share, root)
             try:
                 walk = Walk(place, self._index, self._on_store, self._check_disk)
                 for path in paths:
-                    for moved in walk.look_at(path.parts):
-                        self._tell_moved(moved)
-                        yield
-                # A scan under way drops it itself, when it has seen everything.
-                if self._scanning is None:
-                    for moved in walk.drop_gone():
-                        self._tell_moved(moved)
-                        yield
+                    yield from self._tell(walk.look_at(path.parts))
             finally:
                 place.close()
+            self._note_seen(share, before, None)
         except OSError as error:
             self._check_disk()
             log.info("a changed place was not read: %s", error.strerror)

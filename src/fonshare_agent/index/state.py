@@ -1,9 +1,10 @@
 """state.db: what this node must not forget, nor ever do twice.
 
-Owns counters leased in blocks, documents, and jobs with their files. Rules kept: every
-method is one transaction, durable when it returns, and joins the caller's where there
-is one (`transaction`); no method returns more rows than its limit. Belongs to the one
-store thread, which may block. Must not know what a job does or a message means.
+Owns counters leased in blocks, documents, jobs with their files, and (`searches`) saved
+searches. Rules kept: every method is one transaction, durable when it returns, and
+joins the caller's where there is one (`transaction`); no method returns more rows than
+its limit. Belongs to the one store thread, which may block. Must not know what a job
+does or a message means.
 """
 
 import contextlib
@@ -26,6 +27,7 @@ from fonshare_agent.index.state_records import (
     file_of,
     job_of,
 )
+from fonshare_agent.index.state_searches import SearchTables
 from fonshare_agent.model import GroupId, JobState, NodeId, SharePath
 
 log = logging.getLogger(__name__)
@@ -45,6 +47,7 @@ class StateStore:
         self._connection, self.recovered = open_or_recover(path)
         if self.recovered:
             log.warning("state was damaged: %s", self.recovered)
+        self.searches = SearchTables(self._rows, self._write, self.transaction)
         self._depth = 0
         self._backed_up_at = clock()
         self._changes_then = self._connection.total_changes
@@ -123,9 +126,10 @@ class StateStore:
         return int(following) - count
 
     def forget_group(self, group: GroupId) -> None:
-        """Drop the group's jobs; its counters stay."""
+        """Drop the group's jobs and the searches in it alone; its counters stay."""
         with self.transaction():
             self._write("DELETE FROM job WHERE grp = ?", (group,))
+            self._write("DELETE FROM saved_search WHERE grp = ?", (group,))
 
     # --- documents ------------------------------------------------------------------
 

@@ -8,17 +8,29 @@ exclusively locked database has one connection (docs/decisions/0010).
 
 import contextlib
 import logging
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from fonshare_agent.errors import DiskMissing
+from fonshare_agent.errors import DatabaseDamaged, DiskMissing
 from fonshare_agent.index.block_lists import BlockLists
 from fonshare_agent.index.browse import PAGE, Browser
-from fonshare_agent.index.database import close_database, open_database, translated
+from fonshare_agent.index.database import (
+    close_database,
+    device_of,
+    discard_database,
+    open_database,
+    translated,
+)
+from fonshare_agent.index.finder import Finder, Search
+from fonshare_agent.index.hash_progress import HashProgress
+from fonshare_agent.index.missing import Missing, Tally
+from fonshare_agent.index.news import News, Record
 from fonshare_agent.index.offers import Offers
 from fonshare_agent.index.own_files import OwnFiles
 from fonshare_agent.index.own_folders import OwnFolders
+from fonshare_agent.index.query import Order, Query, SearchResult
 from fonshare_agent.index.records import (
     UNHASHED_START,
     Applied,
@@ -26,23 +38,25 @@ from fonshare_agent.index.records import (
     Found,
     Gap,
     Listing,
+    Mark,
     OwnFile,
-    SearchResult,
+    Taken,
 )
 from fonshare_agent.index.replicas import Replicas
-from fonshare_agent.index.search import Finder
+from fonshare_agent.index.trigrams import Trigrams
 from fonshare_agent.model import EntryId, GroupId, IndexId, NodeId, Root, SharePath
 
-BATCH = 500  # files in one transaction: some 50 ms natively
+BATCH = 1000  # files in one transaction: some 20 ms natively
 log = logging.getLogger(__name__)
 
 
 class IndexStore:
     """Everything the node knows about files, its own and its friends'.
 
-    *me* is this node; *draw* gives random bytes; *on_rebuilt* hears why the database
-    was made anew. Raises StorageError when the disk fails: `close` it then, and `open`
-    it when the disk is back.
+    *me* is this node; *draw* gives random bytes; *on_rebuilt* hears that the database
+    was made anew, empty, and `rebuilt` tells why. Damage that shows only while it runs
+    costs the call that met it, which raises DatabaseDamaged. Raises StorageError when
+    the disk fails: `close` it then, and `open` it when the disk is back.
     """
 
     def __init__(
@@ -51,11 +65,12 @@ class IndexStore:
         me: NodeId,
         draw: Callable[[int], bytes],
         *,
-        on_rebuilt: Callable[[str], None] | None = None,
+        on_rebuilt: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._path, self._me, self._draw, self._clock = path, me, draw, clock
-        self._on_rebuilt = on_rebuilt or _log_rebuilt
+        self._on_rebuilt = on_rebuilt
+        self.rebuilt: str | None = None
         self._is_open = False
         self.open()
 
@@ -68,15 +83,20 @@ class IndexStore:
             "index",
             synchronous="NORMAL",
             journal="WAL",
-            on_damage=self._on_rebuilt,
+            on_damage=self._note_damage,
         )
         self._offers = Offers(self._connection, self._me, self._draw)
         self._lists = BlockLists(self._connection)
         self._folders = OwnFolders(self._connection)
         self._own = OwnFiles(self._connection, self._folders, self._offers, self._lists)
+        self._missing = Missing(self._connection)
+        self._progress = HashProgress(self._connection)
         self._replicas = Replicas(self._connection)
         self._browser = Browser(self._connection)
+        self._trigrams = Trigrams(self._connection)
         self._finder = Finder(self._connection, self._clock)
+        self._news = News(self._connection, self._clock)
+        self._device = device_of(self._path)
         self._is_open = True
 
     def close(self) -> None:
@@ -89,8 +109,28 @@ class IndexStore:
     def _guard(self) -> Iterator[None]:
         if not self._is_open:
             raise DiskMissing("the index is closed", thing=str(self._path))
-        with translated(self._path):
-            yield
+        try:
+            with translated(self._path):
+                yield
+        except DatabaseDamaged as damage:
+            self._begin_anew(str(damage))
+            raise
+
+    def _begin_anew(self, reason: str) -> None:
+        """Throw the database away: all in it is found again."""
+        self._is_open = False
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.close()
+        if device_of(self._path) != self._device:
+            raise DiskMissing("the index is on a disk that went", thing=str(self._path))
+        discard_database(self._path)
+        self._note_damage(reason)
+        self.open()
+
+    def _note_damage(self, reason: str) -> None:
+        log.warning("the index is made anew: %s", reason)
+        self.rebuilt = reason
+        self._on_rebuilt()
 
     # --- what is published ----------------------------------------------------------
 
@@ -168,6 +208,29 @@ class IndexStore:
 
     # --- searching and browsing -----------------------------------------------------
 
+    def index_names(self, limit: int = BATCH) -> bool:
+        """See Trigrams.add_some."""
+        with self._guard():
+            return self._trigrams.add_some(limit)
+
+    def begin_search(
+        self,
+        query: Query,
+        order: Order = Order.RELEVANCE,
+        limit: int = 100,
+        after: str | None = None,
+    ) -> Search:
+        """See Finder.begin."""
+        with self._guard():
+            return self._finder.begin(query, order, limit, after)
+
+    def go_on_searching(
+        self, search: Search, deadline: float | None, until: float | None = None
+    ) -> SearchResult | None:
+        """Run *search* and return its page; None if *until* came before the end."""
+        with self._guard():
+            return search.result() if search.run(deadline, until) else None
+
     def search(
         self,
         words: str,
@@ -177,11 +240,27 @@ class IndexStore:
         limit: int = 100,
         deadline: float | None = None,
     ) -> SearchResult:
-        """See Finder.search."""
+        """Return the best files whose share, folders and name hold all of *words*.
+
+        Ends at *deadline* (on the clock) with what was found so far.
+        """
+        groups = None if group is None else frozenset([group])
+        search = self.begin_search(Query(words, groups, member), limit=limit)
+        result = self.go_on_searching(search, deadline)
+        assert result is not None
+        return result
+
+    def everything_seen(self, query: Query, deadline: float | None = None) -> Record:
+        """See News.everything."""
         with self._guard():
-            return self._finder.search(
-                words, group=group, member=member, limit=limit, deadline=deadline
-            )
+            return self._news.everything(query, deadline)
+
+    def news(
+        self, query: Query, record: Record, limit: int, deadline: float | None = None
+    ) -> tuple[SearchResult, Record]:
+        """See News.since."""
+        with self._guard():
+            return self._news.since(query, record, limit, deadline)
 
     def browse(
         self,
@@ -191,7 +270,7 @@ class IndexStore:
         share: str | None = None,
         folder: SharePath | None = None,
         limit: int = PAGE,
-        after: Found | None = None,
+        after: Found | Mark | None = None,
     ) -> list[Found]:
         """See Browser.browse."""
         with self._guard():
@@ -240,11 +319,6 @@ class IndexStore:
                 return None
             return self._own.find_file(share, path)
 
-    def own_file_by_root(self, group: GroupId, root: Root) -> OwnFile | None:
-        """Return an own file of that content that is published to *group*."""
-        with self._guard():
-            return self._own.find_by_root(group, root)
-
     def blocks(self, root: Root, first: int, count: int) -> list[bytes]:
         """Return up to *count* block hashes of own content; rights are not checked."""
         with self._guard():
@@ -266,13 +340,9 @@ class IndexStore:
         with self._guard():
             return self._own.find_file(share, path)
 
-    def take_listings(self, share: str, listings: Sequence[Listing]) -> set[GroupId]:
+    def take_listings(self, share: str, listings: Sequence[Listing]) -> Taken:
         with self._guard():
             return self._own.take_listings(share, listings)
-
-    def count_in(self, share: str, folder: tuple[bytes, ...]) -> tuple[int, int]:
-        with self._guard():
-            return self._folders.count_in(share, folder)
 
     def known_files(
         self, share: str, folder: tuple[bytes, ...], after: bytes, limit: int = BATCH
@@ -296,6 +366,11 @@ class IndexStore:
         with self._guard():
             self._folders.mark_gone(share, folder, files, folders)
 
+    def count_missing(self, tally: Tally) -> None:
+        """See Missing.count_some."""
+        with self._guard():
+            self._missing.count_some(tally)
+
     def drop_gone(self, share: str, limit: int = BATCH) -> tuple[set[GroupId], bool]:
         with self._guard():
             return self._own.drop_gone(share, limit)
@@ -310,8 +385,16 @@ class IndexStore:
         self, file: OwnFile, root: Root, hashes: Sequence[bytes]
     ) -> set[GroupId] | None:
         with self._guard():
-            return self._own.set_root(file, root, hashes)
+            moved = self._own.set_root(file, root, hashes)
+            self._progress.forget(file.share, file.path)
+            return moved
 
+    def load_hashing(self, file: OwnFile) -> list[bytes]:
+        """See HashProgress.load."""
+        with self._guard():
+            return self._progress.load(file)
 
-def _log_rebuilt(reason: str) -> None:
-    log.warning("the index is made anew: %s", reason)
+    def save_hashing(self, file: OwnFile, hashes: list[bytes], kept: int) -> None:
+        """See HashProgress.save."""
+        with self._guard():
+            self._progress.save(file, hashes, kept)

@@ -1,19 +1,24 @@
 """Folders and entries of the catalogues, own ones and copies alike.
 
-Owns the tables `folder`, `entry` and `search` and keeps them in step: every entry has
-its folders, its tag and its trigrams; a folder without content goes. A `Tree` lives
-for one transaction, because it remembers folders. It must not know who numbers or
-sends the changes, nor what may be offered to whom.
+Owns the tables `folder` and `entry` and keeps them in step: every entry has its
+folders, with their tags; a folder without content goes. An entry's trigrams come later,
+but go with it (index/trigrams.py). A `Tree` lives for one transaction, because it
+remembers folders. It must not know who numbers or sends the changes, nor what may be
+offered to whom.
 """
 
 import sqlite3
 from dataclasses import dataclass
 
-from fonshare_agent.index.records import Kind, id_digest, id_tag
-from fonshare_agent.index.text import fold_name, index_text
+from fonshare_agent.index.records import id_digest, id_tag
+from fonshare_agent.index.text import fold_name
+from fonshare_agent.index.trigrams import Trigrams
 from fonshare_agent.model import GroupId, NodeId, Root
 
 Parts = tuple[bytes, ...]
+
+# What friends are told of an own file. Times before 1970 cannot be sent.
+OFFERED = "name, size, max(0, mtime_ns / 1000000000), root"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +33,7 @@ class Metadata:
 @dataclass(slots=True)
 class _Folder:
     id: int
-    text: str  # what its names, from the share down, give to the search index
+    text: str  # its names from the share down, folded, each with a `/` after it
 
 
 class Tree:
@@ -45,6 +50,8 @@ class Tree:
         self._catalogue = catalogue
         self._group, self._member = group, member
         self._folders: dict[Parts, _Folder] = {}
+        self._trigrams = Trigrams(connection)
+        self._frontier = self._trigrams.frontier()
         self.added = 0  # entries more (or less) than at the beginning
 
     def put(self, place: Parts, data: Metadata, seq: int | None) -> bool:
@@ -52,22 +59,32 @@ class Tree:
         folder = self._make_folder(place[:-1])
         name = place[-1]
         values = (data.size, data.modified, data.root)
-        tag = id_tag(self._digest("file", place))
         # Most are new, so the insert is tried first.
         cursor = self._connection.execute(
             "INSERT INTO entry"
-            " (catalogue, folder, name, tag, size, modified, root, seq)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-            (self._catalogue, folder.id, name, tag, *values, seq),
+            " (catalogue, folder, name, size, modified, root, seq)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (self._catalogue, folder.id, name, *values, seq),
         )
         if cursor.rowcount != 1:
             return self._update(folder.id, name, values, seq)
-        self._connection.execute(
-            "INSERT INTO search (rowid, text) VALUES (?, ?)",
-            (cursor.lastrowid, folder.text + index_text(fold_name(name))),
-        )
         self.added += 1
         return True
+
+    def put_own(self, place: Parts, first: int, last: int, seq: int) -> int:
+        """Add the own files *first* to *last*, all in the folder *place*; how many?
+
+        Entries that are there already stay as they are. *seq* is that of *first*.
+        """
+        folder = self._make_folder(place)
+        cursor = self._connection.execute(
+            "INSERT INTO entry (catalogue, folder, name, size, modified, root, seq)"
+            f" SELECT ?3, ?4, {OFFERED}, ?5 + id - ?1 FROM own_file"
+            " WHERE id BETWEEN ?1 AND ?2 ON CONFLICT DO NOTHING",
+            (first, last, self._catalogue, folder.id, seq),
+        )
+        self.added += cursor.rowcount
+        return cursor.rowcount
 
     def _update(
         self,
@@ -107,10 +124,8 @@ class Tree:
         )
         if not folder or not row:
             return False
-        self._connection.execute(
-            "INSERT INTO search (search, rowid, text) VALUES ('delete', ?, ?)",
-            (row[0], folder.text + index_text(fold_name(name))),
-        )
+        if row[0] <= self._frontier:
+            self._trigrams.remove(row[0], folder.text, name)
         self._connection.execute("DELETE FROM entry WHERE id = ?", (row[0],))
         self.added -= 1
         self._drop_empty(place[:-1])
@@ -142,9 +157,9 @@ class Tree:
                 (self.added, self._catalogue),
             )
 
-    def _digest(self, kind: Kind, place: Parts) -> bytes:
-        path = b"/".join(place[1:])
-        return id_digest(kind, self._group, self._member, place[0], path)
+    def _tag(self, place: Parts) -> int:
+        share, path = place[0], b"/".join(place[1:])
+        return id_tag(id_digest("folder", self._group, self._member, share, path))
 
     def _find_folder(self, place: Parts) -> _Folder | None:
         known = self._folders.get(place)
@@ -166,17 +181,15 @@ class Tree:
         if found is not None:
             return found
         parent = self._make_folder(place[:-1]) if len(place) > 1 else None
-        tag = id_tag(self._digest("folder", place))
         cursor = self._connection.execute(
             "INSERT INTO folder (catalogue, parent, name, tag) VALUES (?, ?, ?, ?)",
-            (self._catalogue, parent.id if parent else 0, place[-1], tag),
+            (self._catalogue, parent.id if parent else 0, place[-1], self._tag(place)),
         )
         return self._remember(place, parent, cursor.lastrowid or 0)
 
     def _remember(self, place: Parts, parent: _Folder | None, number: int) -> _Folder:
-        # The `/` keeps words of two names apart, so texts of names can be joined.
-        own = index_text(fold_name(place[-1]) + "/")
-        folder = _Folder(number, (parent.text if parent else "") + own)
+        above = parent.text if parent else ""
+        folder = _Folder(number, f"{above}{fold_name(place[-1])}/")
         self._folders[place] = folder
         return folder
 

@@ -1,11 +1,11 @@
 """Walks one share's folders and tells the index what is there, a batch at a time.
 
 Theory: a folder is read as a stream; what was seen goes to the index in batches, which
-writes only what changed. Then the index's own number of files and folders in that
-folder is compared with what was seen. If they differ, something is gone, and only then
+writes only what changed, and compares its own number of files and folders in each
+folder that ended with what was seen. If they differ, something is gone, and only then
 the known names are looked up one by one. So an unchanged tree costs directory reads and
-stats, nothing is held but one batch and one open folder for each level, and nothing is
-called gone that was not asked for by name.
+stats, nothing is held but two batches and one open folder for each level, and nothing
+is called gone that was not asked for by name.
 
 Rules kept: no link is followed; no mount below the share is entered; `.fonshare` is
 never seen; the content of a folder that cannot be read is kept; before anything is
@@ -15,13 +15,14 @@ marked or dropped the disk is checked, and its loss (DiskMissing) ends the walk.
 import errno
 import os
 import stat
+import sys
 from collections import Counter
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from fonshare_agent.index.place import OPEN_FOLDER, Place
-from fonshare_agent.index.records import FileStamp, Listing, SeenFile
+from fonshare_agent.index.records import Listing, SeenFile, seen_file
 from fonshare_agent.index.store import BATCH, IndexStore
 from fonshare_agent.model import (
     DEPTH_MAX,
@@ -36,6 +37,9 @@ Moved = Generator[set[GroupId], None, None]
 
 # What opening gives when a folder went, or something else took its name.
 _NO_FOLDER = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+_DOT = ord(".")
+# What os.fsencode does, which is asked for each file.
+_NAMES = (sys.getfilesystemencoding(), sys.getfilesystemencodeerrors())
 
 
 class OnStore(Protocol):
@@ -52,15 +56,24 @@ class _Level:
     descriptor: int
     entries: "os._ScandirIterator[str]"
     raw_length: int
-    files: int = 0
+    room: int  # how long a file's name may be here
+    files: int = 0  # in the listings taken
     folders: int = 0
     is_whole: bool = True
     seen_files: list[SeenFile] = field(default_factory=list)
-    seen_folders: list[bytes] = field(default_factory=list)
+    seen_folders: list[bytes] = field(default_factory=list)  # those not entered
 
     def close(self) -> None:
         self.entries.close()
         os.close(self.descriptor)
+
+    def take(self, *, is_last: bool) -> Listing:
+        """Return what was seen since the last time; it is forgotten here."""
+        self.files += len(self.seen_files)
+        total = (self.files, self.folders) if is_last and self.is_whole else None
+        listing = Listing(self.parts, self.seen_files, self.seen_folders, total)
+        self.seen_files, self.seen_folders = [], []
+        return listing
 
 
 class Walk:
@@ -82,8 +95,7 @@ class Walk:
         self._on_store = on_store
         self._check_outside = check_disk
         self._listings: list[Listing] = []
-        self._pending = 0  # names in the listings
-        self._finished: list[tuple[Parts, int, int]] = []
+        self._listed = 0  # what is in them
         self.skipped: Counter[str] = Counter()
 
     def steps(self, start: Parts = ()) -> Moved:
@@ -93,9 +105,8 @@ class Walk:
             self._enter(levels, self._open(start), start)
             while levels:
                 self._read(levels)
-                if self._pending >= BATCH or not levels:
-                    yield self._flush(levels)
-                    yield from self._verify_finished()
+                if self._listed + _held(levels) >= BATCH or not levels:
+                    yield from self._flush(levels)
         finally:
             for level in levels:
                 level.close()
@@ -124,10 +135,9 @@ class Walk:
         finally:
             os.close(folder)
         if is_folder:
-            self._note(Listing(parts[:-1], (), (parts[-1],)), 1)
             yield from self.steps(parts)
         else:
-            yield self._flush([])
+            yield from self._flush([])
 
     # --- one folder -----------------------------------------------------------------
 
@@ -148,15 +158,18 @@ class Walk:
         except OSError:
             os.close(descriptor)
             raise
-        length = sum(len(part) + 1 for part in parts)
-        levels.append(_Level(parts, descriptor, entries, length))
+        length = sum([len(part) + 1 for part in parts])
+        room = PATH_BYTES_MAX - length if len(parts) < DEPTH_MAX else 0
+        levels.append(_Level(parts, descriptor, entries, length, room))
 
     def _read(self, levels: list[_Level]) -> None:
-        """Read on in the deepest folder until a batch is full or it ends."""
+        """Read on in the deepest folder: to its end, a folder in it, a full batch."""
         level = levels[-1]
-        while self._pending < BATCH:
+        entries, seen, room = level.entries, level.seen_files, level.room
+        device, keeps = self._place.device, self._place.keeps_inodes
+        while len(seen) < BATCH:
             try:
-                entry = next(level.entries, None)
+                entry = next(entries, None)
             except OSError:
                 # What was not listed is not gone: a bad sector, or the disk went.
                 self._skip(level, "unreadable")
@@ -164,72 +177,58 @@ class Walk:
             if entry is None:
                 self._leave(levels)
                 return
-            if self._take(levels, level, entry):
+            name = entry.name.encode(*_NAMES)
+            try:
+                info = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            except OSError:
+                self._skip(level, "unreadable")
+                continue
+            is_file = stat.S_ISREG(info.st_mode)
+            # Nearly all are plain files: for them the rest of the rules is left out.
+            if not (
+                is_file
+                and info.st_dev == device
+                and len(name) <= room
+                and name[0] != _DOT
+            ):
+                reason = self._refusal(level.parts, level.raw_length, name, info)
+                if reason is not None:
+                    self.skipped[reason] += bool(reason)
+                    continue
+            if is_file:
+                seen.append(seen_file(name, info, keeps_inodes=keeps))
+            elif self._take_folder(levels, level, name):
                 return
 
-    def _take(
-        self, levels: list[_Level], level: _Level, entry: "os.DirEntry[str]"
-    ) -> bool:
-        """Note *entry*; True if it is a folder that is now being read."""
-        name = os.fsencode(entry.name)
-        try:
-            info = entry.stat(follow_symlinks=False)
-        except FileNotFoundError:
-            return False
-        except OSError:
-            self._skip(level, "unreadable")
-            return False
-        reason = self._refusal(level.parts, level.raw_length, name, info)
-        if reason is not None:
-            self.skipped[reason] += bool(reason)
-            return False
-        if stat.S_ISREG(info.st_mode):
-            level.seen_files.append(self._seen(name, info))
-            level.files += 1
-            self._pending += 1
-            return False
-        return self._take_folder(levels, level, name)
-
     def _take_folder(self, levels: list[_Level], level: _Level, name: bytes) -> bool:
+        """Enter a folder, or note it if it may not be read; True if entered."""
         try:
             descriptor = os.open(name, OPEN_FOLDER, dir_fd=level.descriptor)
         except OSError as error:
             if error.errno in _NO_FOLDER:
                 return False  # it went between two calls; the counts will differ
             descriptor = -1
-        level.seen_folders.append(name)
         level.folders += 1
-        self._pending += 1
         try:
             if descriptor >= 0:
                 self._enter(levels, descriptor, (*level.parts, name))
                 return True
         except OSError:
             pass  # as a folder that may not be opened
+        level.seen_folders.append(name)
         self.skipped["unreadable"] += 1
         return False
 
     def _leave(self, levels: list[_Level]) -> None:
         level = levels.pop()
         level.close()
-        self._put(level)
-        if level.is_whole:
-            self._finished.append((level.parts, level.files, level.folders))
-
-    def _put(self, level: _Level) -> None:
-        if level.seen_files or level.seen_folders:
-            self._listings.append(
-                Listing(level.parts, level.seen_files, level.seen_folders)
-            )
-            level.seen_files, level.seen_folders = [], []
+        self._note(level.take(is_last=True))
 
     def _skip(self, level: _Level, reason: str) -> None:
         self.skipped[reason] += 1
         level.is_whole = False
-
-    def _seen(self, name: bytes, info: os.stat_result) -> SeenFile:
-        stamp = FileStamp.of(info, keeps_inodes=self._place.keeps_inodes)
-        return SeenFile(name, stamp)
 
     def _refusal(
         self, parts: Parts, length: int, name: bytes, info: os.stat_result
@@ -238,13 +237,13 @@ class Walk:
 
         The rules are SharePath's, asked for one name at a time.
         """
-        if name.lower() == PRIVATE_FOLDER:
+        if name[0] == _DOT and name.lower() == PRIVATE_FOLDER:
             return ""
-        if stat.S_ISLNK(info.st_mode):
-            return "link"
-        is_folder = stat.S_ISDIR(info.st_mode)
-        if not is_folder and not stat.S_ISREG(info.st_mode):
-            return "special"
+        is_folder = False
+        if not stat.S_ISREG(info.st_mode):
+            is_folder = stat.S_ISDIR(info.st_mode)
+            if not is_folder:
+                return "link" if stat.S_ISLNK(info.st_mode) else "special"
         if info.st_dev != self._place.device:
             return "mount"
         # A folder at the deepest level could only hold what is refused.
@@ -260,32 +259,25 @@ class Walk:
         self._check_outside()
         self._place.check()
 
-    def _note(self, listing: Listing, count: int) -> None:
+    def _note(self, listing: Listing) -> None:
         self._listings.append(listing)
-        self._pending += count
+        # One more for the folder itself: many empty ones are a batch as well.
+        self._listed += len(listing.files) + len(listing.folders) + 1
 
-    def _flush(self, levels: list[_Level]) -> set[GroupId]:
-        """Give the index what was seen."""
-        for level in levels:
-            self._put(level)
-        listings, self._listings, self._pending = self._listings, [], 0
+    def _flush(self, levels: list[_Level]) -> Moved:
+        """Give the index what was seen, and look at what it knows beyond that."""
+        # Open folders wait, so that most are given whole: that is cheaper. But they
+        # may be many, or one a large one.
+        if _held(levels) * 2 >= BATCH:
+            for level in levels:
+                self._note(level.take(is_last=False))
+        listings, self._listings, self._listed = self._listings, [], 0
         # A disk pulled meanwhile may have shown an empty or half a folder.
         self._check_disk()
         share = self._place.share
-        return self._on_store(lambda: self._index.take_listings(share, listings))
-
-    def _verify_finished(self) -> Moved:
-        finished, self._finished = self._finished, []
-        share = self._place.share
-
-        def differing() -> list[Parts]:
-            return [
-                parts
-                for parts, files, folders in finished
-                if self._index.count_in(share, parts) != (files, folders)
-            ]
-
-        for parts in self._on_store(differing):
+        taken = self._on_store(lambda: self._index.take_listings(share, listings))
+        yield taken.moved
+        for parts in taken.doubtful:
             yield from self._verify(parts)
 
     def _verify(self, parts: Parts) -> Moved:
@@ -351,10 +343,16 @@ class Walk:
         refused = info is None or self._refusal(above, length, name, info) is not None
         is_folder = not refused and info is not None and stat.S_ISDIR(info.st_mode)
         if not refused and not is_folder and info is not None:
-            self._note(Listing(above, (self._seen(name, info),)), 1)
+            seen = seen_file(name, info, keeps_inodes=self._place.keeps_inodes)
+            self._note(Listing(above, (seen,)))
         files = [name] if refused or is_folder else []
         folders = [] if is_folder else [name]
         self._check_disk()
         share = self._place.share
         self._on_store(lambda: self._index.mark_gone(share, above, files, folders))
         return is_folder
+
+
+def _held(levels: list[_Level]) -> int:
+    """Return how many names of the open folders are not yet in a listing."""
+    return sum([len(level.seen_files) + len(level.seen_folders) for level in levels])

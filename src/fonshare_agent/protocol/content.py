@@ -88,6 +88,21 @@ class RootHasher:
         self._block = hashlib.sha256()
         self._root = _begin_root(size)
 
+    def resume(self, hashes: Iterable[bytes]) -> int:
+        """Take the first blocks as hashed before; return where to read on.
+
+        Before any `update`; the last block must not be among them.
+        """
+        count = 0
+        for block_hash in hashes:
+            self._root.update(block_hash)
+            count += 1
+        offset = count * self._block_size
+        if offset >= self._left and count:
+            raise ValueError("the last block is hashed with its file")
+        self._left -= offset
+        return offset
+
     def update(self, data: bytes | bytearray | memoryview) -> list[bytes]:
         """Take the next bytes; return the hashes of the blocks they complete."""
         view = memoryview(data).cast("B")

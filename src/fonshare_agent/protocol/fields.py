@@ -8,6 +8,7 @@ decoder returns a valid value or raises BadMessage.
 
 import base64
 import binascii
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -115,6 +116,10 @@ def _path(value: Any) -> SharePath:
         raise BadMessage(f"refused a path: {error}") from None
 
 
+def _or_none(decode: Decoder) -> Decoder:
+    return lambda value: None if value is None else decode(value)
+
+
 def _list_of(decode: Decoder, limit: int = LIST_MAX) -> Decoder:
     def decode_list(value: Any) -> tuple[Any, ...]:
         if not isinstance(value, list) or len(value) > limit:
@@ -173,6 +178,10 @@ class Change:
     modified: int
     root: bytes | None
     deleted: bool
+
+    def names_bytes(self) -> int:
+        """Return what share and path weigh as JSON: up to six times their bytes."""
+        return len(json.dumps(self.share)) + len(json.dumps(self.path.wire()))
 
 
 def _change(value: Any) -> Change | None:
@@ -265,8 +274,8 @@ def _encode_parts(parts: tuple[BundlePart, ...]) -> list[Any]:
     ]
 
 
-def share_name() -> Any:
-    return _wire(_label)
+def share_name(*, optional: bool = False) -> Any:
+    return _wire(_or_none(_label) if optional else _label)
 
 
 def code_text() -> Any:
@@ -285,7 +294,9 @@ def flag() -> Any:
     return _wire(_flag)
 
 
-def file_path() -> Any:
+def file_path(*, optional: bool = False) -> Any:
+    if optional:
+        return _wire(_or_none(_path), lambda path: path and path.wire())
     return _wire(_path, SharePath.wire)
 
 

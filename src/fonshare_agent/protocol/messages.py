@@ -37,6 +37,7 @@ from fonshare_agent.protocol.fields import Change as Change
 # A page of changes or operations is cut by its sender at this many bytes of JSON, well
 # inside the 256 KiB that a receiver unpacks.
 PAGE_BYTES = 96 * 1024
+PAGE_ENTRIES = 500  # what a store does in one batch
 
 
 class Message:
@@ -138,6 +139,19 @@ class CatalogueDelta(Message):
     changes: tuple[Change, ...] = change_list()
 
 
+@dataclass(frozen=True, slots=True)
+class CatalogueCopyAsk(Message):
+    """Let me read a copy of your catalogue that goes on from `after`."""
+
+    KIND: ClassVar[str] = "catalogue_copy_ask"
+    request: bytes = blob(NONCE_BYTES)
+    job: str = code_text()
+    index_id: bytes = blob(8)
+    after: int = number()
+    certificate: bytes = blob()  # as in TicketAsk
+    addresses: tuple[tuple[str, int], ...] = addresses()
+
+
 # --- tickets: docs/protocol/transfer.md ---------------------------------------------
 
 
@@ -208,12 +222,15 @@ class BundleGrant(Message):
 
 @dataclass(frozen=True, slots=True)
 class BlocksAsk(Message):
-    """Send block hashes of this file from number `first` on."""
+    """Send block hashes of this file from number `first` on.
+
+    Without share and path: of the copy of the catalogue that has this root.
+    """
 
     KIND: ClassVar[str] = "blocks_ask"
     request: bytes = blob(NONCE_BYTES)
-    share: str = share_name()
-    path: SharePath = file_path()
+    share: str | None = share_name(optional=True)
+    path: SharePath | None = file_path(optional=True)
     root: bytes = blob(HASH_BYTES)
     first: int = number()
 
@@ -231,13 +248,16 @@ class BlocksPage(Message):
 
 @dataclass(frozen=True, slots=True)
 class PushAsk(Message):
-    """I cannot reach you: write bytes `first` to `end` of this file to me instead."""
+    """I cannot reach you: write bytes `first` to `end` of this file to me instead.
+
+    Without share and path: of the copy of the catalogue that has this root.
+    """
 
     KIND: ClassVar[str] = "push_ask"
     request: bytes = blob(NONCE_BYTES)
     job: str = code_text()
-    share: str = share_name()
-    path: SharePath = file_path()
+    share: str | None = share_name(optional=True)
+    path: SharePath | None = file_path(optional=True)
     root: bytes = blob(HASH_BYTES)
     ticket: bytes = blob(NONCE_BYTES)
     secret: bytes = blob(NONCE_BYTES)
@@ -274,6 +294,7 @@ KINDS: dict[str, type[Message]] = {
         RosterAsk,
         CatalogueAsk,
         CatalogueDelta,
+        CatalogueCopyAsk,
         TicketAsk,
         TicketGrant,
         TicketRefuse,

@@ -40,6 +40,7 @@ from fonshare_agent.transfer.disk_errors import (
 )
 from fonshare_agent.transfer.finishing import find_placed, folder_on_disk, place
 from fonshare_agent.transfer.partial_files import (
+    COPY_PREFIX,
     PartialFiles,
     list_partials,
     partials,
@@ -128,9 +129,12 @@ class Partial:
     @staticmethod
     def jobs(disk: Disk) -> set[str]:
         """Return the ids of the jobs of which something is kept here."""
-        disk.check()
-        with translated(disk), partials(disk) as top:
-            return {job for job, _, _ in list_partials(top)}
+        return {one for one in _list_kept(disk) if not one.startswith(COPY_PREFIX)}
+
+    @staticmethod
+    def copies(disk: Disk) -> set[str]:
+        """Return the ids of the catalogues' copies of which something is kept here."""
+        return {one for one in _list_kept(disk) if one.startswith(COPY_PREFIX)}
 
     @staticmethod
     def numbers(disk: Disk, job_id: str) -> set[int]:
@@ -229,6 +233,14 @@ class Partial:
         demand_room(self.disk, self.size - self.done_bytes)
         with self._open_files() as files:
             return files.reopen_data()
+
+    def open_verified(self) -> tuple[int, int]:
+        """Return a descriptor, the caller's to close, and how many bytes from the
+        start on are verified."""
+        gaps = self.gaps()
+        length = self.content.range(gaps[0][0])[0] if gaps else self.size
+        with self._open_files() as files:
+            return files.reopen_data(), length
 
     def verify_written(self, offset: int, length: int) -> list[int]:
         """Note that a push wrote *length* bytes at *offset*.
@@ -368,6 +380,12 @@ class Partial:
             if self._files.is_closed:
                 raise StorageError(f"a partial file on {self.disk.path} was closed")
             yield self._files
+
+
+def _list_kept(disk: Disk) -> set[str]:
+    disk.check()
+    with translated(disk), partials(disk) as top:
+        return {job for job, _, _ in list_partials(top)}
 
 
 def _set_modified(descriptor: int, modified: int) -> None:

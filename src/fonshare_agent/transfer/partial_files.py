@@ -17,6 +17,9 @@ from fonshare_agent.model import NAME_BYTES_MAX, PRIVATE_FOLDER, Root, SharePath
 from fonshare_agent.protocol.content import HASH_BYTES, block_count
 from fonshare_agent.transfer.blocks import BlockMap, Content
 
+# What is kept of a copy of a catalogue; no job's id, which is base32, begins so.
+COPY_PREFIX: Final = "0"
+
 DATA, BLOCKS, HAVE, FINAL = b"data", b"blocks", b"have", b"final"
 BATCH: Final = -1  # where a number stands: all small files of the job that arrive now
 

@@ -49,6 +49,7 @@ class Fetch(Right):
     kept: Partial
     watch: Watch
     lane: "Lane | None" = None
+    is_copy: bool = False  # of a catalogue: no file of a job has to wait for it
 
     @property
     def is_cancelled(self) -> bool:

@@ -75,13 +75,16 @@ class TransferWorkers:
         self._upload, self._download = upload, download
         self._pool = SessionPool(context, core.clock)
         self._fetchers = _Crew("fetch", fetchers, core)
+        self._copiers = _Crew("copy", 1, core)
         self._pushers = _Crew("push", PUSHERS, core)
         self._tenders = _Crew("tend", 1, core)
         self._is_stopping = False
 
     def fetch(self, task: Fetch | FetchBundle) -> Promise[str]:
         """Do *task*; the reason it ended for is promised, "" if it is complete."""
-        return self._fetchers.run(self._fetch, task)
+        is_copy = isinstance(task, Fetch) and task.is_copy
+        crew = self._copiers if is_copy else self._fetchers
+        return crew.run(self._fetch, task)
 
     @property
     def has_hands(self) -> bool:
@@ -111,6 +114,7 @@ class TransferWorkers:
         """Cancel what runs and end the threads. Waits for them."""
         self._is_stopping = True
         self._fetchers.stop()
+        self._copiers.stop()
         self._pushers.stop()
         self._tenders.stop()
         self._pool.close()

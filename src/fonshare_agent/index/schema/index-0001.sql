@@ -43,9 +43,11 @@ CREATE TABLE own_file (
     gone     INTEGER,
     UNIQUE (share, folder, name)
 ) STRICT;
-CREATE INDEX own_file_inode ON own_file (inode);
--- In disk order, which inode numbers are near to: the heads move less.
-CREATE INDEX own_file_unhashed ON own_file (inode, id)
+-- Whose content is known is asked for by inode, when a file is new at its place.
+CREATE INDEX own_file_inode ON own_file (inode) WHERE root IS NOT NULL;
+-- Folder by folder and, as ids were given so, in each in the order of inode numbers,
+-- which is near to that of the disk: the heads move less.
+CREATE INDEX own_file_unhashed ON own_file (folder)
     WHERE root IS NULL AND gone IS NULL;
 CREATE INDEX own_file_gone ON own_file (share, id) WHERE gone IS NOT NULL;
 CREATE INDEX own_file_root ON own_file (substr(root, 1, 8)) WHERE root IS NOT NULL;
@@ -88,7 +90,8 @@ CREATE TABLE publication (
 ) STRICT, WITHOUT ROWID;
 
 -- A folder of a catalogue; parent 0: a share, whose name is its UTF-8. `tag` is the
--- first 48 bits of the public id, which is computed from the path and not stored.
+-- first 48 bits of the public id, which is computed from the path and not stored. The
+-- public id of a file tells some bits of its folder's tag, so files have no tag.
 CREATE TABLE folder (
     id         INTEGER PRIMARY KEY,
     catalogue  INTEGER NOT NULL,
@@ -100,20 +103,19 @@ CREATE TABLE folder (
 CREATE INDEX folder_tag ON folder (tag);
 
 -- A file as the group sees it. `seq` numbers the changes of an own catalogue; copies
--- of others' need none. `modified` is in seconds since 1970.
+-- of others' need none. `modified` is in seconds since 1970. No id is given twice:
+-- `search_state` counts on it.
 CREATE TABLE entry (
-    id         INTEGER PRIMARY KEY,
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
     catalogue  INTEGER NOT NULL,
     folder     INTEGER NOT NULL,
     name       BLOB    NOT NULL,
-    tag        INTEGER NOT NULL,
     size       INTEGER NOT NULL,
     modified   INTEGER NOT NULL,
     root       BLOB,
     seq        INTEGER,
     UNIQUE (folder, name)
 ) STRICT;
-CREATE INDEX entry_tag ON entry (tag);
 CREATE INDEX entry_root ON entry (substr(root, 1, 8)) WHERE root IS NOT NULL;
 CREATE INDEX entry_seq ON entry (catalogue, seq) WHERE seq IS NOT NULL;
 
@@ -134,3 +136,28 @@ CREATE VIRTUAL TABLE search USING fts5 (
     text, content = '', columnsize = 0, detail = none,
     tokenize = 'trigram case_sensitive 1'
 );
+
+-- A file whose hashing has begun, and the hashes of its first blocks, 256 to a page:
+-- a restart goes on behind them while (inode, size, mtime_ns) are the same.
+CREATE TABLE hashing (
+    id        INTEGER PRIMARY KEY,
+    share     TEXT    NOT NULL,
+    path      BLOB    NOT NULL,
+    inode     INTEGER NOT NULL,
+    size      INTEGER NOT NULL,
+    mtime_ns  INTEGER NOT NULL,
+    UNIQUE (share, path)
+) STRICT;
+CREATE TABLE hashing_page (
+    hashing  INTEGER NOT NULL,
+    page     INTEGER NOT NULL,
+    hashes   BLOB    NOT NULL,
+    PRIMARY KEY (hashing, page)
+) STRICT;
+
+-- One row. Every entry whose id is not beyond `upto` has its trigrams; the others get
+-- theirs later (index/trigrams.py) and are gone through by a search meanwhile.
+CREATE TABLE search_state (
+    upto  INTEGER NOT NULL
+) STRICT;
+INSERT INTO search_state (upto) VALUES (0);

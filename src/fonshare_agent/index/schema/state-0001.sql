@@ -68,3 +68,31 @@ CREATE TABLE job_file (
     PRIMARY KEY (job, number)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX job_file_state ON job_file (job, state, number);
+
+-- A search that the owner keeps. `words` is JSON; where the others are NULL nothing is
+-- narrowed. Ages are in seconds. `floor`: entries of index.db with ids up to it count
+-- as seen (index/news.py).
+CREATE TABLE saved_search (
+    number    INTEGER PRIMARY KEY,
+    name      TEXT    NOT NULL UNIQUE,
+    words     TEXT    NOT NULL,
+    grp       BLOB,
+    member    BLOB,
+    medium    TEXT,
+    size_min  INTEGER,
+    size_max  INTEGER,
+    newer_s   INTEGER,
+    older_s   INTEGER,
+    online    INTEGER NOT NULL,
+    floor     INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+-- What of it was seen: the tag of the public id, the id in index.db as it was, and the
+-- beginning of the root.
+CREATE TABLE seen_hit (
+    search  INTEGER NOT NULL REFERENCES saved_search (number) ON DELETE CASCADE,
+    tag     INTEGER NOT NULL,
+    entry   INTEGER NOT NULL,
+    root    BLOB,
+    PRIMARY KEY (search, tag)
+) STRICT, WITHOUT ROWID;

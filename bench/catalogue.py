@@ -1,0 +1,126 @@
+"""What joining a group costs where somebody offers many files, and a new file's way.
+
+    python bench/catalogue.py [--entries N] [--folder DIR]
+
+Two agents and a Mosquitto on loopback. One offers N files (empty ones, put into its
+index as a scan and a hashing leave them), the other joins. Prints seconds, bytes over
+the broker and over the data channel, what each side's resident memory is at rest and
+how much more at its peak, and how long a new file takes to a friend's search result;
+last, one line of JSON.
+"""
+
+import argparse
+import json
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+
+from brokers import Mosquitto
+from long_catalogues import (
+    GROUP,
+    add_entries,
+    found_group,
+)
+from nodes import (
+    NodeProcess,
+    befriend,
+    running,
+)
+
+PROBE_S = 0.05
+NO_SCAN = {"scan_period_s": 24 * 3600}  # but for the one at the start
+
+
+def memory_kib(node: NodeProcess, name: str) -> int:
+    assert node.process is not None
+    text = Path(f"/proc/{node.process.pid}/status").read_text()
+    line = next(one for one in text.splitlines() if one.startswith(name))
+    return int(line.split()[1])
+
+
+def reset_peak(node: NodeProcess) -> int:
+    """Let the peak begin anew; return what is resident now, in KiB."""
+    assert node.process is not None
+    Path(f"/proc/{node.process.pid}/clear_refs").write_text("5")
+    return memory_kib(node, "VmRSS")
+
+
+def wait_for(node: NodeProcess, words: str) -> None:
+    while not node.find(words):
+        time.sleep(PROBE_S)
+
+
+def join(
+    alice: NodeProcess, bob: NodeProcess, broker: Mosquitto, entries: int
+) -> dict[str, float]:
+    rests = [reset_peak(node) for node in (alice, bob)]
+    with broker.observe() as observed:
+        befriend(GROUP, alice, bob)
+        start = time.monotonic()
+        wait_for(bob, f"{entries - 1:07}")
+        seconds = time.monotonic() - start
+        observed.catch_up()
+        bulk = sum(len(one.payload) for one in observed.seen)
+    folder = alice.disk / ".fonshare" / "copies"
+    copied = sum(one.stat().st_size for one in folder.iterdir())
+    peaks = [memory_kib(node, "VmHWM") for node in (alice, bob)]
+    return {
+        "entries": entries,
+        "join_s": round(seconds, 1),
+        "entries_per_s": round(entries / seconds),
+        "broker_bytes": bulk,
+        "data_channel_bytes": copied,
+        "source_rss_kib": rests[0],
+        "source_growth_kib": peaks[0] - rests[0],
+        "receiver_rss_kib": rests[1],
+        "receiver_growth_kib": peaks[1] - rests[1],
+    }
+
+
+def new_file_seconds(alice: NodeProcess, bob: NodeProcess) -> float:
+    start = time.monotonic()
+    (alice.disk / "films" / "a new one.ogg").write_bytes(b"x")
+    wait_for(bob, "a new one")
+    return round(time.monotonic() - start, 2)
+
+
+def measure(folder: Path, entries: int) -> dict[str, float]:
+    with Mosquitto(folder / "broker") as broker:
+        alice, bob = (
+            NodeProcess(folder / name, name, broker.url, limits=NO_SCAN)
+            for name in ("alice", "bob")
+        )
+        found_group(alice)
+        add_entries(alice, 0, entries)
+        with running(alice, bob):
+            while alice("status")["index"]["scanning"]:
+                time.sleep(PROBE_S)
+            result: dict[str, float] = join(alice, bob, broker, entries)
+            result["new_file_to_friends_search_s"] = new_file_seconds(alice, bob)
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--entries", type=int, default=100_000)
+    parser.add_argument("--folder", type=Path, help="where to work; default: TMPDIR")
+    options = parser.parse_args()
+    # Stopped from outside it must not leave agents behind.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))
+    folder = Path(tempfile.mkdtemp(prefix="fonshare-catalogue-", dir=options.folder))
+    try:
+        result = measure(folder, options.entries)
+    finally:
+        shutil.rmtree(folder)
+    for name, value in result.items():
+        print(f"{name:32} {value:>12}")
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

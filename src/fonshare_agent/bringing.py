@@ -1,0 +1,179 @@
+"""Brings granted content into its partial: the block hashes, then the missing blocks.
+
+Blocks are read over FTPS, from several sources at once if others have the content too
+(gathering.py); or, where only the other direction connects, pushed by the source. What
+has been verified stays in the partial, however it ends. Core thread; the disk and the
+network belong to workers. Must not know jobs, nor what the content is for.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from fonshare_agent.asking import Asking
+from fonshare_agent.core import Core, Worker
+from fonshare_agent.ftp.tickets import TicketDesk
+from fonshare_agent.granting import Outside
+from fonshare_agent.model import GroupId, NodeId
+from fonshare_agent.protocol.content import block_count
+from fonshare_agent.protocol.group import GroupMachine
+from fonshare_agent.protocol.messages import BlocksAsk, BlocksPage
+from fonshare_agent.reasons import REASONS
+from fonshare_agent.receiving import Granted, Receiver
+from fonshare_agent.transfer.partial import Partial
+from fonshare_agent.transfer.reading import Fetch
+from fonshare_agent.transfer.worker import TransferWorkers
+from fonshare_agent.watch import Watch
+
+if TYPE_CHECKING:
+    from fonshare_agent.transfer.lanes import Lane
+
+PUSHER_S: Final = 600.0  # who was reached by push alone is asked for one first, so long
+
+
+@dataclass(frozen=True, slots=True)
+class Others:
+    """Who else may be read from at the same time, as whoever wants it knows them."""
+
+    online: Callable[[], Awaitable[list[NodeId]]]  # now, and offering the content
+    ask: Callable[[NodeId], Awaitable[Granted | str]]  # a grant, or why there is none
+    distrust: Callable[[NodeId], None]  # it has sent damaged data
+
+
+class Bringer:
+    """One piece of content a call of `bring`; several run side by side."""
+
+    def __init__(
+        self,
+        core: Core,
+        files: Worker,
+        desk: TicketDesk,
+        workers: TransferWorkers,
+        asking: Asking,
+        machine: Callable[[GroupId], GroupMachine | None],
+        outside: Outside,
+        draw: Callable[[int], bytes],
+    ) -> None:
+        self._core, self._files = core, files
+        self._workers, self._asking = workers, asking
+        self._machine, self._outside = machine, outside
+        self._receiver = Receiver(desk, asking, outside, core.clock, draw)
+        self._pushers: dict[NodeId, float] = {}  # and until when they are remembered
+
+    async def bring(
+        self,
+        granted: Granted,
+        kept: Partial,
+        watch: Watch,
+        others: Others | None = None,
+    ) -> str:
+        """Get all that *kept* lacks; return why it ended, "" if nothing is missing.
+
+        Without *others* only who has granted it is read from.
+        Raises BadContent if the hashes are not those of the root, NoAnswer if the
+        source does not give them, and StorageError.
+        """
+        if not kept.has_hashes:
+            hashes = await self._all_hashes(granted, kept)
+            if hashes is None:
+                return "source.changed"
+            await self._files.run(kept.set_hashes, hashes)
+        watch.sources = 1
+        watch.start_at(kept.done_bytes)
+        if kept.is_complete:
+            return ""
+        return await self._bring_blocks(granted, kept, watch, others)
+
+    def is_pusher(self, source: NodeId) -> bool:
+        """Tell whether only *source* itself can make the connection, it seems."""
+        return self._pushers.get(source, 0.0) > self._core.clock()
+
+    def expect_push(self, source: NodeId) -> None:
+        """Let *source* be asked for a push first, for a while."""
+        self._pushers[source] = self._core.clock() + PUSHER_S
+
+    async def _all_hashes(self, granted: Granted, kept: Partial) -> list[bytes] | None:
+        hashes = list(granted.grant.hashes)
+        while len(hashes) < block_count(kept.size):
+            ask = partial(
+                BlocksAsk,
+                share=granted.share,
+                path=granted.path,
+                root=granted.root,
+                first=len(hashes),
+            )
+            answer = await self._asking.ask(
+                granted.group, granted.source, ask, owner=granted.owner
+            )
+            if not isinstance(answer, BlocksPage) or not answer.hashes:
+                return None
+            hashes += answer.hashes
+        return hashes
+
+    async def _bring_blocks(
+        self, granted: Granted, kept: Partial, watch: Watch, others: Others | None
+    ) -> str:
+        """Get every missing block: pulled, else pushed."""
+        pull = partial(self._read, granted, kept, watch, others)
+        push = partial(self._have_pushed, granted, kept, watch)
+        # Knocking in vain takes seconds: not again for each file of a folder.
+        is_pusher = self.is_pusher(granted.source)
+        self._pushers.pop(granted.source, None)
+        first, second = (push, pull) if is_pusher else (pull, push)
+        came_by, reason = first, await first()
+        if reason == "unreachable":
+            came_by, reason = second, await second()
+        if not reason and came_by is push:
+            self.expect_push(granted.source)
+        return reason
+
+    async def _read(
+        self, granted: Granted, kept: Partial, watch: Watch, others: Others | None
+    ) -> str:
+        """Pull from the source, and from *others*."""
+        try:
+            await self._files.run(_import_gathering)
+        except (ImportError, OSError):  # our own files lay on a disk that is gone
+            return "disk.missing"
+        if others is None:
+            return await self._pull(granted, kept, watch, None)
+        from fonshare_agent.gathering import Gathering, Ways
+
+        ways = Ways(
+            others=others.online,
+            ask=others.ask,
+            pull=lambda one, lane: self._pull(one, kept, watch, lane),
+            has_hands=lambda: self._workers.has_hands,
+            distrust=others.distrust,
+        )
+        return await Gathering(self._core, ways, kept, watch).run(granted)
+
+    async def _pull(
+        self, granted: Granted, kept: Partial, watch: Watch, lane: "Lane | None"
+    ) -> str:
+        machine, grant = self._machine(granted.group), granted.grant
+        member = machine and machine.roster.members.get(granted.source)
+        if not member:
+            return "source.vanished"
+        return await self._workers.fetch(
+            Fetch(
+                ticket=grant.ticket,
+                secret=grant.secret,
+                addresses=self._outside.dialable(grant.addresses),
+                peer_fingerprint=member.statement.tls_fingerprint,
+                kept=kept,
+                watch=watch,
+                lane=lane,
+                is_copy=granted.is_copy,
+            )
+        )
+
+    async def _have_pushed(self, granted: Granted, kept: Partial, watch: Watch) -> str:
+        reason = await self._receiver.receive(granted, kept, watch)
+        return reason if not reason or reason in REASONS else "source.lost"
+
+
+def _import_gathering() -> None:
+    """On a thread that may wait for the disk: an idle node does without it."""
+    import fonshare_agent.gathering  # noqa: F401

@@ -1,0 +1,180 @@
+"""Handlers of `find` and `search …`: searching once, and again and again."""
+
+from fonshare_agent import clock
+from fonshare_agent.control import views
+from fonshare_agent.control.parts import Parts
+from fonshare_agent.control.rows import JSON, ROWS_UNASKED, Page
+from fonshare_agent.errors import NotFound
+from fonshare_agent.index.query import Hit, Order, Query, SearchResult, Wish
+from fonshare_agent.model import GroupId, NodeId
+from fonshare_agent.protocol.keys import node_id_text
+
+Arguments = dict[str, JSON]
+
+SEARCH_S = 5.0  # then what was found so far is shown
+SLICE_S = 0.25  # then others may use the index for a moment
+
+
+class SearchHandlers:
+    """One method a command, on the core thread."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    # --- find ---
+
+    async def find(self, arguments: Arguments) -> JSON:
+        query = self._query(self._wish(arguments))
+        limit, after = arguments["limit"], arguments["after"]
+        search = await self._parts.store.run(
+            self._parts.index.begin_search,
+            query,
+            Order(arguments["sort"]),
+            limit if isinstance(limit, int) else ROWS_UNASKED,
+            None if after is None else str(after),
+        )
+        deadline = self._parts.core.clock() + SEARCH_S
+        result: SearchResult | None = None
+        while result is None:
+            result = await self._parts.store.run(
+                self._parts.index.go_on_searching,
+                search,
+                deadline,
+                self._parts.core.clock() + SLICE_S,
+            )
+        rows = [row for hit in result.hits for row in self._rows(hit, query)]
+        return Page(
+            views.with_cursor(rows, result.more), result.more, is_cut=result.is_cut
+        )
+
+    def _wish(self, arguments: Arguments) -> Wish:
+        words = arguments["words"]
+        assert isinstance(words, list)
+        group = member = None
+        if arguments["group"] is not None:
+            group = self._parts.groups.get(str(arguments["group"]))
+        if arguments["member"] is not None:
+            member = self._find_member(group, str(arguments["member"]))
+        return Wish(
+            tuple(str(word) for word in words),
+            group,
+            member,
+            None if arguments["kind"] is None else str(arguments["kind"]),
+            _integer(arguments["min_size"]),
+            _integer(arguments["max_size"]),
+            _integer(arguments["newer"]),
+            _integer(arguments["older"]),
+            arguments["online"] is True,
+        )
+
+    def _find_member(self, group: GroupId | None, text: str) -> NodeId:
+        """Return the member called *text* in *group*, or in any one of them."""
+        groups = self._parts.groups
+        if group is not None:
+            return groups.get_member(group, text)
+        for one in groups.labels().values():
+            try:
+                return groups.get_member(one, text)
+            except NotFound:
+                continue
+        raise NotFound(f"nobody in any group is called {text!r}", thing=text)
+
+    def _query(self, wish: Wish) -> Query:
+        """Return what *wish* means now; ClockUnknown if it cannot be told."""
+        groups = frozenset(self._parts.groups.labels().values())
+        online = frozenset(
+            (group, member)
+            for group in groups
+            if (machine := self._parts.channel.find_machine(group)) is not None
+            for member in machine.peers.online()
+        )
+        now = clock.known_time() if wish.needs_clock else 0
+        return wish.query(groups, online, now)
+
+    def _rows(self, hit: Hit, query: Query) -> list[dict[str, JSON]]:
+        """Return the row of *hit*; none if its groups were left in between."""
+        groups = self._parts.groups
+        sources = [
+            views.entry(
+                found,
+                groups.label(found.group),
+                groups.member_name(found.group, found.member),
+                found.own or (found.group, found.member) in query.online,
+            )
+            for found in hit.sources
+            if groups.find_label(found.group) is not None
+            and self._parts.channel.find_machine(found.group) is not None
+        ]
+        return [{**sources[0], "sources": views.sources(sources)}] if sources else []
+
+    # --- saved searches ---
+
+    async def search_save(self, arguments: Arguments) -> JSON:
+        name, wish = str(arguments["name"]), self._wish(arguments)
+        deadline = self._parts.core.clock() + SEARCH_S
+        await self._parts.store.run(
+            self._parts.saved.save, name, wish, self._query(wish), deadline
+        )
+        return self._saved_row(name, wish)
+
+    async def search_ls(self, arguments: Arguments) -> JSON:
+        saved = await self._parts.store.run(self._parts.saved.all)
+        return [self._saved_row(name, wish) for name, wish in saved.items()]
+
+    async def search_rm(self, arguments: Arguments) -> JSON:
+        name = str(arguments["name"])
+        await self._parts.store.run(self._parts.saved.remove, name)
+        return {"name": name}
+
+    async def search_new(self, arguments: Arguments) -> JSON:
+        store, saved, name = self._parts.store, self._parts.saved, arguments["name"]
+        if name is None:
+            wishes = await store.run(saved.all)
+        else:
+            wishes = {str(name): await store.run(saved.get, str(name))}
+        queries = {one: self._query(wish) for one, wish in wishes.items()}
+        page = Page()
+        for one, query in queries.items():
+            result = await store.run(
+                saved.new,
+                one,
+                query,
+                _integer(arguments["limit"]) or ROWS_UNASKED,
+                is_kept=arguments["keep"] is True,
+                deadline=self._parts.core.clock() + SEARCH_S,
+            )
+            for hit in result.hits:
+                page += [{"search": one, **row} for row in self._rows(hit, query)]
+            page.is_cut |= result.is_cut
+            page.has_more |= not result.is_complete
+        return page
+
+    def _saved_row(self, name: str, wish: Wish) -> dict[str, JSON]:
+        groups, member, shown = self._parts.groups, wish.member, None
+        label = None if wish.group is None else groups.find_label(wish.group)
+        if member is not None:
+            homes = [wish.group] if wish.group else groups.labels().values()
+            known = (
+                groups.member_name(one, member)
+                for one in homes
+                if self._parts.channel.find_machine(one) is not None
+                and member in groups.roster(one).members
+            )
+            shown = next(known, node_id_text(member)[:7])
+        return {
+            "name": name,
+            "words": list(wish.words),
+            "group": label,
+            "member": shown,
+            "member_id": None if member is None else node_id_text(member),
+            "kind": wish.medium,
+            "min_size": wish.size_min,
+            "max_size": wish.size_max,
+            "newer": wish.newer_s,
+            "older": wish.older_s,
+            "online": wish.is_online_only,
+        }
+
+
+def _integer(value: JSON) -> int | None:
+    return value if isinstance(value, int) else None

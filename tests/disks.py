@@ -1,0 +1,59 @@
+"""Real disks to pull: ext4 in a file, mounted by a loop device where root may."""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+MIB = 1 << 20
+
+
+class LoopDisk:
+    """A file system of its own in *image*, put onto a mount point and taken away."""
+
+    def __init__(self, image: Path, size: int = 96 * MIB) -> None:
+        self.image = image
+        with image.open("wb") as file:
+            file.truncate(size)
+        _run("mkfs.ext4", "-q", "-F", "-m", "0", "-O", "^has_journal", str(image))
+
+    def mount(self, place: Path, options: str = "") -> None:
+        place.mkdir(parents=True, exist_ok=True)
+        more = f",{options}" if options else ""
+        _run("mount", "-o", f"loop{more}", str(self.image), str(place))
+
+    @staticmethod
+    def pull(place: Path) -> None:
+        """Take the disk away as a router's hotplug does: whoever holds it, or not."""
+        _run("umount", "-l", str(place))
+
+    @staticmethod
+    def remount(place: Path, options: str) -> None:
+        _run("mount", "-o", f"remount,{options}", str(place))
+
+
+def make_disks(tmp_path: Path) -> Iterator[Callable[..., LoopDisk]]:
+    """Give what makes disks; skip where mounting is not allowed; unmount at the end."""
+    probe = LoopDisk(tmp_path / "probe.img", 4 * MIB)
+    try:
+        probe.mount(tmp_path / "probe")
+    except subprocess.CalledProcessError:
+        pytest.skip("mounting real disks needs root and loop devices")
+    probe.pull(tmp_path / "probe")
+    try:
+        yield lambda name, **options: LoopDisk(tmp_path / f"{name}.img", **options)
+    finally:
+        for place in _mounts_below(tmp_path):
+            subprocess.run(["umount", "-l", place], check=False)
+
+
+def _mounts_below(folder: Path) -> list[str]:
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    places = [line.split()[4] for line in lines]
+    return [one for one in reversed(places) if one.startswith(f"{folder}{os.sep}")]
+
+
+def _run(*words: str) -> None:
+    subprocess.run(words, check=True, capture_output=True)

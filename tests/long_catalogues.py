@@ -1,0 +1,98 @@
+"""Nodes with long catalogues, made and read while their agents rest.
+
+Scanning and hashing are not what these tests are about, so the files are put into the
+index by its own methods, in the state in which a scan and a hashing leave it.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+
+from fonshare_agent.index.records import (
+    Found,
+    Listing,
+    seen_file,
+)
+from fonshare_agent.index.store import BATCH, IndexStore
+from fonshare_agent.nodekeys import load_or_create
+from nodes import NodeProcess, running, share
+
+GROUP, SHARE = "Famille", "Films"
+IN_A_FOLDER = 100
+
+
+def found_group(node: NodeProcess) -> None:
+    """Let the node make a group and publish an empty folder to it."""
+    with running(node):
+        node("group", "create", GROUP)
+        share(node, "films", SHARE, GROUP)
+
+
+def add_entries(node: NodeProcess, first: int, end: int) -> None:
+    """Offer so many files more; the agent must not run."""
+    top = node.disk / "films"
+    with opened_index(node) as index:
+        for start in range(first, end, IN_A_FOLDER):
+            folder = f"album {start // IN_A_FOLDER:05}"
+            (top / folder).mkdir(exist_ok=True)
+            names = [
+                f"Bréhat {number:07}.ogg"
+                for number in range(start, min(end, start + IN_A_FOLDER))
+            ]
+            for name in names:
+                (top / folder / name).touch()
+            files = [
+                seen_file(os.fsencode(name), (top / folder / name).stat())
+                for name in names
+            ]
+            index.take_listings(SHARE, [Listing((), folders=[folder.encode()])])
+            index.take_listings(SHARE, [Listing((folder.encode(),), files)])
+        hash_all(index)
+
+
+def hash_all(index: IndexStore) -> None:
+    """Leave the entries as if they had been hashed; nobody fetches them."""
+    for table in ("own_file", "entry"):
+        index._connection.execute(
+            f"UPDATE {table} SET root = randomblob(32) WHERE root IS NULL"
+        )
+
+
+@contextmanager
+def opened_index(node: NodeProcess) -> Iterator[IndexStore]:
+    """Open the index of a node whose agent does not run."""
+    assert node.process is None
+    me = load_or_create(node.folder / "state" / "keys", os.urandom).signer.node_id
+    index = IndexStore(node.folder / "state" / "index.db", me, os.urandom)
+    try:
+        yield index
+    finally:
+        index.close()
+
+
+def entries(index: IndexStore, *, own: bool) -> Iterator[tuple[object, ...]]:
+    """All that the node itself offers, or all that others offer to it."""
+    for top in index.browse():
+        if top.own is own:
+            for found in below(index, top):
+                yield found.share, found.path, found.size, found.modified, found.root
+
+
+def below(index: IndexStore, top: Found) -> Iterator[Found]:
+    after = None
+    while page := index.walk_folder(top, after, BATCH):
+        yield from page
+        after = page[-1].path
+
+
+def assert_equal_catalogues(source: NodeProcess, receiver: NodeProcess) -> int:
+    """Compare what *source* offers with the replica; return how many entries."""
+    with opened_index(source) as ours, opened_index(receiver) as theirs:
+        mine, replica = entries(ours, own=True), entries(theirs, own=False)
+        count = 0
+        while (page := list(islice(mine, BATCH))) or count == 0:
+            assert list(islice(replica, BATCH)) == page
+            count += len(page)
+        assert next(replica, None) is None
+    return count
