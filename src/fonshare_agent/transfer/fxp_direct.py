@@ -128,7 +128,19 @@ def move(
         # Also on Ctrl-C, which finds them in the middle of it.
         for leg in legs:
             leg.server.settle(aborts=True)
+    for leg in legs:
+        if not _is_over(leg):
+            leg.server.reopen()
     _judge(legs)
+
+
+def _is_over(leg: Leg) -> bool:
+    """Tell whether the server will not come back to this transfer.
+
+    One that refuses a stranger's data connection says so, and some then go on waiting
+    for the right one: they would take the next transfer's for it.
+    """
+    return leg.end is not None and (leg.end.is_good or leg.end.code in OF_THE_FILE)
 
 
 def _join(legs: tuple[Leg, Leg], route: Route) -> None:
