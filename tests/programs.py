@@ -9,6 +9,7 @@ import os
 import pytest
 
 from packages import PACKAGES, find_program
+from unpacked import SERVERS, Unpacked
 
 IS_CI = bool(os.environ.get("CI"))
 
@@ -31,3 +32,11 @@ def refuse(reason: str) -> None:
     if IS_CI:
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
+
+
+def require_server(name: str) -> Unpacked:
+    """Return a server of tools/unpacked.py; without it skip the test, or fail it."""
+    server = next(one for one in SERVERS if one.name == name)
+    if not server.is_here:
+        refuse(f"{name} is not installed: make deps")
+    return server

@@ -29,6 +29,7 @@ from fonshare_agent.protocol.messages import (
     Hello,
     Message,
     Presence,
+    Welcome,
     encode,
 )
 from fonshare_agent.protocol.peers import MemberSeen
@@ -302,6 +303,19 @@ def test_a_message_that_is_refused_halfway_is_carried_out_as_far_as_it_went(home
     home.receive("presence", bob.presence(machine))
     assert home.channel.dropped
     home.run_until(lambda: (machine.group, MemberSeen(bob.id, True)) in home.story)
+
+
+def test_a_command_right_behind_the_answer_to_a_challenge_is_believed(home):
+    bob = Friend("bob")
+    machine = home.found(bob)
+    home.start()
+    home.run_until(lambda: machine.peers._peers[bob.id].open_nonces)
+    [nonce, *_] = machine.peers._peers[bob.id].open_nonces
+    welcome = Welcome(nonce, True, b"indexid8", 0, machine.log.heads())
+    for message in (welcome, ASK):  # both are here before either is looked at
+        payload = bob.seal(machine, message, Channel.COMMAND)
+        home.core.spawn(home.channel.receive(HOME, "any", payload))
+    home.run_until(lambda: ASK in home.story)
 
 
 def test_the_queue_of_a_group_is_bounded(home):

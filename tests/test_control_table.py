@@ -25,6 +25,7 @@ CONTRACT = {
     *("group accept", "group leave", "group remove", "group broker", "ls", "find"),
     *("get", "jobs", "jobs pause", "jobs resume", "jobs cancel", "disk", "limits"),
     *("backup", "restore", "search save", "search ls", "search rm", "search new"),
+    "fxp",
 }
 
 

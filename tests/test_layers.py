@@ -37,8 +37,8 @@ PARTS = {
     "wiring": "agent node ground group_side transfer_side upkeep",
     "program": (  # the command line, which runs without an agent's modules
         "__main__ resident lean_imports lean_dataclasses compact_code compiling "
-        "cli command_line agent_commands local_commands first_use "
-        "help_texts completion terminal render progress joining"
+        "cli command_line agent_commands local_commands first_use help_texts "
+        "completion terminal render progress joining fxp_command"
     ),
 }
 
@@ -65,7 +65,10 @@ ALLOWED = {
     ),
     "reach": "links.netinfo settings.settings",
     "control": "core index links protocol storage settings writing group jobs",
-    "program": "control settings wiring.agent storage.backup",
+    "program": (
+        "control settings wiring.agent storage.backup transfer.fxp transfer.fxp_file "
+        "transfer.fxp_server transfer.fxp_tls transfer.fxp_url"
+    ),
     "wiring": (
         "core protocol settings storage ftp index transfer links writing sharing "
         "group jobs reach control"

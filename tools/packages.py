@@ -54,7 +54,7 @@ def missing(packages: Iterable[Package] = PACKAGES) -> list[Package]:
 
 def install(names: list[str]) -> bool:
     """Install Debian packages without a question; False where that cannot be."""
-    prefix = _root_prefix()
+    prefix = root_prefix()
     if prefix is None or shutil.which("apt-get") is None:
         return False
     # Without lists, as in a fresh container, nothing can be found.
@@ -73,7 +73,8 @@ def install(names: list[str]) -> bool:
     return True
 
 
-def _root_prefix() -> list[str] | None:
+def root_prefix() -> list[str] | None:
+    """Return what makes a command run as root; None where we may not."""
     if os.geteuid() == 0:
         return []
     if shutil.which("sudo") is None:

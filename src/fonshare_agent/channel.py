@@ -3,16 +3,16 @@
 Drives the pure machines (protocol/group.py) from brokers, timers and the deciders, and
 decides nothing itself. Order of things for each group: input, then what changed is
 stored, then messages are sealed and published. Sealing, opening and signatures run on
-the crypto worker; counters are leased from state.db before use. Everything here lives
-on the core thread; links only post events.
+the crypto worker; counters are leased from state.db before use. Core thread.
 """
 
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
-from fonshare_agent.core import Core, Timer, Worker
+from fonshare_agent.core import Core, Timer, Turns, Worker
 from fonshare_agent.errors import NotFound, PeerError, StorageError
 from fonshare_agent.index.state import StateStore
 from fonshare_agent.links.links import Links
@@ -74,7 +74,7 @@ class ControlChannel:
         node_name: str,
         draw: Callable[[int], bytes],
     ) -> None:
-        self._core, self._crypto = core, crypto
+        self._core, self._crypto, self._turns = core, crypto, Turns(core)
         self._sealer = Sealer(crypto, store, state, keys, draw)
         self._keys, self._node_name = keys, node_name
         self._groups: dict[GroupId, _Group] = {}
@@ -315,14 +315,14 @@ class ControlChannel:
     async def receive(self, broker: str, topic: str, payload: bytes) -> None:
         """Take what a broker delivered: a liveness value or an envelope.
 
-        They are told apart by size: a member may have named any topic as its liveness
-        topic, also one on which envelopes travel.
+        They are told apart by size: a liveness topic's name may be anything. One after
+        another: the next may be a command of who is proven alive by this one.
         """
         if len(payload) not in PAYLOAD_SIZES:
             self._receive_liveness(broker, topic, payload[:FAREWELL_BYTES_MAX])
             return
         try:
-            await self._receive_envelope(broker, payload)
+            await self._turns.take(partial(self._receive_envelope, broker, payload))
         except PeerError as error:
             self.dropped[error.code] = self.dropped.get(error.code, 0) + 1
             log.debug("dropped a message: %s", error)

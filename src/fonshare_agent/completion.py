@@ -84,7 +84,7 @@ _PROGRAM() {
   done
   COMPREPLY=()
   case $previous in
-    -c|--config|--passphrase-file|--to)
+    -c|--config|--passphrase-file|--to|--passwords|--ca|--background)
       COMPREPLY=($(compgen -f -- "$current")); return;;
 CHOSEN
   esac

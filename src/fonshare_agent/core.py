@@ -6,6 +6,7 @@ All state that deciders (sharing, downloads) hold belongs to this thread; other 
 reach it only by `Core.post`, which is bounded and never blocks the core itself.
 """
 
+import collections
 import heapq
 import itertools
 import logging
@@ -72,6 +73,32 @@ class Promise(Generic[T]):
         if not self._settled:
             yield self
         return self.result()
+
+
+class Turns:
+    """Lets coroutines do their work one after another, in the order they came."""
+
+    __slots__ = ("_core", "_is_taken", "_waiting")
+
+    def __init__(self, core: "Core") -> None:
+        self._core, self._is_taken = core, False
+        self._waiting: collections.deque[Promise[None]] = collections.deque()
+
+    async def take(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Do *work* when all that came before has ended, well or not."""
+        if self._is_taken:
+            turn: Promise[None] = Promise()
+            self._waiting.append(turn)
+            await turn
+        self._is_taken = True
+        try:
+            return await work()
+        finally:
+            self._is_taken = bool(self._waiting)
+            if self._waiting:
+                # By way of the loop, so that a long queue is no deep stack.
+                next_one = self._waiting.popleft()
+                self._core.post(lambda: next_one.resolve(None))
 
 
 class Timer:

@@ -386,6 +386,99 @@ class TransferCancelled(TransferError):
     advice = "What has arrived is kept until the job is cancelled."
 
 
+class FxpError(FonshareError):
+    """A transfer between two FTP servers of others cannot go on."""
+
+    code = "fxp"
+    advice = "What has arrived is kept; the same command goes on from there."
+
+
+class FxpUrl(FxpError):
+    """The URL of an FTP server cannot be understood."""
+
+    code, exit_status = "fxp.url", 2
+    advice = "Write it as ftp://USER@HOST:PORT/PATH, or ftps:// for explicit TLS."
+
+
+class FxpUnreachable(FxpError):
+    """An FTP server does not answer at its address."""
+
+    code = "fxp.unreachable"
+    advice = "Check the address and the network, then give the same command again."
+
+
+class FxpLost(FxpError):
+    """The connection to an FTP server ended, or stood still too long."""
+
+    code = "fxp.lost"
+
+
+class FxpLogin(FxpError):
+    """An FTP server does not take this login."""
+
+    code = "fxp.login"
+    advice = "Check the user in the URL and the password; nothing was changed."
+
+
+class FxpCertificate(FxpError):
+    """An FTP server's certificate cannot be trusted, or it has none."""
+
+    code = "fxp.certificate"
+    advice = (
+        "No password was sent. If the server is yours, give `--src-pin` or `--dst-pin` "
+        "the SHA-256 of its certificate, or `--ca` the file of who signed it."
+    )
+
+
+class FxpRefused(FxpError):
+    """An FTP server refuses a command about a file or folder."""
+
+    code = "fxp.refused"
+    advice = "Check the path and the rights of that login; what has arrived is kept."
+
+
+class FxpForbidden(FxpError):
+    """A server lets no other server connect to it, nor connects to another one."""
+
+    code = "fxp.forbidden"
+    advice = (
+        "With `--relay auto` the bytes go through this node. Else allow it there: "
+        "vsftpd pasv_promiscuous and port_promiscuous, ProFTPD AllowForeignAddress, "
+        "pure-ftpd -w."
+    )
+
+
+class FxpUnprotected(FxpError):
+    """The two servers cannot encrypt between themselves what TLS was asked for."""
+
+    code = "fxp.unprotected"
+    advice = (
+        "With `--relay auto` the bytes go through this node, encrypted; with "
+        "`--plain-data` they go from server to server in clear."
+    )
+
+
+class FxpPartial(FxpError):
+    """What lies at the target from before is no beginning of this file."""
+
+    code = "fxp.partial"
+    advice = "Delete it, or give `--overwrite` to begin anew; nothing was changed."
+
+
+class FxpListing(FxpError):
+    """A server lists a folder in a form that could mean more than one thing."""
+
+    code = "fxp.listing"
+    advice = "Name its files one by one; nothing was guessed."
+
+
+class FxpUnfinished(FxpError):
+    """A folder was copied, but not every file of it."""
+
+    code = "fxp.unfinished"
+    advice = "See `failures`; the same command tries them again."
+
+
 class StorageError(FonshareError):
     """The disk cannot be used now."""
 

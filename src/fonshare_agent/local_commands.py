@@ -85,6 +85,12 @@ def _restore(line: CommandLine, command: Command) -> int:
     return 0
 
 
+def _fxp(line: CommandLine, command: Command) -> int:
+    from fonshare_agent.fxp_command import run_fxp
+
+    return run_fxp(line, command)
+
+
 def _read_file(file: Path) -> bytes:
     try:
         with file.open("rb") as opened:
@@ -119,7 +125,7 @@ def _passphrase(line: CommandLine, *, twice: bool) -> str:
     if given == "-":
         text = sys.stdin.readline(PASSPHRASE_CHARACTERS_MAX).rstrip("\r\n")
     elif given is not None:
-        text = _read_secret(Path(str(given)))
+        text = read_secrets(Path(str(given)))[0]
     else:
         text = _prompt(twice=twice)
     if not text:
@@ -127,15 +133,17 @@ def _passphrase(line: CommandLine, *, twice: bool) -> str:
     return text
 
 
-def _read_secret(file: Path) -> str:
+def read_secrets(file: Path) -> list[str]:
+    """Return the lines of a file that only its owner may read."""
     raw = _read_file(file)
     if stat.S_IMODE(file.stat().st_mode) & 0o077:
         raise UsageError(
-            "others may read the passphrase file",
+            "others may read the file of secrets",
             thing=str(file),
             next=f"Change that with `chmod 600 {file}`.",
         )
-    return raw.decode("utf-8", "surrogateescape").split("\n")[0].rstrip("\r")
+    lines = raw.decode("utf-8", "surrogateescape").split("\n")
+    return [line.rstrip("\r") for line in lines]
 
 
 def _prompt(*, twice: bool) -> str:
@@ -157,4 +165,5 @@ PROGRAMS: dict[str, Callable[[CommandLine, Command], int]] = {
     "backup": _backup,
     "restore": _restore,
     "completion": _completion,
+    "fxp": _fxp,
 }

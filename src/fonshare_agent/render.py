@@ -199,6 +199,19 @@ def _jobs(rows: Any) -> str:
     )
 
 
+def _fxp(rows: Any) -> str:
+    lines = [_jobs(rows)]
+    for row in rows:
+        if row["relayed"]:
+            lines.append(f"went through this node: {visible(row['relayed'])}\n")
+        if row["skipped"]:
+            lines.append(f"not copied, being no files: {row['skipped']}\n")
+        for failure in row["failures"]:
+            path, why = failure["path"], _error(failure["error"])
+            lines.append(f"{visible(path)}: {visible(why)}\n")
+    return "".join(lines)
+
+
 def _error(error: Any) -> str:
     return str(error.get("message") if isinstance(error, dict) else error)
 
@@ -348,6 +361,7 @@ RENDERERS: dict[str, Callable[[Any], str]] = {
     "jobs pause": _jobs,
     "jobs resume": _jobs,
     "jobs cancel": _jobs,
+    "fxp": _fxp,
     "disk": _disk,
     "disk adopt": _disk,
     "limits": _limits,

@@ -1,0 +1,149 @@
+"""What a server's listing of a folder says. Pure.
+
+Rules kept: names are bytes, as they came; a line that could be read in two ways raises
+FxpListing, since a wrong guess would copy the wrong file; what a name must not be
+(`..`, a path, a line break) is refused here with a reason, so that no server can make
+us leave the folder it lists.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Final
+
+from fonshare_agent.errors import BadPath, FxpListing
+from fonshare_agent.model import SharePath, printable
+
+
+class Kind(Enum):
+    FILE = "file"
+    FOLDER = "folder"
+    OTHER = "other"  # links, sockets, devices: never followed
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One name in a folder. `modified` is FTP's YYYYMMDDHHMMSS, when it was told."""
+
+    name: bytes
+    kind: Kind
+    size: int | None = None
+    modified: bytes | None = None
+
+
+# -rw-r--r-- 1 owner group 1234 Jan  1 12:00 name: an owner with a space in it would
+# shift the columns, so exactly these are taken.
+_UNIX: Final = re.compile(
+    rb"([-a-zA-Z])[-rwxsStTlL]{9}[.+@]? +\d+ +[^ ]+ +[^ ]+ +(\d+|\d+, +\d+) +"
+    rb"[A-Z][a-z]{2} +\d{1,2} +(?:\d{1,2}:\d\d|\d{4}) (.+)",
+    re.DOTALL,
+)
+_DOS: Final = re.compile(
+    rb"\d\d-\d\d-(?:\d\d|\d{4}) +\d\d:\d\d(?:AM|PM)? +(?:(<DIR>) +|(\d+) )(.+)",
+    re.DOTALL,
+)
+_FACTS: Final = re.compile(rb"(?:[A-Za-z0-9.-]+=[^;]*;)+ .")
+_TOTAL: Final = re.compile(rb"total \d+")
+_MLSD_KINDS: Final = {b"file": Kind.FILE, b"dir": Kind.FOLDER}
+_SELF: Final = (b".", b"..")
+
+
+def parse_mlsd(raw: bytes) -> Iterator[Entry]:
+    """Yield the entries of a machine listing, RFC 3659.
+
+    A line without facts is the rest of a name with a line break in it: that name is
+    put together again, for `demand_safe` to refuse.
+    """
+    last: Entry | None = None
+    for line in _lines(raw):
+        if _FACTS.match(line):
+            if last is not None:
+                yield last
+            last = parse_facts(line)
+        elif last is not None:
+            last = replace(last, name=last.name + b"\n" + line)
+        else:
+            raise _unclear(line)
+    if last is not None:
+        yield last
+
+
+def parse_facts(line: bytes) -> Entry | None:
+    """Return the entry of one `fact=value;… name`; None for the folder itself."""
+    facts, space, name = line.partition(b" ")
+    if not space or not name:
+        raise _unclear(line)
+    known = {
+        key.lower(): value
+        for key, _, value in (fact.partition(b"=") for fact in facts.split(b";"))
+    }
+    kind = known.get(b"type", b"").lower()
+    if kind in (b"cdir", b"pdir") or name in _SELF:
+        return None
+    size = known.get(b"size", b"")
+    return Entry(
+        name,
+        _MLSD_KINDS.get(kind, Kind.OTHER),
+        int(size) if size.isdigit() else None,
+        known.get(b"modify"),
+    )
+
+
+def parse_list(raw: bytes) -> Iterator[Entry]:
+    """Yield the entries of a LIST, where every line is clear; else FxpListing."""
+    for line in _lines(raw):
+        if _TOTAL.fullmatch(line):
+            continue
+        entry = _unix(line) or _dos(line)
+        if entry is None:
+            raise _unclear(line)
+        if entry.name not in _SELF:
+            yield entry
+
+
+def _unix(line: bytes) -> Entry | None:
+    found = _UNIX.fullmatch(line)
+    if found is None:
+        return None
+    kind = {b"-": Kind.FILE, b"d": Kind.FOLDER}.get(found[1], Kind.OTHER)
+    size = int(found[2]) if kind is Kind.FILE and found[2].isdigit() else None
+    # No zone and no seconds: useless for telling whether a file has changed.
+    return Entry(found[3], kind, size)
+
+
+def _dos(line: bytes) -> Entry | None:
+    found = _DOS.fullmatch(line)
+    if found is None:
+        return None
+    if found[1]:
+        return Entry(found[3], Kind.FOLDER)
+    return Entry(found[3], Kind.FILE, int(found[2]))
+
+
+def parse_names(raw: bytes) -> Iterator[bytes]:
+    """Yield the names of an NLST."""
+    for line in _lines(raw):
+        name = line.removeprefix(b"./")
+        if name not in _SELF:
+            yield name
+
+
+def demand_safe(name: bytes) -> None:
+    """Raise BadPath unless *name* is one component that FTP can carry."""
+    if b"\n" in name or b"\r" in name:
+        raise BadPath("FTP cannot carry a name with a line break", thing=ascii(name))
+    if b"/" in name:
+        raise BadPath("a listing names a path, not a name", thing=printable(name))
+    SharePath.parse(name)
+
+
+def _lines(raw: bytes) -> Iterator[bytes]:
+    for line in raw.split(b"\n"):
+        line = line.removesuffix(b"\r")
+        if line:
+            yield line
+
+
+def _unclear(line: bytes) -> FxpListing:
+    return FxpListing("the listing has an unclear line", thing=printable(line[:200]))
