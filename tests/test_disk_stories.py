@@ -92,8 +92,9 @@ def test_a_pulled_disk_and_a_strangers_change_nothing_and_the_right_one_goes_on(
             eventually(lambda: problem(alice) == "disk.wrong", "it is a stranger's")
             before = sorted(alice.disk.rglob("*"))
             [job] = bob("get", "Famille/alice/Films/d0/film0.mkv")
-            expected = "source.offline" if lies_on_disk else "source.disk"
-            eventually(lambda: why(bob, job) == expected, "the job says why it waits")
+            # With its state there the node ends, which it may do a moment later.
+            reasons = {"source.disk"} | ({"source.offline"} if lies_on_disk else set())
+            eventually(lambda: why(bob, job) in reasons, "the job says why it waits")
             assert sorted(alice.disk.rglob("*")) == before
             other.pull(alice.disk)
             assert os.listdir(alice.disk) == []
