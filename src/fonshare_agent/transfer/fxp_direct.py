@@ -18,6 +18,7 @@ from fonshare_agent.errors import FxpError, FxpForbidden, FxpLost
 from fonshare_agent.transfer.fxp_replies import Reply
 from fonshare_agent.transfer.fxp_server import Server
 
+FIRST_S: Final = 5.0  # a server that says nothing until data comes is not waited for
 BEGIN_S: Final = 30.0  # the servers reach each other by then, or something is between
 REST_S: Final = 15.0  # when one has given up, the other notices soon
 SYNC_S: Final = 300.0  # when the source has sent all: a large file reaches a slow disk
@@ -119,11 +120,16 @@ def move(
     for leg in legs:
         leg.server.begin_at(offset)
     try:
-        # The one that listens first: the other connects as soon as it hears.
-        for leg in legs if route.way is Way.SOURCE_LISTENS else reversed(legs):
+        # The target first: some lose a short file that is all there before STOR is.
+        for leg in reversed(legs):
             leg.server.send(leg.command)
             leg.server.owes_end = True
-        _watch(legs, tick)
+            if leg is legs[1] and route.way is Way.SOURCE_LISTENS:
+                _await_begin(legs, leg)
+            if leg.end is not None:
+                break  # the target wants nothing: nothing is to be sent
+        else:
+            _watch(legs, tick)
     finally:
         # Also on Ctrl-C, which finds them in the middle of it.
         for leg in legs:
@@ -156,6 +162,16 @@ def _join(legs: tuple[Leg, Leg], route: Route) -> None:
     is_client = route.protection is Protection.CPSV
     address = listening.server.listen(listening.command, is_client=is_client)
     connecting.server.connect_to(address)
+
+
+def _await_begin(legs: tuple[Leg, Leg], leg: Leg) -> None:
+    """Wait for the first answer of *leg*, which connects: nothing keeps it from it."""
+    until = time.monotonic() + FIRST_S
+    while not leg.has_begun and leg.end is None and time.monotonic() < until:
+        if reply := leg.server.find_reply():
+            _note(legs, leg, reply)
+        else:
+            select.select([leg.server], [], [], TICK_S)
 
 
 def _watch(legs: tuple[Leg, Leg], tick: Tick) -> None:
