@@ -566,6 +566,33 @@ def test_idle_sessions_end_and_active_ones_do_not(door, monkeypatch):
     data.close()
 
 
+def test_stopping_waits_for_a_write_that_is_under_way(door):
+    """Else the file stays open, and nobody hears how far the push had come."""
+
+    def on_written(offset: int, length: int) -> None:
+        assert stopping.wait(PATIENCE_S)
+        with suppress(OSError):  # until the doors are closed
+            while True:
+                address = ("127.0.0.1", door.served.service.friends_port)
+                socket.create_connection(address, PATIENCE_S).close()
+        seen.append(length)
+
+    seen: list[int] = []
+    stopping = threading.Event()
+    grant = door.grant(direction="write", size=5, on_written=on_written)
+    friend = door.enter(*grant)
+    data = friend.open_data("STOR file")
+    data.sendall(b"bytes")
+    data.close()
+    friend.lines.close()
+    wait_until(lambda: door.served.service.open_connections() == 0, "the end")
+    stopping.set()
+    door.served.service.stop()
+    assert seen == [5]
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(door.opened[-1])
+
+
 def test_forgetting_a_certificate_shuts_it_out(door):
     door.grant("anna")
     door.grant("berta")

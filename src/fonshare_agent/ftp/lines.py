@@ -82,7 +82,7 @@ class LineSession(TlsChannel, FTPHandler):  # type: ignore[misc]
             self.respond("500 Command too long")
             return
         if self._idler is not None and not self._idler.cancelled:
-            self._idler.reset()
+            self.rearm_idle()
         if self._held or not self._may_obey(line):
             self._held.append(line)
             self.update_events()

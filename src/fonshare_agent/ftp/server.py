@@ -24,6 +24,7 @@ from fonshare_agent.ftp.workers import WorkerPool
 BUFFER_BYTES = 256 << 10
 SMALL_BUFFER_BYTES = 64 << 10  # for the router: two of these a transfer
 STOP_GRACE_S = 2.0  # running transfers may end by themselves for so long
+SETTLE_S = 1.0  # and the workers may finish what was cut for so long
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +128,7 @@ class FtpService:
     def stop(self) -> None:
         """Close the doors, let transfers end for a moment, then close everything.
 
-        Returns within about STOP_GRACE_S + 3 s even if the disk never answers.
+        Returns within STOP_GRACE_S + SETTLE_S + 3 s or so, whatever the disk does.
         """
         if not self._thread.is_alive():
             return
@@ -136,7 +137,7 @@ class FtpService:
         while self.open_connections() and time.monotonic() < deadline:
             time.sleep(0.02)
         self._loop.post(self._end)
-        self._thread.join(1.0)
+        self._thread.join(SETTLE_S + 1.0)
         if not (self._passwords.stop(1.0) and self._files.stop(1.0)):
             log.warning("the disk does not answer; its FTP workers are left behind")
 
@@ -148,7 +149,14 @@ class FtpService:
     def _end(self) -> None:
         for door in self._doors():
             door.close_sessions(only_idle=False)
-        self._loop.stop()
+        self._stop_when_settled(time.monotonic() + SETTLE_S)
+
+    def _stop_when_settled(self, deadline: float) -> None:
+        """Stop the loop once the workers have closed what the transfers had open."""
+        if self._files.is_settled or time.monotonic() > deadline:
+            self._loop.stop()
+        else:
+            self._loop.call_later(0.02, lambda: self._stop_when_settled(deadline))
 
     def _doors(self) -> list[HouseDoor | FriendsDoor]:
         return [door for door in (self._house, self._friends) if door is not None]

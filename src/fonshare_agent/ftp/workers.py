@@ -55,11 +55,21 @@ class WorkerPool:
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._waiting = 0  # jobs not yet ended
+        self._unsettled = 0  # jobs whose outcome was not dealt with yet; loop thread
 
     def run(
         self, function: Callable[..., T], *args: Any, then: Callable[[Outcome[T]], None]
     ) -> None:
-        """Do ``function(*args)`` on a worker, then ``then(outcome)`` on the loop."""
+        """Do ``function(*args)`` on a worker, then ``then(outcome)`` on the loop.
+
+        Loop thread only, so that `is_settled` holds there.
+        """
+
+        def settle(outcome: Outcome[T]) -> None:
+            try:
+                then(outcome)
+            finally:
+                self._unsettled -= 1
 
         def job() -> None:
             # What is neither the world's nor a deliberate error is our bug: it ends
@@ -73,12 +83,18 @@ class WorkerPool:
             finally:
                 with self._lock:
                     self._waiting -= 1
-                self._post(lambda: then(outcome))
+                self._post(lambda: settle(outcome))
 
+        self._unsettled += 1
         with self._lock:
             self._waiting += 1
             self._start_if_short()
         self._jobs.put(job)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no job runs and every outcome was dealt with. Loop thread only."""
+        return self._unsettled == 0
 
     def _start_if_short(self) -> None:
         if len(self._threads) < min(self._limit, self._waiting):
