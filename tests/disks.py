@@ -3,9 +3,12 @@
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
+from waiting import wait_until
 
 MIB = 1 << 20
 
@@ -20,9 +23,19 @@ class LoopDisk:
         _run("mkfs.ext4", "-q", "-F", "-m", "0", "-O", "^has_journal", str(image))
 
     def mount(self, place: Path, options: str = "") -> None:
+        # Else mount(8) takes the loop device of before, and with it the file system
+        # as it was: sealed, if it was sealed.
+        wait_until(lambda: not self._has_device(), "nobody holds the pulled disk")
         place.mkdir(parents=True, exist_ok=True)
         more = f",{options}" if options else ""
         _run("mount", "-o", f"loop{more}", str(self.image), str(place))
+
+    def _has_device(self) -> bool:
+        for backing in Path("/sys/block").glob("loop*/loop/backing_file"):
+            with suppress(OSError):  # it goes while we look
+                if backing.read_text().strip() == str(self.image):
+                    return True
+        return False
 
     @staticmethod
     def pull(place: Path) -> None:
