@@ -5,10 +5,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 BEGAN := $(shell date +%s)
-# pytest's workers: the tests use real brokers, servers and clients, so two are enough
-# to keep two cores busy. `make test JOBS=0` runs all in one process.
-JOBS ?= 2
-PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+# pytest's workers: many tests wait for nodes that wait for each other, so four keep two
+# cores busy. `make test JOBS=0` runs all in one process.
+JOBS ?= 4
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 # Runs $(2), prints how long `make` has been at it, and passes on its exit status.
 timed = @status=0; { $(2); } || status=$$?; \

@@ -2,6 +2,8 @@
 
 import os
 
+import pytest
+
 from nodes import befriend, eventually, running, share
 
 FILES = 120
@@ -33,6 +35,7 @@ def test_a_folder_of_small_files_needs_few_messages(make_node, broker):
         assert got == contents
 
 
+@pytest.mark.full
 def test_a_file_that_is_gone_at_the_source_costs_itself_alone(make_node):
     alice, bob = make_node("alice"), make_node("bob")
     with running(alice, bob):

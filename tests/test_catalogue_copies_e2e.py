@@ -43,6 +43,7 @@ def alice(make_node):
     return alice
 
 
+@pytest.mark.full
 def test_a_new_member_gets_a_long_catalogue_and_the_broker_sees_none_of_it(
     alice, make_node, broker
 ):

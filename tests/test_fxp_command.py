@@ -73,6 +73,7 @@ def test_people_are_told_what_was_not_copied(source, target, secrets, capsys):
     assert target.tree() == {"a": b"new"}
 
 
+@pytest.mark.full
 def test_a_relay_is_told_with_its_reason(stack, tmp_path, target, secrets, capsys):
     closed = small_server(
         tmp_path / "closed", "127.0.0.4", permit_foreign_addresses=False

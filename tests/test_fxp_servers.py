@@ -111,6 +111,7 @@ def test_each_of_them_sends_to_the_next_and_goes_on_with_a_partial(stack, kinds)
     assert both.is_there()
 
 
+@pytest.mark.full
 def test_where_both_forbid_it_the_bytes_go_through_the_node(stack):
     both = Both(stack, ("pure-ftpd", "vsftpd"), listens=False, connects=False)
     refused = both.copy(relay=Relay.NEVER)
@@ -121,6 +122,7 @@ def test_where_both_forbid_it_the_bytes_go_through_the_node(stack):
     assert both.is_there()
 
 
+@pytest.mark.full
 def test_bytes_are_encrypted_between_servers_where_one_has_sscn(stack, pairs):
     both = Both(stack, ("proftpd", "pure-ftpd"), pairs=pairs)
     progress = both.copy(relay=Relay.NEVER)
@@ -128,6 +130,7 @@ def test_bytes_are_encrypted_between_servers_where_one_has_sscn(stack, pairs):
     assert both.is_there()
 
 
+@pytest.mark.full
 def test_without_sscn_it_is_asked_for_and_said(stack, pairs):
     both = Both(stack, ("vsftpd", "pure-ftpd"), pairs=pairs)
     refused = both.copy(relay=Relay.NEVER)

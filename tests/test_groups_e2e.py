@@ -82,6 +82,7 @@ def codes(node):
     return {one["code"] for one in findings if one["code"].startswith("broker.")}
 
 
+@pytest.mark.full
 def test_two_groups_with_the_same_friend_never_mix(make_node):
     alice = make_node("alice", limits={"upload_kib_s": 2048})
     bob = make_node("bob")
@@ -177,6 +178,7 @@ def error_of(node, job):
     return error and error["code"]
 
 
+@pytest.mark.full
 def test_admins_named_may_accept_and_remove_and_the_founder_may_leave(make_node):
     alice, bob, dave = (make_node(name) for name in ("alice", "bob", "dave"))
     twin = make_node("twin", "dave")
@@ -273,6 +275,7 @@ def test_a_joiner_may_be_refused_and_labels_never_collide(make_node):
         assert (found["group"], found["member"]) == ("Amis", "bob")
 
 
+@pytest.mark.full
 def test_a_node_brought_back_from_its_backup_is_itself_and_its_old_life_is_not(
     make_node, tmp_path
 ):

@@ -143,6 +143,7 @@ def digest_of(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+@pytest.mark.full
 def test_the_destination_killed_three_times_finishes_the_job(make_node):
     alice = make_node("alice")
     bob = make_node("bob", limits={"download_kib_s": 6 * 1024})
@@ -170,6 +171,7 @@ def test_the_destination_killed_three_times_finishes_the_job(make_node):
         assert bob.fetched() == {b"Famille/alice/film.mkv": content}
 
 
+@pytest.mark.full
 def test_the_source_killed_and_the_broker_gone_cost_only_time(make_node, broker):
     alice = make_node("alice", limits={"upload_kib_s": 8 * 1024})
     bob = make_node("bob")

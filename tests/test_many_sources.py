@@ -2,6 +2,8 @@
 
 import os
 
+import pytest
+
 from nodes import befriend, eventually, running, share
 
 MIB = 1 << 20
@@ -49,6 +51,7 @@ def is_shared_out(node, job, count):
     return row["sources"] == count and row["done_bytes"] > MIB
 
 
+@pytest.mark.full
 def test_a_source_that_is_killed_in_mid_transfer_delays_nothing(make_node):
     content = os.urandom(16 * MIB)
     alice = make_node("alice")
@@ -65,6 +68,7 @@ def test_a_source_that_is_killed_in_mid_transfer_delays_nothing(make_node):
     assert list(alice.fetched().values()) == [content]
 
 
+@pytest.mark.full
 def test_a_source_of_damaged_bytes_is_found_out_and_the_others_do(make_node):
     content = os.urandom(12 * MIB)
     alice = make_node("alice")
@@ -83,6 +87,7 @@ def test_a_source_of_damaged_bytes_is_found_out_and_the_others_do(make_node):
     assert list(alice.fetched().values()) == [content]
 
 
+@pytest.mark.full
 def test_a_slow_source_does_not_delay_the_end(make_node):
     content = os.urandom(24 * MIB)
     alice = make_node("alice")

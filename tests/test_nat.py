@@ -101,6 +101,7 @@ def error_of(node, job):
     return error and error["code"]
 
 
+@pytest.mark.full
 def test_a_long_catalogue_is_pushed_where_only_that_way_is_open(
     network, hide, make_node
 ):
