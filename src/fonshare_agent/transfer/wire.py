@@ -56,7 +56,6 @@ def client_context(certificate: Path, key: Path) -> ssl.SSLContext:
     # No authority has signed it: the fingerprint is compared instead. That the peer
     # holds the certificate's key is part of every handshake.
     context.verify_mode = ssl.CERT_NONE
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.options |= ssl.OP_NO_COMPRESSION
     context.load_cert_chain(certificate, key)
