@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PAHO = ROOT / ".venv" / "paho-1.6.1"
+OPTIONS = ("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider")  # the cache is ours
 
 
 @pytest.mark.full
@@ -21,7 +22,7 @@ def test_a_link_keeps_its_promises_under_paho_1_6_1():
         "paho-mqtt==1.6.1"
     )
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "tests/test_mqtt_link.py"],
+        [sys.executable, *OPTIONS, "tests/test_mqtt_link.py"],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(PAHO), "FONSHARE_PAHO": "1.6.1"},
         capture_output=True,

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import threading
 import time
 
 import pytest
@@ -340,25 +341,25 @@ def test_a_push_goes_on_beside_fetches_that_take_all_their_threads(tmp_path):
             world.settled(one)
 
 
-def test_pushes_beyond_the_hands_there_are_do_not_wait_nor_hold_up_the_tending(
-    tmp_path,
-):
-    with two_nodes(tmp_path, kib_s=1200) as world:
-        allowed = [True]
-        running = [
-            world.begin_push(
-                write_ticket(world, world.partial(n)), is_allowed=lambda: allowed[0]
-            )
-            for n in range(PUSHERS)
-        ]
-        one_more = write_ticket(world, world.partial(9))
-        assert world.settled(world.begin_push(one_more)) == "source.busy"
-        world.tend()
-        assert all(ended.empty() for ended in running)
-        allowed[0] = False
-        for ended in running:
-            world.settled(ended)
-        assert world.settled(world.begin_push(one_more)) == ""
+def test_pushes_beyond_the_hands_there_are_do_not_wait_nor_hold_up_the_tending(world):
+    gate = threading.Event()
+
+    def opener() -> int:
+        assert gate.wait(PATIENCE_S)
+        return os.open(world.source, os.O_RDONLY)
+
+    running = [
+        world.begin_push(write_ticket(world, world.partial(n)), opener=opener)
+        for n in range(PUSHERS)
+    ]
+    one_more = write_ticket(world, world.partial(9))
+    assert world.settled(world.begin_push(one_more)) == "source.busy"
+    world.tend()
+    assert all(ended.empty() for ended in running)
+    gate.set()
+    for ended in running:
+        assert world.settled(ended) == ""
+    assert world.settled(world.begin_push(one_more)) == ""
 
 
 def test_every_error_has_a_reason_and_an_unknown_one_means_try_again():

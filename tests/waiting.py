@@ -10,7 +10,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-PATIENCE_S = 60.0  # half of pytest's own limit, so that it is this which speaks
+PATIENCE_S = 60.0  # well below pytest's own limit, so that it is this which speaks
 LOOK_S = 0.01
 
 

@@ -24,7 +24,7 @@ from fonshare_agent.ftp.workers import WorkerPool
 BUFFER_BYTES = 256 << 10
 SMALL_BUFFER_BYTES = 64 << 10  # for the router: two of these a transfer
 STOP_GRACE_S = 2.0  # running transfers may end by themselves for so long
-SETTLE_S = 1.0  # and the workers may finish what was cut for so long
+SETTLE_S = 3.0  # and the workers may finish what was cut for so long
 
 log = logging.getLogger(__name__)
 
