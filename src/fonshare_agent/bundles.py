@@ -6,7 +6,6 @@ disk and the network belong to workers.
 """
 
 import json
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -14,7 +13,7 @@ from fonshare_agent.asking import Asking, NoAnswer
 from fonshare_agent.bringing import Bringer
 from fonshare_agent.core import Worker
 from fonshare_agent.disk import Disk
-from fonshare_agent.errors import FonshareError, StorageError
+from fonshare_agent.errors import FonshareError
 from fonshare_agent.fetching import target_folder
 from fonshare_agent.granting import Outside
 from fonshare_agent.index.records import Found
@@ -39,8 +38,6 @@ from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.transfer.reading import FetchBundle
 from fonshare_agent.transfer.worker import TransferWorkers, reason_of
 from fonshare_agent.watch import Watch
-
-log = logging.getLogger(__name__)
 
 RECORDED_AT_ONCE = 64  # files by one transaction, so that others have their turn
 WISH_BYTES = 64  # of a wish in JSON, besides its path
@@ -97,9 +94,6 @@ class Bundles:
             return await self._bring(job, files, watch)
         except NoAnswer:
             raise Postponed("source.silent") from None
-        except StorageError as error:
-            log.warning("job %s waits for the disk: %s", job.id, error.code)
-            raise Postponed(reason_of(error)) from None
         except FonshareError as error:
             raise Postponed(reason_of(error)) from None
 

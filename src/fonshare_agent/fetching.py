@@ -6,7 +6,6 @@ attempt ends in `Postponed` with a stable code; what has been verified stays on 
 and the next attempt goes on there. Core thread; disk and network belong to workers.
 """
 
-import logging
 from dataclasses import replace
 
 from fonshare_agent.asking import NoAnswer
@@ -16,7 +15,6 @@ from fonshare_agent.disk import Disk
 from fonshare_agent.errors import (
     BadContent,
     FonshareError,
-    StorageError,
     TransferCancelled,
 )
 from fonshare_agent.index.state import StateStore
@@ -28,8 +26,6 @@ from fonshare_agent.sources import Sources
 from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.transfer.worker import reason_of
 from fonshare_agent.watch import Watch
-
-log = logging.getLogger(__name__)
 
 
 class Fetcher:
@@ -56,9 +52,6 @@ class Fetcher:
             raise Postponed("source.silent") from None
         except BadContent:
             raise Postponed("source.corrupt") from None
-        except StorageError as error:
-            log.warning("job %s waits for the disk: %s", job.id, error.code)
-            raise Postponed(reason_of(error)) from None
         except FonshareError as error:
             raise Postponed(reason_of(error)) from None
 
