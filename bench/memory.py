@@ -64,11 +64,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Memory of an idle node, 32-bit.")
     default = BUILD / "bench" / "memory.json"
     parser.add_argument("--json", type=Path, default=default, metavar="FILE")
+    parser.add_argument("--idle", action="store_true", help="nothing but the idle node")
     options = parser.parse_args()
     userland = Userland(BUILD / "userland-i386", "i386")
     userland.build(PACKAGES)
-    _install_agent(userland.root)
-    _compile(userland)
+    install_agent(userland.root)
+    compile_all(userland)
+    if options.idle:
+        _print_table(_measure_agent(userland, is_idle_all=True))
+        return 0
     rows = {name: _measure_import(userland, code) for name, code in IMPORTS.items()}
     rows |= _measure_agent(userland)
     _print_table(rows)
@@ -77,7 +81,7 @@ def main() -> int:
     return 1 if _over(rows) else 0
 
 
-def _install_agent(root: Path) -> None:
+def install_agent(root: Path) -> None:
     """Put the agent and what the package vendors where the package will have them."""
     library = root / LIBRARY
     shutil.rmtree(library, ignore_errors=True)
@@ -97,7 +101,7 @@ def _install_agent(root: Path) -> None:
     shutil.copy(ROOT / "files" / PROGRAM, root / PROGRAM)
 
 
-def _compile(userland: Userland) -> None:
+def compile_all(userland: Userland) -> None:
     """Compile everything, since doing so leaves traces in a process's memory.
 
     The feed's packages have .pyc instead of .py, without any optimization; the agent is
@@ -107,17 +111,17 @@ def _compile(userland: Userland) -> None:
     for folder in FEED:
         for source in (userland.root / folder[1:]).rglob("*.py"):
             source.unlink()
-    userland.run(*_python("-m", "fonshare_agent.compiling", f"/{LIBRARY}"))
+    userland.run(*python("-m", "fonshare_agent.compiling", f"/{LIBRARY}"))
 
 
-def _python(*arguments: str) -> list[str]:
+def python(*arguments: str) -> list[str]:
     return [f"PYTHONPATH=/{LIBRARY}", RUN, *SWITCHES, *arguments]
 
 
 def _measure_import(userland: Userland, code: str) -> dict[str, int]:
     """Return the memory of a process that has run *code*."""
     program = f"{code}\nprint('ready', flush=True); input()"
-    command = userland.command(*_python("-c", program))
+    command = userland.command(*python("-c", program))
     child = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -140,8 +144,10 @@ def _memory(pid: int) -> dict[str, int]:
     }
 
 
-def _measure_agent(userland: Userland) -> dict[str, dict[str, int]]:
-    """Return the figures of a node at rest, new and after some use."""
+def _measure_agent(
+    userland: Userland, *, is_idle_all: bool = False
+) -> dict[str, dict[str, int]]:
+    """Return the figures of a node at rest; unless that *is_idle_all*, also in use."""
     ports = Ports()
     broker_port = ports.take(1)
     folder = BUILD / "bench" / "broker"
@@ -156,6 +162,8 @@ def _measure_agent(userland: Userland) -> dict[str, dict[str, int]]:
             wait_for("the index", lambda: _is_idle(userland), WAIT_S)
             time.sleep(SETTLE_S)
             idle = _memory(child.pid)
+            if is_idle_all:
+                return {IDLE: idle}
             _use_ftp(first_port)
             time.sleep(SETTLE_S)
             rows = {IDLE: idle, "agent, after FTPS": _memory(child.pid)}
@@ -255,7 +263,7 @@ def _agent(userland: Userland) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def _ask(userland: Userland, *words: str) -> Any:
-    command = _python("-m", "fonshare_agent", "--json", *words)
+    command = python("-m", "fonshare_agent", "--json", *words)
     return json.loads(userland.run(*command))
 
 
@@ -299,7 +307,8 @@ def _over(rows: dict[str, dict[str, int]]) -> list[str]:
     over = [
         name
         for name in (MOVING, SCANNING)
-        if any(rows[name][kind] - idle[kind] > BUSY_MAX_KIB for kind in BUDGET)
+        if name in rows
+        and any(rows[name][kind] - idle[kind] > BUSY_MAX_KIB for kind in BUDGET)
     ]
     return over + [IDLE] * any(idle[kind] > most for kind, most in BUDGET.items())
 

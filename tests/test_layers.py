@@ -15,8 +15,8 @@ SOURCE = Path(__file__).parent.parent / "src" / "fonshare_agent"
 
 # Which part a module of the top level belongs to; a folder is a part by itself.
 PARTS = {
-    "words": "errors model clock deferring libc",
-    "core": "core services",
+    "words": "errors model clock deferring libc loading",
+    "core": "core services on_demand",
     "settings": (
         "settings passwords config config_changes config_check config_docs "
         "config_rules config_table config_uci config_values config_yaml"
@@ -36,8 +36,8 @@ PARTS = {
     "control": "doctor doctor_storage",  # beside the folder of that name
     "wiring": "agent node ground group_side transfer_side upkeep",
     "program": (  # the command line, which runs without an agent's modules
-        "__main__ resident lean_imports lean_dataclasses compact_code compiling "
-        "cli command_line agent_commands local_commands first_use help_texts "
+        "__main__ resident lean_imports lean_dataclasses lean_typing compact_code "
+        "compiling cli command_line agent_commands local_commands first_use help_texts "
         "completion terminal render progress joining fxp_command"
     ),
 }

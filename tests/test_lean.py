@@ -217,12 +217,99 @@ print(len(nacl.bindings.crypto_hash_sha256(b"")))
     assert said.split() == ["False", "32"]
 
 
-def test_afterwards_imports_are_as_always():
-    assert resident("""
-import dataclasses, sys
-print(dataclasses.dataclass.__module__)
-print(any("lean" in repr(one) for one in sys.path_hooks))
-""").split() == ["dataclasses", "False"]
+LATE = """
+import sys
+before = set(sys.modules)
+import fonshare_agent.invites, fonshare_agent.index.finder
+"""
+
+
+def test_what_is_loaded_later_is_as_lean():
+    """Both of these bring dataclasses, named tuples and generic types."""
+    said = resident(
+        LATE
+        + CLASSES
+        + """
+names = [f"{one.__module__}.{one.__qualname__}" for one in OF]
+print(len(set(sys.modules) - before) > 5, len(names) - len(set(names)))
+print(fonshare_agent.invites.Invites.invite.__annotations__)
+"""
+    )
+    assert said.split() == ["True", "0", "{}"]
+
+
+TYPES = """
+import dataclasses, json
+from collections.abc import Callable
+from typing import Any, ClassVar, Final, Generic, Literal, NamedTuple, NewType
+from typing import ParamSpec, Protocol, Self, TextIO, TypeVar, cast
+
+T, P, Id = TypeVar("T"), ParamSpec("P"), NewType("Id", bytes)
+LIMIT: Final = 3
+
+class Row(NamedTuple):
+    id: Id
+    size: int | None = None
+    def doubled(self) -> "Row":
+        return self._replace(size=self.size * 2)
+
+class Box(Generic[T]):
+    def put(self, value: T | None, how: Callable[P, T], *args: P.args) -> Self:
+        self.value: T = value
+        return self
+
+class Door(Protocol):
+    def open(self, mode: Literal["r", "w"], where: TextIO | Any) -> Id | None: ...
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Counted(Door):
+    KIND: ClassVar[str] = "counted"
+    DEEP: ClassVar[dict[str, int]] = {}
+    count: int = 0
+    def open(self, mode, where):
+        return Id(b"id")
+
+print(json.dumps([
+    Row(Id(b"a"))._asdict()["size"], Row(b"a", 2).doubled().size, len(Row(b"a")),
+    repr(Row(b"a", 1)), Box[int]().put(LIMIT, abs).value, cast(str, 4),
+    [one.name for one in dataclasses.fields(Counted)], Counted.KIND,
+    Counted().open("r", None) == b"id", isinstance(Row(b"a"), tuple),
+]))
+"""
+
+
+def test_types_that_only_checkers_read_work_without_the_module_typing():
+    wanted = [None, 4, 2, "Row(id=b'a', size=1)", 3, 4, ["count"], "counted", True]
+    assert json.loads(resident(TYPES)) == [*wanted, True]
+    assert json.loads(
+        subprocess.check_output([sys.executable, "-c", TYPES], text=True)
+    ) == [*wanted, True]
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="NamedTuple needs it")
+def test_who_wants_more_of_typing_gets_it():
+    said = resident("""
+import sys, typing
+print(type(typing).__name__)
+from typing import get_overloads as more
+from typing import Any
+print(type(sys.modules["typing"]).__name__, callable(more), Any)
+""")
+    assert said.split() == ["_Deferred", "module", "True", "typing.Any"]
+
+
+def test_errors_of_tls_keep_their_names():
+    said = resident("""
+import _ssl, ssl
+print(_ssl.err_codes_to_names.get((20, 134)))
+try:
+    ssl.create_default_context().load_verify_locations(cadata="no certificate")
+except ssl.SSLError as error:
+    print(error.reason, error)
+""")
+    named, explained = said.splitlines()
+    assert named == "CERTIFICATE_VERIFY_FAILED"
+    assert "certificate" in explained or "line" in explained
 
 
 def test_lean_dataclasses_show_no_more_than_the_usual_ones():

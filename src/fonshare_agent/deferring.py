@@ -4,13 +4,18 @@ paho brings an HTTP client, pyftpdlib colours and compressors, dataclasses a rea
 source code: together 3 of the 64 megabytes that a router has.
 """
 
+from __future__ import annotations
+
 import importlib
 import sys
-from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from types import ModuleType
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
 
 
 @contextmanager
@@ -42,6 +47,14 @@ def deferring(
         for name, one in added.items():
             if name in sys.modules and sys.modules[name] is one:
                 del sys.modules[name]
+
+
+def stand_in(name: str, known: Mapping[str, Any]) -> ModuleType:
+    """Let a module be what is *known* of it, for good; another name loads it whole."""
+    module = _Deferred(name)
+    vars(module).update(known)
+    sys.modules[name] = module
+    return module
 
 
 class _Deferred(ModuleType):

@@ -1,12 +1,15 @@
 """What the resident process leaves out of other people's modules, and of its own.
 
-In force while the agent is imported, for the service only; the agent works the same
-without it and takes 2 MB more. Nothing here changes what a function does. Left out are
+In force in the service's process to its end: what is loaded on first use is as lean as
+the rest. The agent works the same without it and takes 2.5 MB more. Nothing here
+changes what a function does. Left out are
 
 - what compact_code.py takes out of what the feed compiled (it does so without -OO), and
   the annotations of all functions, which only type checkers read;
 - modules that the standard library imports for what we never call (`deferring`);
-- methods that dataclasses writes anew for each class (lean_dataclasses.py).
+- methods that dataclasses writes anew for each class (lean_dataclasses.py);
+- `typing` (lean_typing.py), the names of OpenSSL's errors outside of TLS, and what is
+  not used of libsodium.
 
 Knows no part of the agent, and imports hardly anything before it is in force.
 """
@@ -34,36 +37,38 @@ if TYPE_CHECKING:
 FunctionType = type(lambda: None)
 
 
-class LeanImports:
-    """A block in which imports are as the module's text says."""
-
-    def __enter__(self) -> None:
-        self._hook = FileFinder.path_hook(
-            (ExtensionFileLoader, EXTENSION_SUFFIXES),
-            (_Source, SOURCE_SUFFIXES),
-            (_Compiled, BYTECODE_SUFFIXES),
-        )
-        sys.path_hooks.insert(0, self._hook)
-        sys.path_importer_cache.clear()
-        from fonshare_agent.lean_dataclasses import lean_dataclass
-
-        import dataclasses  # isort: skip  # by the module above, without `inspect`
-
-        dataclasses.dataclass = lean_dataclass
-        _import_lean()
-
-    def __exit__(self, *_: object) -> None:
-        import dataclasses
-
-        from fonshare_agent.lean_dataclasses import usual_dataclass
-
-        dataclasses.dataclass = usual_dataclass
-        sys.path_hooks.remove(self._hook)
-        sys.path_importer_cache.clear()
+def import_lean() -> None:
+    """Import from now on as lean as this module's text says."""
+    hook = FileFinder.path_hook(
+        (ExtensionFileLoader, EXTENSION_SUFFIXES),
+        (_Source, SOURCE_SUFFIXES),
+        (_Compiled, BYTECODE_SUFFIXES),
+    )
+    sys.path_hooks.insert(0, hook)
+    sys.path_importer_cache.clear()
+    _stand_in_for_typing()
+    _import_dataclasses()
+    _import_logging()
+    _import_tls()
+    _import_sodium()
 
 
-def _import_lean() -> None:
-    """Import what brings modules that are never used here, or hardly."""
+def _stand_in_for_typing() -> None:
+    from fonshare_agent.deferring import stand_in
+    from fonshare_agent.lean_typing import NAMES
+
+    stand_in("typing", NAMES)
+
+
+def _import_dataclasses() -> None:
+    from fonshare_agent.lean_dataclasses import lean_dataclass
+
+    import dataclasses  # isort: skip  # by the module above, without `inspect`
+
+    dataclasses.dataclass = lean_dataclass
+
+
+def _import_logging() -> None:
     from fonshare_agent.deferring import deferring
 
     known: dict[str, Any] = {"string.Formatter": object, "string.Template": object}
@@ -73,18 +78,46 @@ def _import_lean() -> None:
         known |= {"textwrap.indent": _indent, "tokenize.open": _open_source}
     with deferring(*names, known=known):
         import logging  # noqa: F401
-    with deferring(called=_SODIUM_UNUSED):
-        import nacl.bindings  # noqa: F401
 
 
-# Generic hashes alone make Python compile the name of a type, which takes 130 KiB.
-_SODIUM_UNUSED = tuple(
-    f"nacl.bindings.crypto_{name}"
-    for name in (
-        *("box", "core", "generichash", "hash", "kx", "pwhash", "secretbox"),
-        *("secretstream", "shorthash"),
+def _import_tls() -> None:
+    """Forget names of errors: OpenSSL's own text is in every message all the same."""
+    import _ssl
+
+    libraries = getattr(_ssl, "lib_codes_to_names", {})
+    named = getattr(_ssl, "err_codes_to_names", {})
+    kept = {
+        code: name for code, name in named.items() if libraries.get(code[0]) in _NAMED
+    }
+    named.clear()
+    named.update(kept)
+    getattr(_ssl, "err_names_to_codes", {}).clear()  # read by nobody
+
+
+# Of OpenSSL's parts: what can be wrong with a connection or a certificate.
+_NAMED = {"SSL", "X509", "PEM"}
+
+
+def _import_sodium() -> None:
+    """Import what we use of nacl.bindings; another name loads all of them."""
+    from importlib import import_module
+
+    import nacl
+
+    from fonshare_agent.deferring import stand_in
+
+    bindings = stand_in(
+        "nacl.bindings", {"__path__": [f"{one}/bindings" for one in nacl.__path__]}
     )
-)
+    vars(nacl)["bindings"] = bindings
+    for part in ("crypto_aead", "crypto_scalarmult", "crypto_sign"):
+        names = vars(import_module(f"nacl.bindings.{part}"))
+        vars(bindings).update(
+            (name, names[name]) for name in names if name.startswith("crypto_")
+        )
+    from nacl.bindings.sodium_core import sodium_init
+
+    sodium_init()
 
 
 def _indent(text: str, prefix: str, _predicate: object) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from fonshare_agent.lean_imports import LeanImports
+from fonshare_agent.lean_imports import import_lean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 def load() -> Callable[[str | None], int]:
     """Import the agent; return what runs it with a file of settings."""
-    with LeanImports():
-        from fonshare_agent.agent import run_agent
-        from fonshare_agent.config import load_settings
+    import_lean()
+    from fonshare_agent.agent import run_agent
+    from fonshare_agent.config import load_settings
 
     return lambda path: run_agent(load_settings(path))
 

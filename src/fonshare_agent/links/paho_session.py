@@ -18,6 +18,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from paho.mqtt import __version__
+
 from fonshare_agent.deferring import deferring
 from fonshare_agent.errors import (
     BrokerError,
@@ -32,6 +34,9 @@ from fonshare_agent.links.broker_url import BrokerUrl
 from fonshare_agent.links.link_events import Received
 from fonshare_agent.links.packet_guard import PacketGuard
 
+# Of MQTT 5, which we do not speak. paho 2 asks for its types at any version.
+_VERSION_5 = ("properties", "reasoncodes", "subscribeoptions")
+
 # They find a proxy and make up client ids, which are our business here; and paho asks
 # whether this is Windows.
 with deferring(
@@ -41,6 +46,9 @@ with deferring(
         "string.digits": "0123456789",
         "string.ascii_letters": "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ",
     },
+    called=tuple(
+        f"paho.mqtt.{name}" for name in _VERSION_5 if __version__.startswith("1.")
+    ),
 ):
     from paho.mqtt import client as mqtt
 

@@ -1,0 +1,81 @@
+"""What each module of the service costs in memory, on a 32-bit userland.
+
+    PYTHONPATH=tools python bench/modules.py [--least KIB] [--json FILE]
+
+The service is loaded as the router loads it; what Python's allocators hold more after a
+module has run than before is the module's, without what it imported itself. Pages that
+are shared with files (a library's code) are not in it; memory.py measures those.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from memory import BUILD, PACKAGES, compile_all, install_agent, python
+from userland import Userland
+
+# Runs inside. `_tracemalloc` alone: the module around it would import others.
+PROGRAM = """
+import _frozen_importlib, _tracemalloc, gc
+
+costs, around = {}, [0]
+usual = _frozen_importlib._load_unlocked
+
+def load(spec):
+    before = _tracemalloc.get_traced_memory()[0]
+    around.append(0)
+    try:
+        return usual(spec)
+    finally:
+        gc.collect()
+        grown = _tracemalloc.get_traced_memory()[0] - before
+        costs[spec.name] = grown - around.pop()
+        around[-1] += grown
+
+_frozen_importlib._load_unlocked = load
+_tracemalloc.start(1)
+import fonshare_agent.resident
+fonshare_agent.resident.load()
+total = _tracemalloc.get_traced_memory()[0]
+_tracemalloc.stop()
+import json
+print(json.dumps({"total": total, "modules": costs}))
+"""
+
+
+def main() -> int:
+    """Measure, print a table, write JSON."""
+    parser = argparse.ArgumentParser(description="Memory of each module, 32-bit.")
+    parser.add_argument("--least", type=float, default=4.0, metavar="KIB")
+    default = BUILD / "bench" / "modules.json"
+    parser.add_argument("--json", type=Path, default=default, metavar="FILE")
+    options = parser.parse_args()
+    userland = Userland(BUILD / "userland-i386", "i386")
+    userland.build(PACKAGES)
+    install_agent(userland.root)
+    compile_all(userland)
+    measured = json.loads(userland.run(*python("-c", PROGRAM)))
+    _print_table(measured, options.least)
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(measured, indent=1) + "\n")
+    return 0
+
+
+def _print_table(measured: dict[str, dict[str, int]], least_kib: float) -> None:
+    modules = measured["modules"]
+    for name, cost in sorted(modules.items(), key=lambda one: -one[1]):
+        if cost >= least_kib * 1024:
+            print(f"{cost / 1024:10.1f} {name}")
+    print("KiB, by package:")
+    packages: dict[str, int] = {}
+    for name, cost in modules.items():
+        first = ".".join(name.split(".")[:2])
+        place = first if name.startswith("fonshare_agent") else name.split(".")[0]
+        packages[place] = packages.get(place, 0) + cost
+    for name, cost in sorted(packages.items(), key=lambda one: -one[1])[:40]:
+        print(f"{cost / 1024:10.1f} {name}")
+    print(f"{sum(modules.values()) / 1024:10.1f} all modules")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
