@@ -48,6 +48,8 @@ class CommandFailed(AssertionError):
 class NodeProcess:
     """One node: its folder, its agent's process, its command line."""
 
+    program: Sequence[str] = RESIDENT
+
     def __init__(
         self,
         folder: Path,
@@ -75,7 +77,7 @@ class NodeProcess:
     def launch(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*self.wrapper, *RESIDENT, str(self.settings)],
+                [*self.wrapper, *self.program, str(self.settings)],
                 stdout=log,
                 stderr=log,
                 env=self.env,

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from fonshare_agent.control.door import Request, bind, read_request
 from fonshare_agent.control.handlers import Handlers
 from fonshare_agent.control.quantities import read_age, read_size, shown_age
 from fonshare_agent.control.rows import Kind, Place
+from fonshare_agent.core import Core, Worker
 from fonshare_agent.errors import UsageError
 from fonshare_agent.help_texts import command_help, page, shown_commands
 
@@ -69,13 +71,33 @@ def test_the_page_shows_every_command_but_the_internal_ones():
         assert (f"\n## {command.name}\n" in page()) == command.is_shown
 
 
+class NothingButFiles:
+    """The parts of a node that has a files thread and nothing else."""
+
+    state = index = None
+
+    def __init__(self, files: Worker) -> None:
+        self.files = files
+
+
 def test_the_agents_handlers_have_a_method_for_every_agent_command():
-    missing = [
-        command.handler
-        for command in AGENT_COMMANDS
-        if not hasattr(Handlers, command.handler)
-    ]
-    assert missing == []
+    core = Core(lambda: 0.0)
+    files = Worker("files", core)
+    files.start()
+
+    async def find(name: str) -> Any:
+        return await handlers.load_method(name)
+
+    try:
+        handlers = Handlers(NothingButFiles(files), "")  # type: ignore[arg-type]
+        bind(handlers)
+        for command in AGENT_COMMANDS:
+            found = core.spawn(find(command.handler))
+            while not found.is_settled:
+                core.run_once()
+            assert callable(found.result()), command.name
+    finally:
+        files.stop()
 
 
 def test_handlers_that_lack_a_command_are_refused_at_start():

@@ -1,10 +1,7 @@
 """Invites, loaded when somebody invites or joins: they take 0.4 MB and are rarely used.
 
 Loaded at the start if a session is under way, so what goes on over restarts needs no
-file later. Where the files are gone (a router's /usr may lie on the disk that was
-pulled) the command that wanted them says so, and the next one tries again.
-
-Core thread; reading the modules from the disk is the files thread's.
+file later. Core thread; on_demand.py says how it is loaded.
 """
 
 from collections.abc import Callable
@@ -12,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from fonshare_agent.control.rows import JSON
 from fonshare_agent.core import Worker
-from fonshare_agent.errors import DiskMissing
 from fonshare_agent.index.state import StateStore
 from fonshare_agent.links.links import Links
 from fonshare_agent.model import GroupId
+from fonshare_agent.on_demand import OnDemand
 
 if TYPE_CHECKING:
     from fonshare_agent.invites import Invites
@@ -33,28 +30,31 @@ class InvitesOnDemand:
         state: StateStore,
         build: Callable[[], "Invites"],
     ) -> None:
-        self._files, self._store, self._state = files, store, state
-        self._build = build
-        self._invites: Invites | None = None
+        self._store, self._state, self._build = store, state, build
+        self._part = OnDemand(files, self._load)
         self._links: Links | None = None
 
     def wire(self, links: Links) -> None:
         self._links = links
 
+    @property
+    def _invites(self) -> "Invites | None":
+        return self._part.made
+
     async def get(self) -> "Invites":
         """Return the invites; raises DiskMissing if they cannot be loaded now."""
-        if self._invites is None:
-            try:
-                await self._files.run(_import_invites)
-            except (ImportError, OSError) as error:
-                raise DiskMissing(
-                    f"a part of the agent cannot be read now: {error}"
-                ) from error
-        if self._invites is None:  # still, after the wait
-            self._invites = self._build()
-            if self._links is not None:
-                self._invites.wire(self._links)
-        return self._invites
+        return await self._part.get()
+
+    def _load(self) -> Callable[[], "Invites"]:
+        import fonshare_agent.invites  # noqa: F401
+
+        return self._make
+
+    def _make(self) -> "Invites":
+        invites = self._build()
+        if self._links is not None:
+            invites.wire(self._links)
+        return invites
 
     async def load(self) -> None:
         """Go on with the sessions that were stored, if there are any."""
@@ -92,7 +92,3 @@ class InvitesOnDemand:
     def on_connected(self, broker: str) -> None:
         if self._invites is not None:
             self._invites.sessions.on_connected(broker)
-
-
-def _import_invites() -> None:
-    import fonshare_agent.invites  # noqa: F401

@@ -29,7 +29,6 @@ from fonshare_agent.errors import (
 from fonshare_agent.ground import Ground
 from fonshare_agent.group_side import Across, GroupSide
 from fonshare_agent.groups import Followers
-from fonshare_agent.index.saved import SavedSearches
 from fonshare_agent.index.state import StateStore
 from fonshare_agent.index.store import IndexStore
 from fonshare_agent.links.network_watch import NetworkWatch
@@ -202,7 +201,6 @@ class Node:
             disk=ground.disk,
             index=ground.index,
             state=ground.state,
-            saved=SavedSearches(ground.state, ground.index),
             scanner=talking.scanner,
             watcher=talking.watcher,
             links=talking.links,

@@ -1,17 +1,72 @@
-"""The methods behind the command table, one a command, gathered from their themes."""
+"""The methods behind the command table, one a command, loaded theme by theme.
 
-from fonshare_agent.control.file_handlers import FileHandlers
-from fonshare_agent.control.group_handlers import GroupHandlers
-from fonshare_agent.control.node_handlers import NodeHandlers
+A command's first word tells its theme, whose module is loaded with the first command of
+it (on_demand.py).
+"""
+
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
 from fonshare_agent.control.parts import Parts
-from fonshare_agent.control.search_handlers import SearchHandlers
+from fonshare_agent.control.rows import JSON
+from fonshare_agent.on_demand import OnDemand
+
+if TYPE_CHECKING:
+    from fonshare_agent.control.file_handlers import FileHandlers
+    from fonshare_agent.control.group_handlers import GroupHandlers
+    from fonshare_agent.control.node_handlers import NodeHandlers
+    from fonshare_agent.control.search_handlers import SearchHandlers
+
+Method = Callable[[dict[str, JSON]], Coroutine[Any, Any, JSON]]
 
 
-class Handlers(NodeHandlers, GroupHandlers, FileHandlers, SearchHandlers):
+class Handlers:
     """Everything the control socket can ask of a running node."""
 
     def __init__(self, parts: Parts, home_broker: str) -> None:
-        NodeHandlers.__init__(self, parts)
-        GroupHandlers.__init__(self, parts, home_broker)
-        FileHandlers.__init__(self, parts)
-        SearchHandlers.__init__(self, parts)
+        self._parts, self._home_broker = parts, home_broker
+        node = OnDemand(parts.files, self._load_node)
+        file = OnDemand(parts.files, self._load_file)
+        search = OnDemand(parts.files, self._load_search)
+        self._themes: dict[str, OnDemand[Any]] = {
+            **dict.fromkeys(("status", "doctor", "share", "disk", "limits"), node),
+            "group": OnDemand(parts.files, self._load_group),
+            **dict.fromkeys(("ls", "get", "jobs"), file),
+            **dict.fromkeys(("find", "search"), search),
+        }
+
+    def __getattr__(self, handler: str) -> Method:
+        """Return the method of a command; AttributeError if it has no theme."""
+        if handler.partition("_")[0] not in self._themes:
+            raise AttributeError(handler)
+        return partial(self._run, handler)
+
+    async def _run(self, handler: str, arguments: dict[str, JSON]) -> JSON:
+        return await (await self.load_method(handler))(arguments)
+
+    async def load_method(self, handler: str) -> Method:
+        """Return the method itself; raises DiskMissing if it cannot be loaded."""
+        theme = await self._themes[handler.partition("_")[0]].get()
+        method: Method = getattr(theme, handler)
+        return method
+
+    def _load_node(self) -> Callable[[], "NodeHandlers"]:
+        from fonshare_agent.control.node_handlers import NodeHandlers
+
+        return lambda: NodeHandlers(self._parts)
+
+    def _load_group(self) -> Callable[[], "GroupHandlers"]:
+        from fonshare_agent.control.group_handlers import GroupHandlers
+
+        return lambda: GroupHandlers(self._parts, self._home_broker)
+
+    def _load_file(self) -> Callable[[], "FileHandlers"]:
+        from fonshare_agent.control.file_handlers import FileHandlers
+
+        return lambda: FileHandlers(self._parts)
+
+    def _load_search(self) -> Callable[[], "SearchHandlers"]:
+        from fonshare_agent.control.search_handlers import SearchHandlers
+
+        return lambda: SearchHandlers(self._parts)

@@ -1,12 +1,13 @@
 """Handlers of `status`, `doctor`, `share …`, `disk …` and `limits`."""
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from fonshare_agent.control import views
 from fonshare_agent.control.parts import Parts
 from fonshare_agent.control.rows import JSON
-from fonshare_agent.doctor import examine
 from fonshare_agent.errors import NotFound, StorageError
+from fonshare_agent.on_demand import OnDemand
 from fonshare_agent.protocol.keys import node_id_text
 from fonshare_agent.settings import Settings, ShareSettings
 
@@ -18,6 +19,7 @@ class NodeHandlers:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._doctor = OnDemand(parts.files, _load_doctor)
 
     @property
     def _settings(self) -> Settings:
@@ -71,7 +73,8 @@ class NodeHandlers:
         }
 
     async def doctor(self, arguments: Arguments) -> JSON:
-        return await examine(self._parts)
+        doctor = await self._doctor.get()
+        return await doctor(self._parts)
 
     # --- shares ---
 
@@ -134,6 +137,12 @@ class NodeHandlers:
             "download_kib_s": limits.download_kib_s,
             "transfers": limits.transfers,
         }
+
+
+def _load_doctor() -> Callable[[], Callable[[Parts], Awaitable[JSON]]]:
+    from fonshare_agent.doctor import examine
+
+    return lambda: examine
 
 
 def _share(share: ShareSettings) -> dict[str, JSON]:

@@ -7,7 +7,6 @@ from fonshare_agent.core import Core, Worker
 from fonshare_agent.disk import Disk
 from fonshare_agent.downloads import Downloads
 from fonshare_agent.groups import Groups
-from fonshare_agent.index.saved import SavedSearches
 from fonshare_agent.index.scanner import Scanner
 from fonshare_agent.index.state import StateStore
 from fonshare_agent.index.store import IndexStore
@@ -29,7 +28,6 @@ class Parts:
     disk: Disk
     index: IndexStore
     state: StateStore
-    saved: SavedSearches
     scanner: Scanner
     watcher: Watcher
     links: Links

@@ -6,6 +6,7 @@ from fonshare_agent.control.parts import Parts
 from fonshare_agent.control.rows import JSON, ROWS_UNASKED, Page
 from fonshare_agent.errors import NotFound
 from fonshare_agent.index.query import Hit, Order, Query, SearchResult, Wish
+from fonshare_agent.index.saved import SavedSearches
 from fonshare_agent.model import GroupId, NodeId
 from fonshare_agent.protocol.keys import node_id_text
 
@@ -20,6 +21,7 @@ class SearchHandlers:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._saved = SavedSearches(parts.state, parts.index)
 
     # --- find ---
 
@@ -113,21 +115,21 @@ class SearchHandlers:
         name, wish = str(arguments["name"]), self._wish(arguments)
         deadline = self._parts.core.clock() + SEARCH_S
         await self._parts.store.run(
-            self._parts.saved.save, name, wish, self._query(wish), deadline
+            self._saved.save, name, wish, self._query(wish), deadline
         )
         return self._saved_row(name, wish)
 
     async def search_ls(self, arguments: Arguments) -> JSON:
-        saved = await self._parts.store.run(self._parts.saved.all)
+        saved = await self._parts.store.run(self._saved.all)
         return [self._saved_row(name, wish) for name, wish in saved.items()]
 
     async def search_rm(self, arguments: Arguments) -> JSON:
         name = str(arguments["name"])
-        await self._parts.store.run(self._parts.saved.remove, name)
+        await self._parts.store.run(self._saved.remove, name)
         return {"name": name}
 
     async def search_new(self, arguments: Arguments) -> JSON:
-        store, saved, name = self._parts.store, self._parts.saved, arguments["name"]
+        store, saved, name = self._parts.store, self._saved, arguments["name"]
         if name is None:
             wishes = await store.run(saved.all)
         else:

@@ -17,6 +17,7 @@ from fonshare_agent.index.places import (
     found_folder,
 )
 from fonshare_agent.index.records import (
+    PAGE,
     Found,
     Mark,
     file_digests,
@@ -25,8 +26,6 @@ from fonshare_agent.index.records import (
     parse_id,
 )
 from fonshare_agent.model import EntryId, GroupId, NodeId, Root, SharePath
-
-PAGE = 200  # rows fetched at a time where more may be wanted
 
 
 class Browser:

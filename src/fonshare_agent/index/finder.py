@@ -25,6 +25,7 @@ from fonshare_agent.index.places import Places
 from fonshare_agent.index.query import Hit, Order, Query, SearchResult
 from fonshare_agent.index.search import Deadline, Row, Scope
 from fonshare_agent.index.text import fold_name
+from fonshare_agent.model import GroupId, NodeId
 
 WINDOW = 100  # entries: two pages; some 2 ms natively for a word that is everywhere
 
@@ -309,13 +310,34 @@ class Finder:
         self._window = window
 
     def begin(
-        self, query: Query, order: Order, limit: int, after: str | None = None
+        self,
+        query: Query,
+        order: Order | None = None,
+        limit: int = 100,
+        after: str | None = None,
     ) -> Search:
         """Return a search to be run; UsageError if *after* is no cursor of this order.
 
-        Nothing is found for no words.
+        Nothing is found for no words; None is by relevance.
         """
         scope = Scope(self._connection, query)
-        if order is Order.RELEVANCE:
+        if order in (None, Order.RELEVANCE):
             return _ByRelevance(scope, self._clock, limit, after, self._window)
         return _ByKey(scope, self._clock, limit, after, order)
+
+    def search(
+        self,
+        words: str,
+        group: GroupId | None,
+        member: NodeId | None,
+        limit: int,
+        deadline: float | None,
+    ) -> SearchResult:
+        """Return the best files whose share, folders and name hold all of *words*.
+
+        Ends at *deadline* (on the clock) with what was found so far.
+        """
+        groups = None if group is None else frozenset([group])
+        search = self.begin(Query(words, groups, member), limit=limit)
+        search.run(deadline)
+        return search.result()

@@ -25,6 +25,8 @@ Kind = Literal["file", "folder", "share"]
 
 UNHASHED_START = (0, 0)  # before every (folder, file) of `own_file`
 
+PAGE = 200  # rows fetched at a time where more may be wanted
+
 _INTEGER_MAX = 2**63 - 1  # SQLite's
 _ID_LABEL = b"fonshare-entry-1"
 _ID_BYTES = 10  # 16 characters of base32

@@ -16,7 +16,7 @@ class SavedSearches:
     """What the owner looks for again and again."""
 
     def __init__(self, state: StateStore, index: IndexStore) -> None:
-        self._tables, self._index = state.searches, index
+        self._state, self._index = state, index
 
     def save(
         self, name: str, wish: Wish, query: Query, deadline: float | None = None
@@ -28,19 +28,21 @@ class SavedSearches:
                 " printable text without '/'",
                 thing=name,
             )
-        self._tables.add(name, wish, self._index.everything_seen(query, deadline))
+        self._state.searches.add(
+            name, wish, self._index.everything_seen(query, deadline)
+        )
 
     def all(self) -> dict[str, Wish]:
         """Return every saved search by its name."""
-        return self._tables.all()
+        return self._state.searches.all()
 
     def get(self, name: str) -> Wish:
         """Return one; NotFound if there is none of that name."""
-        return self._tables.get(name)
+        return self._state.searches.get(name)
 
     def remove(self, name: str) -> None:
         """Forget one; NotFound if there is none of that name."""
-        self._tables.remove(name)
+        self._state.searches.remove(name)
 
     def new(
         self,
@@ -55,8 +57,8 @@ class SavedSearches:
 
         With *is_kept* it stays new.
         """
-        record = self._tables.record(name)
+        record = self._state.searches.record(name)
         result, after = self._index.news(query, record, limit, deadline)
         if not is_kept:
-            self._tables.set_record(name, after)
+            self._state.searches.set_record(name, after)
         return result

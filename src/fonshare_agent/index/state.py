@@ -11,8 +11,9 @@ import contextlib
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from fonshare_agent.errors import NotFound, StorageError
 from fonshare_agent.index import database
@@ -27,8 +28,11 @@ from fonshare_agent.index.state_records import (
     file_of,
     job_of,
 )
-from fonshare_agent.index.state_searches import SearchTables
+from fonshare_agent.loading import loading
 from fonshare_agent.model import GroupId, JobState, NodeId, SharePath
+
+if TYPE_CHECKING:
+    from fonshare_agent.index.state_searches import SearchTables
 
 log = logging.getLogger(__name__)
 
@@ -47,10 +51,16 @@ class StateStore:
         self._connection, self.recovered = open_or_recover(path)
         if self.recovered:
             log.warning("state was damaged: %s", self.recovered)
-        self.searches = SearchTables(self._rows, self._write, self.transaction)
         self._depth = 0
         self._backed_up_at = clock()
         self._changes_then = self._connection.total_changes
+
+    @cached_property
+    def searches(self) -> "SearchTables":
+        """The saved searches; DiskMissing if their module cannot be read."""
+        with loading():
+            from fonshare_agent.index.state_searches import SearchTables
+        return SearchTables(self._rows, self._write, self.transaction)
 
     def close(self) -> None:
         """Close the file; on a lost disk quietly."""

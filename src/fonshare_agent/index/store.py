@@ -12,10 +12,10 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fonshare_agent.errors import DatabaseDamaged, DiskMissing
 from fonshare_agent.index.block_lists import BlockLists
-from fonshare_agent.index.browse import PAGE, Browser
 from fonshare_agent.index.database import (
     close_database,
     device_of,
@@ -23,15 +23,14 @@ from fonshare_agent.index.database import (
     open_database,
     translated,
 )
-from fonshare_agent.index.finder import Finder, Search
 from fonshare_agent.index.hash_progress import HashProgress
+from fonshare_agent.index.lookups import Lookups
 from fonshare_agent.index.missing import Missing, Tally
-from fonshare_agent.index.news import News, Record
 from fonshare_agent.index.offers import Offers
 from fonshare_agent.index.own_files import OwnFiles
 from fonshare_agent.index.own_folders import OwnFolders
-from fonshare_agent.index.query import Order, Query, SearchResult
 from fonshare_agent.index.records import (
+    PAGE,
     UNHASHED_START,
     Applied,
     Delta,
@@ -45,6 +44,11 @@ from fonshare_agent.index.records import (
 from fonshare_agent.index.replicas import Replicas
 from fonshare_agent.index.trigrams import Trigrams
 from fonshare_agent.model import EntryId, GroupId, IndexId, NodeId, Root, SharePath
+
+if TYPE_CHECKING:
+    from fonshare_agent.index.finder import Search
+    from fonshare_agent.index.news import Record
+    from fonshare_agent.index.query import Order, Query, SearchResult
 
 BATCH = 1000  # files in one transaction: some 20 ms natively
 log = logging.getLogger(__name__)
@@ -92,10 +96,8 @@ class IndexStore:
         self._missing = Missing(self._connection)
         self._progress = HashProgress(self._connection)
         self._replicas = Replicas(self._connection)
-        self._browser = Browser(self._connection)
+        self._lookups = Lookups(self._connection, self._clock)
         self._trigrams = Trigrams(self._connection)
-        self._finder = Finder(self._connection, self._clock)
-        self._news = News(self._connection, self._clock)
         self._device = device_of(self._path)
         self._is_open = True
 
@@ -206,7 +208,7 @@ class IndexStore:
         with self._guard():
             self._replicas.drop(group, None)
 
-    # --- searching and browsing -----------------------------------------------------
+    # --- searching and browsing (lookups.py) -----------------------------------------
 
     def index_names(self, limit: int = BATCH) -> bool:
         """See Trigrams.add_some."""
@@ -215,18 +217,18 @@ class IndexStore:
 
     def begin_search(
         self,
-        query: Query,
-        order: Order = Order.RELEVANCE,
+        query: "Query",
+        order: "Order | None" = None,
         limit: int = 100,
         after: str | None = None,
-    ) -> Search:
+    ) -> "Search":
         """See Finder.begin."""
         with self._guard():
-            return self._finder.begin(query, order, limit, after)
+            return self._lookups.finder.begin(query, order, limit, after)
 
     def go_on_searching(
-        self, search: Search, deadline: float | None, until: float | None = None
-    ) -> SearchResult | None:
+        self, search: "Search", deadline: float | None, until: float | None = None
+    ) -> "SearchResult | None":
         """Run *search* and return its page; None if *until* came before the end."""
         with self._guard():
             return search.result() if search.run(deadline, until) else None
@@ -239,28 +241,26 @@ class IndexStore:
         member: NodeId | None = None,
         limit: int = 100,
         deadline: float | None = None,
-    ) -> SearchResult:
-        """Return the best files whose share, folders and name hold all of *words*.
-
-        Ends at *deadline* (on the clock) with what was found so far.
-        """
-        groups = None if group is None else frozenset([group])
-        search = self.begin_search(Query(words, groups, member), limit=limit)
-        result = self.go_on_searching(search, deadline)
-        assert result is not None
-        return result
-
-    def everything_seen(self, query: Query, deadline: float | None = None) -> Record:
-        """See News.everything."""
+    ) -> "SearchResult":
+        """See Finder.search."""
         with self._guard():
-            return self._news.everything(query, deadline)
+            return self._lookups.finder.search(words, group, member, limit, deadline)
+
+    def everything_seen(
+        self, query: "Query", deadline: float | None = None
+    ) -> "Record":
+        with self._guard():
+            return self._lookups.news.everything(query, deadline)
 
     def news(
-        self, query: Query, record: Record, limit: int, deadline: float | None = None
-    ) -> tuple[SearchResult, Record]:
-        """See News.since."""
+        self,
+        query: "Query",
+        record: "Record",
+        limit: int,
+        deadline: float | None = None,
+    ) -> "tuple[SearchResult, Record]":
         with self._guard():
-            return self._news.since(query, record, limit, deadline)
+            return self._lookups.news.since(query, record, limit, deadline)
 
     def browse(
         self,
@@ -274,7 +274,7 @@ class IndexStore:
     ) -> list[Found]:
         """See Browser.browse."""
         with self._guard():
-            return self._browser.browse(
+            return self._lookups.browser.browse(
                 group=group,
                 member=member,
                 share=share,
@@ -285,30 +285,30 @@ class IndexStore:
 
     def get(self, entry: EntryId) -> Found | None:
         with self._guard():
-            return self._browser.get(entry)
+            return self._lookups.browser.get(entry)
 
     def resolve(
         self, group: GroupId, member: NodeId, share: str, path: SharePath | None
     ) -> Found | None:
         with self._guard():
-            return self._browser.resolve(group, member, share, path)
+            return self._lookups.browser.resolve(group, member, share, path)
 
     def walk_folder(
         self, top: Found, after: SharePath | None = None, limit: int = PAGE
     ) -> list[Found]:
         """See Browser.walk."""
         with self._guard():
-            return self._browser.walk(top, after, limit)
+            return self._lookups.browser.walk(top, after, limit)
 
     def sources(
         self, group: GroupId, root: Root, exclude: frozenset[NodeId] = frozenset()
     ) -> list[NodeId]:
         with self._guard():
-            return self._browser.sources(group, root, exclude)
+            return self._lookups.browser.sources(group, root, exclude)
 
     def find_offer(self, group: GroupId, member: NodeId, root: Root) -> Found | None:
         with self._guard():
-            return self._browser.find_offer(group, member, root)
+            return self._lookups.browser.find_offer(group, member, root)
 
     # --- the own files --------------------------------------------------------------
 
