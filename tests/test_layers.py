@@ -34,7 +34,7 @@ PARTS = {
     ),
     "reach": "reach",
     "control": "doctor doctor_storage",  # beside the folder of that name
-    "wiring": "agent node ground group_side transfer_side upkeep",
+    "wiring": "agent node ground group_side transfer_side moving upkeep",
     "program": (  # the command line, which runs without an agent's modules
         "__main__ resident lean_imports lean_dataclasses lean_typing compact_code "
         "compiling cli command_line agent_commands local_commands first_use help_texts "

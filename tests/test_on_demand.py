@@ -6,8 +6,12 @@ import sys
 import pytest
 
 from fonshare_agent.core import Core, Worker
+from fonshare_agent.disk import Disk
 from fonshare_agent.errors import DiskMissing
 from fonshare_agent.on_demand import OnDemand
+from fonshare_agent.reasons import Postponed
+from fonshare_agent.transfer.leftovers import discard_job, has_leftovers, kept_jobs
+from fonshare_agent.transfer_side import Attempter, Copier
 from nodes import SWITCHES, NodeProcess, eventually
 
 # The service, which tells what it has loaded when it gets a signal.
@@ -35,6 +39,8 @@ USES = [
 ]
 # Used with members, or when the owner asks for it; other tests do.
 UNUSED = """
+    moving granting copies copy_fetching bringing attempts sources fetching
+    transfer.worker transfer.session transfer.partial transfer.copy_files
     index.browse invites protocol.inviting protocol.joining bundles gathering
     protocol.plan transfer.lanes backup command_line
 """
@@ -129,3 +135,68 @@ def test_a_part_that_cannot_be_read_is_missing_until_it_can(world):
         with pytest.raises(DiskMissing, match="part of the agent cannot be read"):
             got(core, part)
     assert got(core, part) == "made"
+
+
+# --- what moves files
+
+
+def finished(core, coroutine):
+    promise = core.spawn(coroutine)
+    while not promise.is_settled:
+        core.run_once()
+    return promise
+
+
+def test_a_job_and_a_copy_wait_while_what_moves_files_cannot_be_read(world):
+    core, worker = world
+
+    def load():
+        raise ImportError("gone")
+
+    moving = OnDemand(worker, load)
+    attempter = Attempter(moving, None)
+    waits = finished(core, attempter.bring(None, None))
+    with pytest.raises(Postponed) as postponed:
+        waits.result()
+    assert postponed.value.reason.code == "disk.missing"
+    attempter.give_up("job")
+    attempter.end(None)
+    copier = Copier(moving, lambda group, member: True)
+    assert finished(core, copier.fetch(*b"gmi", 0, None)).result() == "disk.missing"
+    copier.cancel(b"g", b"m")
+
+
+def test_what_is_not_whole_is_seen_without_loading_what_makes_it(tmp_path):
+    (tmp_path / "disk").mkdir()
+    disk = Disk(tmp_path / "disk", tmp_path / "disk-id", bytes)
+    disk.open()
+    assert not has_leftovers(disk)
+    for folder in ("partial", "copies"):
+        place = tmp_path / "disk" / ".fonshare" / folder
+        place.mkdir(parents=True)
+        assert not has_leftovers(disk)
+        (place / "abc-0").mkdir()
+        assert has_leftovers(disk)
+        (place / "abc-0").rmdir()
+        assert not has_leftovers(disk)
+    (tmp_path / "disk" / ".fonshare" / "partial" / "abc-0").mkdir()
+    assert kept_jobs(disk) == {"abc"}
+    discard_job(disk, "other")
+    assert kept_jobs(disk) == {"abc"}
+    discard_job(disk, "abc")
+    assert not has_leftovers(disk)
+
+
+def test_a_start_removes_what_was_kept_for_no_job(make_node):
+    node = make_node("alice")
+    node.start()
+    node.stop()
+    left = node.disk / ".fonshare" / "partial" / "abcdefgh-0"
+    left.mkdir(parents=True)
+    (left / "data").write_bytes(b"old")
+    copies = node.disk / ".fonshare" / "copies"
+    copies.mkdir(exist_ok=True)
+    (copies / "writing").write_bytes(b"old")
+    node.start()
+    eventually(lambda: not left.exists() and not any(copies.iterdir()), "it is gone")
+    assert node.stop() == 0

@@ -37,8 +37,11 @@ def test_a_member_that_asks_on_while_the_disk_hangs_fills_no_memory():
         begun.append(ask)
         await disk
 
-    granting = SimpleNamespace(on_blocks_ask=answer)
-    routing = Routing(core, *(None,) * 5, granting, None, None, None)
+    async def get():
+        return SimpleNamespace(granting=SimpleNamespace(on_blocks_ask=answer))
+
+    moving = SimpleNamespace(get=get)
+    routing = Routing(core, *(None,) * 5, moving, None, None)
     other = NodeId(b"o" * 32)
     for _ in range(3 * OPEN_MAX):
         routing.on_command(GROUP, MEMBER, a_question())
@@ -124,7 +127,11 @@ def test_the_friends_door_trusts_the_members_of_the_rosters_and_nobody_else():
     }
     labels = {"A": GroupId(b"a" * 32), "B": GroupId(b"b" * 32), "gone": GROUP}
     side = SimpleNamespace(
-        granting=SimpleNamespace(revoke_lost_rights=lambda: revoked.append(1)),
+        moving=SimpleNamespace(
+            made=SimpleNamespace(
+                granting=SimpleNamespace(revoke_lost_rights=lambda: revoked.append(1))
+            )
+        ),
         ftp=SimpleNamespace(trust_only=trusted.append),
         _talking=SimpleNamespace(
             groups=SimpleNamespace(labels=lambda: labels),

@@ -16,8 +16,7 @@ from fonshare_agent.core import Worker
 from fonshare_agent.disk import Disk
 from fonshare_agent.fetching import Fetcher, target_folder
 from fonshare_agent.index.state import StateStore
-from fonshare_agent.index.state_records import ENDED, Job, JobFile
-from fonshare_agent.model import JobState
+from fonshare_agent.index.state_records import MISSING, Job, JobFile
 from fonshare_agent.protocol.content import BUNDLED_BYTES_MAX
 from fonshare_agent.protocol.fields import BUNDLE_FILES_MAX
 from fonshare_agent.reasons import Postponed
@@ -28,9 +27,6 @@ from fonshare_agent.watch import Watch
 if TYPE_CHECKING:
     from fonshare_agent.bundles import Bundles
 
-MISSING = tuple(
-    state for state in JobState if state not in ENDED and state is not JobState.PAUSED
-)
 OF_ONE_FILE = (
     "source.vanished",
     "source.changed",

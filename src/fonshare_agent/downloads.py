@@ -12,15 +12,16 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from fonshare_agent.attempts import MISSING, Attempts
 from fonshare_agent.control import views
 from fonshare_agent.control.rows import JSON
 from fonshare_agent.core import Core, Timer, Worker
+from fonshare_agent.disk import Disk
 from fonshare_agent.errors import BadPath, NotAllowed, StorageError
 from fonshare_agent.index.records import Found, id_digest, id_text
 from fonshare_agent.index.state import StateStore
-from fonshare_agent.index.state_records import Job, JobFile
+from fonshare_agent.index.state_records import MISSING, Job, JobFile
 from fonshare_agent.index.store import IndexStore
 from fonshare_agent.model import (
     GroupId,
@@ -33,7 +34,7 @@ from fonshare_agent.model import (
 from fonshare_agent.pauses import Pauses
 from fonshare_agent.reasons import Postponed
 from fonshare_agent.settings import LimitSettings, Settings
-from fonshare_agent.transfer.partial import Partial
+from fonshare_agent.transfer.leftovers import discard_job, kept_jobs
 from fonshare_agent.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,19 @@ JOB_ID_BYTES = 5  # 8 characters: enough for the jobs one node keeps
 STORE_RETRY_S = 10.0
 FAILURE_RETRY_S = 60.0  # whatever it was: trying again at once would spin
 STOP_S = 8.0  # attempts let go within a read; a disk that hangs is not waited for
+
+
+class Attempts(Protocol):
+    """What is asked of attempts.Attempts, which may be loaded only then."""
+
+    @property
+    def disk(self) -> Disk: ...
+
+    async def bring(self, job: Job, watch: Watch) -> bool: ...
+
+    def give_up(self, job_id: str) -> None: ...
+
+    def end(self, job: Job) -> None: ...
 
 
 @dataclass(slots=True)
@@ -211,7 +225,7 @@ class Downloads:
     async def _discard(self, job_id: str) -> None:
         while job_id in self._running:  # it lets go within one read
             await self._core.sleep(0.05)
-        await self._files.run(Partial.discard, self._attempts.disk, job_id)
+        await self._files.run(discard_job, self._attempts.disk, job_id)
 
     async def drop_group(self, group: GroupId) -> None:
         """End and forget every job of a group that this node has left."""
@@ -222,11 +236,11 @@ class Downloads:
 
     async def drop_orphans(self) -> None:
         """Delete what was kept for jobs that state.db does not know any more."""
-        kept = await self._files.run(Partial.jobs, self._attempts.disk)
+        kept = await self._files.run(kept_jobs, self._attempts.disk)
         for job_id in kept:
             job = await self._store.run(self._state.find_job, job_id)
             if job is None or job.has_ended:
-                await self._files.run(Partial.discard, self._attempts.disk, job_id)
+                await self._files.run(discard_job, self._attempts.disk, job_id)
 
     # --- views ---
 

@@ -133,8 +133,7 @@ class Node:
             talking.sharing,
             talking.catching_up,
             talking.published,
-            moving.granting,
-            moving.granting_bundles,
+            moving.moving,
             moving.downloads,
             moving.asking,
         )
@@ -151,15 +150,13 @@ class Node:
             Followers(talking.sharing.add_group, self._on_joined, self._on_dropped)
         )
         talking.invites.wire(talking.links)
-        talking.catching_up.wire(moving.copy_fetcher)
+        talking.catching_up.wire(moving.copier)
 
     async def _start_services(self) -> None:
         talking, moving = self._talking, self._moving
         self._open_doors()
         self._ends_with(self._closer, moving.ftp.stop)
-        self._ends_with(self._closer, moving.workers.stop)
-        # Not waited for: whatever writes copies comes after it on the same thread.
-        self._core.spawn_service("old copies", moving.copies.wipe())
+        self._ends_with(self._closer, moving.stop_workers)
         await talking.groups.load()
         await talking.published.hash_away_passwords()
         await talking.published.refresh()
@@ -167,15 +164,13 @@ class Node:
         self._ends_with(self._closer, talking.scanner.stop)
         talking.watcher.start()
         self._ends_with(self._closer, talking.watcher.stop)
-        self._started += [talking.links.stop, moving.downloads.stop]
-        self._started += [moving.copies.stop, moving.copy_fetcher.stop]
+        self._started += [talking.links.stop, moving.downloads.stop, moving.stop]
         self._started.append(self._end_questions)
         await talking.invites.load()
         talking.links.refresh()
-        self._core.spawn_service("old partials", moving.downloads.drop_orphans())
-        self._core.spawn_service("old copies", moving.copy_fetcher.keep_partials())
+        self._core.spawn_service("leftovers", moving.clear_leftovers())
         moving.downloads.wake()
-        self._upkeep = Upkeep(self._ground, talking.channel, moving.workers, moving.ftp)
+        self._upkeep = Upkeep(self._ground, talking.channel, moving.tend, moving.ftp)
         self._core.call_later(TEND_S, self._tend_soon)
         self._network = NetworkWatch()
         self._ends_with(self._closer, self._network.close)
@@ -288,9 +283,12 @@ class Node:
         if addresses is not None:
             log.info("this host's addresses or its way out have changed")
             self._talking.links.network_changed(addresses)
-            forgotten = self._moving.workers.forget_sessions()
-            forgotten.when_settled(self._moving.downloads.wake)
+            self._core.spawn_service("sessions", self._begin_sessions_anew())
         self._core.call_later(NETWORK_S, self._look_at_network)
+
+    async def _begin_sessions_anew(self) -> None:
+        await self._moving.forget_sessions()
+        self._moving.downloads.wake()
 
     # --- the end ---
 

@@ -2,17 +2,16 @@
 
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fonshare_agent.asking import Asking
 from fonshare_agent.catching_up import CatchingUp
 from fonshare_agent.channel import ControlChannel
 from fonshare_agent.core import Core
 from fonshare_agent.downloads import Downloads
-from fonshare_agent.granting import Granting
-from fonshare_agent.granting_bundles import BundleGranting
 from fonshare_agent.groups import Groups
 from fonshare_agent.model import GroupId, NodeId
+from fonshare_agent.on_demand import OnDemand
 from fonshare_agent.protocol.group_events import (
     EpochChanged,
     GroupEvent,
@@ -39,8 +38,22 @@ from fonshare_agent.protocol.peers import HeadSeen, MemberReady, MemberSeen
 from fonshare_agent.published import Published
 from fonshare_agent.sharing import Sharing
 
+if TYPE_CHECKING:
+    from fonshare_agent.granting import Granting
+    from fonshare_agent.granting_bundles import BundleGranting
+
 # A burst of one member; a disk that hangs must not gather what it asks for ever.
 OPEN_MAX = 64
+
+
+class Grants(Protocol):
+    """Who answers questions for content; loaded with the first one."""
+
+    @property
+    def granting(self) -> "Granting": ...
+
+    @property
+    def granting_bundles(self) -> "BundleGranting": ...
 
 
 @dataclass(slots=True)
@@ -53,8 +66,7 @@ class Routing:
     sharing: Sharing
     catching_up: CatchingUp
     published: Published
-    granting: Granting
-    granting_bundles: BundleGranting
+    moving: OnDemand["Grants"]
     downloads: Downloads
     asking: Asking
     _open: dict[tuple[GroupId, NodeId], int] = field(default_factory=dict)
@@ -96,7 +108,8 @@ class Routing:
             ):
                 self.asking.answer(member, message.request, message)
             case JobEnded():
-                self.granting.on_job_ended(group, member, message)
+                if self.moving.made is not None:
+                    self.moving.made.granting.on_job_ended(group, member, message)
             case CatalogueAsk():
                 work = self.sharing.on_ask(group, member, message)
                 self._serve("catalogue", group, member, work)
@@ -104,20 +117,34 @@ class Routing:
                 delta = self._on_delta(group, member, message)
                 self._serve("catalogue", group, member, delta)
             case TicketAsk():
-                ask = self.granting.on_ticket_ask(group, member, message)
-                self._serve("ticket", group, member, ask)
+                work = self._grant(group, member, message)
+                self._serve("ticket", group, member, work)
             case BundleAsk():
-                bundle = self.granting_bundles.on_bundle_ask(group, member, message)
-                self._serve("bundle", group, member, bundle)
+                work = self._grant(group, member, message)
+                self._serve("bundle", group, member, work)
             case CatalogueCopyAsk():
-                copy = self.granting.on_copy_ask(group, member, message)
-                self._serve("catalogue", group, member, copy)
+                work = self._grant(group, member, message)
+                self._serve("catalogue", group, member, work)
             case BlocksAsk():
-                blocks = self.granting.on_blocks_ask(group, member, message)
-                self._serve("blocks", group, member, blocks)
+                work = self._grant(group, member, message)
+                self._serve("blocks", group, member, work)
             case PushAsk():
-                push = self.granting.on_push_ask(group, member, message)
-                self._serve("push", group, member, push)
+                work = self._grant(group, member, message)
+                self._serve("push", group, member, work)
+
+    async def _grant(self, group: GroupId, member: NodeId, message: Message) -> None:
+        moving = await self.moving.get()
+        match message:
+            case TicketAsk():
+                await moving.granting.on_ticket_ask(group, member, message)
+            case BundleAsk():
+                await moving.granting_bundles.on_bundle_ask(group, member, message)
+            case CatalogueCopyAsk():
+                await moving.granting.on_copy_ask(group, member, message)
+            case BlocksAsk():
+                await moving.granting.on_blocks_ask(group, member, message)
+            case PushAsk():
+                await moving.granting.on_push_ask(group, member, message)
 
     def _serve(
         self, what: str, group: GroupId, member: NodeId, work: Coroutine[Any, Any, None]

@@ -1,18 +1,20 @@
 """Builds the half of a node that moves files: FTP doors, tickets, jobs, transfers.
 
-Wiring only (see node.py); it stands on the talking half.
+Wiring only (see node.py); it stands on the talking half. What moves files (moving.py)
+is loaded when there is something to move; the two classes at the end stand for parts of
+it until then.
 """
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fonshare_agent.asking import Asking
-from fonshare_agent.attempts import Attempts
-from fonshare_agent.bringing import Bringer
-from fonshare_agent.copies import Copies
-from fonshare_agent.copy_fetching import CopyFetcher
+from fonshare_agent.catching_up import Take
+from fonshare_agent.disk import Disk
 from fonshare_agent.downloads import Downloads
-from fonshare_agent.fetching import Fetcher
+from fonshare_agent.errors import DiskMissing
 from fonshare_agent.ftp.accounts import Account
 from fonshare_agent.ftp.server import (
     BUFFER_BYTES,
@@ -20,27 +22,35 @@ from fonshare_agent.ftp.server import (
     FtpOptions,
     FtpService,
 )
-from fonshare_agent.ftp.tickets import TicketDesk
-from fonshare_agent.granting import Granting, Outside
-from fonshare_agent.granting_bundles import BundleGranting
+from fonshare_agent.ftp.tickets import Ticket, TicketDesk
 from fonshare_agent.ground import Ground
 from fonshare_agent.group_side import GroupSide
+from fonshare_agent.index.state_records import Job
 from fonshare_agent.links.lan import house_networks
-from fonshare_agent.model import GroupId, NodeId, Root, SharePath
+from fonshare_agent.model import GroupId, IndexId, NodeId, SharePath
 from fonshare_agent.nodekeys import NodeKeys
+from fonshare_agent.on_demand import OnDemand
 from fonshare_agent.passwords import verify_password
 from fonshare_agent.reach import Reach
+from fonshare_agent.reasons import Postponed
 from fonshare_agent.settings import FtpSettings, LimitSettings, Settings
-from fonshare_agent.sources import Sources
+from fonshare_agent.transfer.leftovers import has_leftovers
 from fonshare_agent.transfer.limits import TokenBucket
-from fonshare_agent.transfer.wire import client_context
-from fonshare_agent.transfer.worker import TransferWorkers
+from fonshare_agent.watch import Watch
 
 if TYPE_CHECKING:
-    from fonshare_agent.bundles import Bundles
+    from fonshare_agent.moving import Moving
 
-# Fetches beside the first of each job, for all jobs together: each costs memory.
-LANES_SPARE = 6
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """What serves others' clients, and how fast."""
+
+    upload: TokenBucket
+    download: TokenBucket
+    desk: TicketDesk
+    ftp: FtpService
+    reach: Reach
 
 
 class TransferSide:
@@ -48,168 +58,111 @@ class TransferSide:
 
     def __init__(self, ground: Ground, talking: GroupSide) -> None:
         self._ground, self._talking = ground, talking
-        self._build_doors()
-        self._build_source()
-        self._build_destination()
+        self._doors = self._build_doors()
+        self.desk, self.ftp = self._doors.desk, self._doors.ftp
+        self.asking = Asking(ground.core, talking.channel.send, ground.draw)
+        self.moving = OnDemand(ground.files, self._load_moving)
+        self.copier = Copier(self.moving, self._can_ask)
+        self.downloads = self._build_downloads()
+        self._is_stopped = False
 
-    def _build_doors(self) -> None:
+    def _build_doors(self) -> Doors:
         ground, settings = self._ground, self._ground.settings
         core, limits = ground.core, settings.limits
-        self._upload = TokenBucket(limits.upload_kib_s, core.clock)
-        self._download = TokenBucket(limits.download_kib_s, core.clock)
-        self.desk = TicketDesk(core.clock, lambda t: self.granting.is_allowed(t))
-        self.ftp = FtpService(
+        upload = TokenBucket(limits.upload_kib_s, core.clock)
+        desk = TicketDesk(core.clock, self._is_allowed)
+        ftp = FtpService(
             _ftp_options(settings, ground.keys),
             verify=verify_password,
             disk_check=ground.disk.check,
-            desk=self.desk,
+            desk=desk,
             on_change=self._on_owner_change,
-            throttle=self._upload.take,
+            throttle=upload.take,
         )
-        reach = Reach(settings, lambda: self.ftp.friends_port)
-        self._outside = Outside(
-            ground.keys.tls_certificate_der,
-            reach.addresses,
-            reach.dialable,
-            self.ftp.trust_peer,
-        )
-        self.workers = TransferWorkers(
-            core,
-            client_context(
-                ground.keys.certificate_path,
-                ground.keys.private_key_path,
-            ),
-            self._upload,
-            self._download,
-            max(1, limits.transfers) + LANES_SPARE,
-            resolve=reach.resolve,
+        return Doors(
+            upload,
+            TokenBucket(limits.download_kib_s, core.clock),
+            desk,
+            ftp,
+            Reach(settings, lambda: ftp.friends_port),
         )
 
-    def _build_source(self) -> None:
-        ground, talking = self._ground, self._talking
-        self.copies = Copies(
-            ground.core,
-            ground.store,
-            ground.files,
-            ground.index,
-            ground.disk,
-            lambda group: talking.channel.find_machine(group) is not None,
-            self._is_read,
-        )
-        self.granting = Granting(
-            ground.core,
-            ground.store,
-            ground.index,
-            ground.disk,
-            self.copies,
-            self.desk,
-            self.workers,
-            talking.published,
-            lambda group: talking.channel.machine(group).roster,
-            talking.scanner.hash_soon,
-            talking.channel.send,
-            self._outside,
-            ground.draw,
-        )
-        self.granting_bundles = BundleGranting(
-            self.granting,
-            ground.store,
-            ground.index,
-            self.desk,
-            talking.published,
-            talking.scanner.hash_soon,
-            talking.channel.send,
-            self._outside,
-            ground.draw,
-        )
-
-    def _build_destination(self) -> None:
-        ground, channel = self._ground, self._talking.channel
-        self.asking = Asking(ground.core, channel.send, ground.draw)
-        bringer = Bringer(
-            ground.core,
-            ground.files,
-            self.desk,
-            self.workers,
-            self.asking,
-            channel.find_machine,
-            self._outside,
-            ground.draw,
-        )
-        self.copy_fetcher = CopyFetcher(
-            ground.core,
-            ground.files,
-            ground.disk,
-            bringer,
-            self.asking,
-            channel.find_machine,
-            channel.send,
-            self._outside,
-        )
-        self.downloads = Downloads(
+    def _build_downloads(self) -> Downloads:
+        ground = self._ground
+        downloads = Downloads(
             ground.core,
             ground.store,
             ground.files,
             ground.index,
             ground.state,
-            self._attempts(bringer),
+            Attempter(self.moving, ground.disk),
             ground.settings,
             self._folder_names,
             ground.draw,
         )
-        self.downloads.wire_limits(self._set_limits)
+        downloads.wire_limits(self._set_limits)
+        return downloads
 
-    def _attempts(self, bringer: Bringer) -> Attempts:
-        ground, channel = self._ground, self._talking.channel
-        sources = Sources(
-            ground.store,
-            ground.index,
-            self.asking,
-            channel.find_machine,
-            channel.send,
-            self._outside,
-        )
-        fetcher = Fetcher(
-            ground.store,
-            ground.files,
-            ground.state,
-            ground.disk,
-            bringer,
-            sources,
-        )
-        return Attempts(
-            ground.store,
-            ground.files,
-            ground.state,
-            sources,
-            fetcher,
-            lambda: self._bundles(sources, bringer),
-            self._talking.scanner.on_change,
-        )
+    # --- what moves files, on demand ---
 
-    def _bundles(self, sources: Sources, bringer: Bringer) -> "Bundles":
-        from fonshare_agent.bundles import Bundles  # in memory once a folder was wanted
+    def _load_moving(self) -> Callable[[], "Moving"]:
+        from fonshare_agent.moving import Moving
+        from fonshare_agent.transfer.wire import client_context
 
-        ground = self._ground
-        return Bundles(
-            ground.store,
-            ground.files,
-            ground.index,
-            ground.state,
-            ground.disk,
-            self.workers,
-            self.asking,
-            self._talking.channel.find_machine,
-            self._outside,
-            sources,
-            bringer,
-        )
+        ground, keys = self._ground, self._ground.keys
+        context = client_context(keys.certificate_path, keys.private_key_path)
+
+        def make() -> Moving:
+            moving = Moving(ground, self._talking, self._doors, self.asking, context)
+            if self._is_stopped:  # the node ends just now
+                moving.workers.stop()
+            return moving
+
+        return make
+
+    async def clear_leftovers(self) -> None:
+        """Go on with, or remove, what an earlier run has left on the disk."""
+        files, disk = self._ground.files, self._ground.disk
+        if await files.run(has_leftovers, disk):
+            await self.moving.get()
+            await self.downloads.drop_orphans()
+
+    async def tend(self) -> None:
+        """Keep idle sessions in order; call twice a minute."""
+        if self.moving.made is not None:
+            await self.moving.made.workers.tend()
+
+    async def forget_sessions(self) -> None:
+        """End idle sessions: this host has another address, or another way out."""
+        if self.moving.made is not None:
+            await self.moving.made.workers.forget_sessions()
+
+    async def stop(self) -> None:
+        """Let go of the disk."""
+        if self.moving.made is not None:
+            await self.moving.made.stop()
+
+    def stop_workers(self) -> None:
+        """End their threads; waits for them."""
+        self._is_stopped = True
+        if self.moving.made is not None:
+            self.moving.made.workers.stop()
+
+    def _is_allowed(self, ticket: Ticket) -> bool:
+        """Tell whether *ticket* may be used now: any thread."""
+        moving = self.moving.made  # without it there are no tickets
+        return moving is not None and moving.granting.is_allowed(ticket)
+
+    def _can_ask(self, group: GroupId, member: NodeId) -> bool:
+        machine = self._talking.channel.find_machine(group)
+        return machine is not None and machine.peers.can_be_asked(member)
 
     # --- who hears of what ---
 
     def revoke_lost_rights(self) -> None:
         """Rosters or shares changed: who has lost a right loses it within a second."""
-        self.granting.revoke_lost_rights()
+        if self.moving.made is not None:
+            self.moving.made.granting.revoke_lost_rights()
         groups, channel = self._talking.groups, self._talking.channel
         machines = map(channel.find_machine, groups.labels().values())
         self.ftp.trust_only(
@@ -222,12 +175,8 @@ class TransferSide:
         )
 
     def _set_limits(self, limits: LimitSettings) -> None:
-        self._upload.set_rate(limits.upload_kib_s)
-        self._download.set_rate(limits.download_kib_s)
-
-    def _is_read(self, root: Root) -> bool:
-        """Whether a member holds a ticket for reading the copy of that content."""
-        return any(t.share is None and t.root == root for t in self.desk.live())
+        self._doors.upload.set_rate(limits.upload_kib_s)
+        self._doors.download.set_rate(limits.download_kib_s)
 
     def follow_lan(self) -> None:
         """The lan may have other networks than before; blocks a little."""
@@ -242,6 +191,52 @@ class TransferSide:
         """The folders of downloads/GROUP/MEMBER/ for a job."""
         groups = self._talking.groups
         return groups.label(group), groups.member_name(group, member)
+
+
+class Attempter:
+    """Attempts at jobs: what `Downloads` asks of attempts.Attempts."""
+
+    def __init__(self, moving: OnDemand["Moving"], disk: Disk) -> None:
+        self._moving, self.disk = moving, disk
+
+    async def bring(self, job: Job, watch: Watch) -> bool:
+        try:
+            moving = await self._moving.get()
+        except DiskMissing as error:
+            raise Postponed("disk.missing", str(error)) from error
+        return await moving.attempts.bring(job, watch)
+
+    def give_up(self, job_id: str) -> None:
+        if self._moving.made is not None:
+            self._moving.made.attempts.give_up(job_id)
+
+    def end(self, job: Job) -> None:
+        if self._moving.made is not None:
+            self._moving.made.attempts.end(job)
+
+
+class Copier:
+    """Copies of catalogues: what `CatchingUp` asks of copy_fetching.CopyFetcher."""
+
+    def __init__(
+        self,
+        moving: OnDemand["Moving"],
+        can_ask: Callable[[GroupId, NodeId], bool],
+    ) -> None:
+        self._moving, self.can_ask = moving, can_ask
+
+    async def fetch(
+        self, group: GroupId, member: NodeId, index_id: IndexId, after: int, take: Take
+    ) -> str:
+        try:
+            moving = await self._moving.get()
+        except DiskMissing as error:
+            return error.code
+        return await moving.copy_fetcher.fetch(group, member, index_id, after, take)
+
+    def cancel(self, group: GroupId, member: NodeId) -> None:
+        if self._moving.made is not None:
+            self._moving.made.copy_fetcher.cancel(group, member)
 
 
 def _ftp_options(settings: Settings, keys: NodeKeys) -> FtpOptions:

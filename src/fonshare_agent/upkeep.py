@@ -5,13 +5,13 @@ Owns the count of the node's uptime, by which the sealing key is renewed (DESIGN
 """
 
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from fonshare_agent import clock
 from fonshare_agent.channel import ControlChannel
 from fonshare_agent.ftp.server import FtpService
 from fonshare_agent.ground import Ground
-from fonshare_agent.transfer.worker import TransferWorkers
 
 log = logging.getLogger(__name__)
 
@@ -26,14 +26,14 @@ class Upkeep:
 
     ground: Ground
     channel: ControlChannel
-    workers: TransferWorkers
+    tend_sessions: Callable[[], Awaitable[None]]
     ftp: FtpService
     _uptime_s: float | None = field(default=None, init=False)
     _counted_at: float = field(default=0.0, init=False)
     _saved_s: float = field(default=0.0, init=False)
 
     async def tend(self) -> None:
-        await self.workers.tend()
+        await self.tend_sessions()
         await self.ground.store.run(self.ground.state.back_up_if_due)
         await self.ground.store.run(self.ground.state.prune_ended)
         uptime_s = await self._count_uptime()
