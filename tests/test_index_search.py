@@ -207,6 +207,41 @@ def test_what_only_the_newest_names_have_still_narrows(node):
     assert '"fil"' not in node.index._trigrams.narrowed(asked)
 
 
+def segments(node):
+    """How many parts a search in the text index has to ask."""
+    query = "SELECT count(DISTINCT segid) FROM search_idx"
+    return node.index._connection.execute(query).fetchone()[0]
+
+
+def test_the_text_index_is_put_together_once_in_a_while(node, monkeypatch):
+    monkeypatch.setattr("fonshare_agent.index.trigrams.MERGED_LEAST", 40)
+    monkeypatch.setattr("fonshare_agent.index.trigrams.MERGE_PAGES", 1)
+    words = ["plage", "été", "concert", "forêt"]
+    paths = [f"{words[n % 4]}/{words[n % 3]} {n}" for n in range(200)]
+    offer(node, *paths)
+    for _ in range(20):
+        assert node.index._trigrams.add_some(10)
+    assert segments(node) > 1
+    assert node.index.index_names()  # the first step; then the agent ends
+    node.index.close()
+    node.index.open()
+
+    while node.index.index_names():
+        pass
+
+    assert segments(node) == 1
+    assert node.names("foret ete") == sorted(
+        f"Films/{path}" for path in paths if "forêt" in path and "été" in path
+    )
+    withdraw(node, paths[3])
+    offer(node, "forêt/été 1000")  # a single one more is not worth it
+    node.index.index_names()
+    assert not node.index._trigrams.merge_some()
+    assert segments(node) > 1
+    assert f"Films/{paths[3]}" not in node.names("foret")
+    assert node.names("1000") == ["Films/forêt/été 1000"]
+
+
 def withdraw(node, *paths):
     index_id, head = node.index.replica_head(FAMILLE, BOB)
     changes = [

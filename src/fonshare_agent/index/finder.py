@@ -25,6 +25,7 @@ from fonshare_agent.index.places import Places
 from fonshare_agent.index.query import Hit, Order, Query, SearchResult
 from fonshare_agent.index.search import Deadline, Row, Scope
 from fonshare_agent.index.text import fold_name
+from fonshare_agent.index.trigrams import Trigrams
 from fonshare_agent.model import GroupId, NodeId
 
 WINDOW = 100  # entries: two pages; some 2 ms natively for a word that is everywhere
@@ -46,13 +47,17 @@ class Search:
         self._page: list[_Candidate] = []
         self._is_cut = self._was_interrupted = False
         self._has_ended = not scope.can_match or limit <= 0
+        self._places = Places(scope.connection)
 
     def run(self, deadline: float | None = None, until: float | None = None) -> bool:
         """Go on to the end, to *deadline*, which ends it, or for now to *until*."""
+        if self._was_interrupted:  # others may have changed the folders
+            self._places = Places(self._scope.connection)
         while not self._has_ended:
             is_through = False
             with Deadline(self._scope.connection, self._clock, deadline) as guard:
                 is_through = not guard.is_over and self._look(until)
+            self._judge()
             if guard.is_over:
                 self._has_ended = self._is_cut = True
             elif not is_through:
@@ -63,13 +68,12 @@ class Search:
 
     def result(self) -> SearchResult:
         """Return the page, when the search has ended."""
-        scope, places = self._scope, Places(self._scope.connection)
-        shown = self._page[: self._limit]
-        hits: list[Hit] = []
-        for one in shown:
-            row = scope.find_again(one.row) if self._was_interrupted else one.row
-            if row is not None:
-                hits.append(Hit(scope.sources(row, places)))
+        scope, shown = self._scope, self._page[: self._limit]
+        rows = [one.row for one in shown]
+        if self._was_interrupted:
+            rows = [row for one in rows if (row := scope.find_again(one)) is not None]
+        self._places.load([row.folder for row in rows])
+        hits = [Hit(scope.sources(row, self._places)) for row in rows]
         is_complete = not self._is_cut and len(self._page) <= self._limit
         return SearchResult(
             tuple(hits),
@@ -83,6 +87,9 @@ class Search:
     def _look(self, until: float | None) -> bool:
         """Look at candidates; False if *until* came first."""
         raise NotImplementedError
+
+    def _judge(self) -> None:
+        """Keep of the candidates those that match, before others use the database."""
 
     def _settle(self) -> None:
         """Take what was looked at into the page; say whether that is the end."""
@@ -107,6 +114,7 @@ class _Window:
     after: Key | None = None
     looked_at: int = 0
     next: int = field(init=False)  # the id to look at next
+    rows: list[Row] = field(default_factory=list)  # proposed and not yet judged
     hits: list[_Candidate] = field(default_factory=list)
     newest: dict[bytes, int] = field(default_factory=dict)  # root: id of the first
 
@@ -127,7 +135,7 @@ class _ByRelevance(Search):
     ) -> None:
         super().__init__(scope, clock, limit)
         self._window_size, self._after = window, after
-        self._cursors: dict[Key, str] = {}
+        self._bounds: dict[Key, tuple[int, int]] = {}  # the window of what is shown
         if after is None:
             self._top = scope.newest()
             self._window = _Window(self._top)
@@ -142,10 +150,10 @@ class _ByRelevance(Search):
             )
 
     def _look(self, until: float | None) -> bool:
-        window, places = self._window, Places(self._scope.connection)
+        window = self._window
         low = window.low or 1
         for row in self._scope.candidates(low, window.next):
-            self._take(row, places)
+            window.rows.append(row)
             window.next = row.id - 1
             window.looked_at += 1
             if window.low is None and window.looked_at >= self._window_size:
@@ -155,15 +163,18 @@ class _ByRelevance(Search):
         window.next = low - 1
         return True
 
-    def _take(self, row: Row, places: Places) -> None:
-        window = self._window
-        rank = self._scope.rank(row, places)
-        if rank is None:
-            return
-        if row.root is not None:
-            window.newest.setdefault(row.root, row.id)
-        key = (rank, -row.modified, -row.id)
-        window.hits.append(_Candidate(key, row))
+    def _judge(self) -> None:
+        window, rows, places = self._window, self._window.rows, self._places
+        places.load([row.folder for row in rows])
+        for row in rows:
+            rank = self._scope.rank(row, places)
+            if rank is None:
+                continue
+            if row.root is not None:
+                window.newest.setdefault(row.root, row.id)
+            key = (rank, -row.modified, -row.id)
+            window.hits.append(_Candidate(key, row))
+        rows.clear()
 
     def _settle(self) -> None:
         window = self._window
@@ -177,9 +188,7 @@ class _ByRelevance(Search):
                 continue
             if not self._is_doubled(one):
                 self._page.append(one)
-                self._cursors[one.key] = cursors.write(
-                    Order.RELEVANCE.value, self._top, window.high, low, *one.key
-                )
+                self._bounds[one.key] = window.high, low
         self._window = _Window(low - 1)
         self._has_ended |= low <= 1 or len(self._page) == self._wanted
 
@@ -194,7 +203,8 @@ class _ByRelevance(Search):
         return has_newer and scope.has_other_members(row)
 
     def _cursor(self, one: _Candidate) -> str:
-        return self._cursors[one.key]
+        values = (self._top, *self._bounds[one.key], *one.key)
+        return cursors.write(Order.RELEVANCE.value, *values)
 
     def _more(self, shown: list[_Candidate]) -> str | None:
         if shown:
@@ -232,9 +242,8 @@ class _ByKey(Search):
         self._worst: Key | None = None  # of a full page
 
     def _look(self, until: float | None) -> bool:
-        places = Places(self._scope.connection)
         for row in self._scope.candidates(1, self._next):
-            if self._scope.rank(row, places) is not None:
+            if self._scope.rank(row, self._places) is not None:
                 self._take(row)
             self._next = row.id - 1
             if self._is_late(until):
@@ -304,10 +313,12 @@ class Finder:
         connection: sqlite3.Connection,
         clock: Callable[[], float],
         window: int = WINDOW,
+        trigrams: Trigrams | None = None,
     ) -> None:
         self._connection = connection
         self._clock = clock
         self._window = window
+        self._trigrams = trigrams or Trigrams(connection)
 
     def begin(
         self,
@@ -320,7 +331,7 @@ class Finder:
 
         Nothing is found for no words; None is by relevance.
         """
-        scope = Scope(self._connection, query)
+        scope = Scope(self._connection, query, self._trigrams)
         if order in (None, Order.RELEVANCE):
             return _ByRelevance(scope, self._clock, limit, after, self._window)
         return _ByKey(scope, self._clock, limit, after, order)

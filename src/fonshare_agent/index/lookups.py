@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from fonshare_agent.index.trigrams import Trigrams
 from fonshare_agent.loading import loading
 
 if TYPE_CHECKING:
@@ -21,9 +22,13 @@ class Lookups:
     """The readers of one open database. *clock* is monotonic seconds."""
 
     def __init__(
-        self, connection: sqlite3.Connection, clock: Callable[[], float]
+        self,
+        connection: sqlite3.Connection,
+        clock: Callable[[], float],
+        trigrams: Trigrams,
     ) -> None:
         self._connection, self._clock = connection, clock
+        self._trigrams = trigrams
 
     @cached_property
     def browser(self) -> "Browser":
@@ -35,10 +40,10 @@ class Lookups:
     def finder(self) -> "Finder":
         with loading():
             from fonshare_agent.index.finder import Finder
-        return Finder(self._connection, self._clock)
+        return Finder(self._connection, self._clock, trigrams=self._trigrams)
 
     @cached_property
     def news(self) -> "News":
         with loading():
             from fonshare_agent.index.news import News
-        return News(self._connection, self._clock)
+        return News(self._connection, self._clock, trigrams=self._trigrams)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from fonshare_agent.index.places import Places
 from fonshare_agent.index.query import Hit, Query, SearchResult
 from fonshare_agent.index.search import Deadline, Row, Scope
+from fonshare_agent.index.trigrams import Trigrams
 
 SEEN_KEPT = 500  # hits of one search: some 20 KB in state.db
 _ROOT_BYTES = 8  # as much as is indexed: a twin is missed once in 2^64
@@ -52,12 +53,15 @@ class News:
         connection: sqlite3.Connection,
         clock: Callable[[], float],
         kept: int = SEEN_KEPT,
+        trigrams: Trigrams | None = None,
     ) -> None:
         self._connection, self._clock, self._kept = connection, clock, kept
+        self._trigrams = trigrams or Trigrams(connection)
 
     def everything(self, query: Query, deadline: float | None = None) -> Record:
         """Return a record by which all that matches now was seen."""
-        scope, places = Scope(self._connection, query), Places(self._connection)
+        scope = Scope(self._connection, query, self._trigrams)
+        places = Places(self._connection)
         seen: list[Seen] = []
         if not scope.can_match:
             return Record(0, ())
@@ -82,7 +86,7 @@ class News:
 
         A content, or a place, is new once. The newest of the hits is the first.
         """
-        scope = Scope(self._connection, query)
+        scope = Scope(self._connection, query, self._trigrams)
         look = _Look(scope, record, limit)
         if scope.can_match:
             with Deadline(self._connection, self._clock, deadline) as guard:

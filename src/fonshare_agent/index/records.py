@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 from fonshare_agent.model import (
     EntryId,
@@ -30,8 +30,17 @@ PAGE = 200  # rows fetched at a time where more may be wanted
 _INTEGER_MAX = 2**63 - 1  # SQLite's
 _ID_LABEL = b"fonshare-entry-1"
 _ID_BYTES = 10  # 16 characters of base32
-_ID_SHIFTS = range(75, -1, -5)
-_BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
+_ID_CHARS = 16
+_BASE32 = b"abcdefghijklmnopqrstuvwxyz234567".ljust(256)
+# Halves of 8, 4, 2 and 1 characters: how far the upper ones go, what stays, what goes.
+_SPREADS = tuple(
+    (
+        3 * size,
+        sum((1 << 5 * size) - 1 << 8 * size * at for at in range(0, 16 // size, 2)),
+        sum((1 << 5 * size) - 1 << 8 * size * at for at in range(1, 16 // size, 2)),
+    )
+    for size in (8, 4, 2, 1)
+)
 _HOME_BYTES = 2  # of a file's id tell its folder, the others the file
 _TAG_BYTES = 6  # the part of a folder's id that is indexed; the rest is compared
 
@@ -74,9 +83,12 @@ def _begin(
 
 
 def id_text(digest: bytes) -> EntryId:
-    # What base32 would say, in a fifth of the time: each line of a search has one.
+    # What base32 would say, in a tenth of the time: each line of a search has one.
+    # Each 5 bits come into a byte of their own, half after half.
     number = int.from_bytes(digest, "big")
-    return EntryId("".join([_BASE32[number >> at & 31] for at in _ID_SHIFTS]))
+    for shift, lower, upper in _SPREADS:
+        number = number & lower | number << shift & upper
+    return EntryId(number.to_bytes(_ID_CHARS, "big").translate(_BASE32).decode())
 
 
 def parse_id(text: str) -> bytes | None:
@@ -99,8 +111,7 @@ def home_tags(digest: bytes) -> tuple[int, int]:
     return id_tag(home + bytes(rest)), id_tag(home + b"\xff" * rest)
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """One line of a listing or a search. `path` is None for a share itself.
 
     `size` and `modified` are 0 for folders and shares.

@@ -49,12 +49,14 @@ class _Catalogue:
 class Scope:
     """One query, ready to be asked: which catalogues, which words."""
 
-    def __init__(self, connection: sqlite3.Connection, query: Query) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, query: Query, trigrams: Trigrams
+    ) -> None:
         self.connection = connection
         self._medium = query.medium
         words = split_words(query.words)
         self._matcher = Matcher(words)
-        self._trigrams = Trigrams(connection)
+        self._trigrams = trigrams
         self._expression = match_expression(words)
         if self._expression is not None:
             self._expression = self._trigrams.narrowed(self._expression)
@@ -200,7 +202,9 @@ class Scope:
         return not matches, not catalogue.own, not catalogue.is_online, -row.id
 
     def _found(self, row: Row, places: Places) -> Found:
-        return found_file(self._file(row), places.place(row.folder))
+        one, folder = self._catalogues[row.catalogue], row.folder
+        digest = places.digest(folder, one.group, one.member, row.name)
+        return found_file(self._file(row), places.place(folder), digest)
 
     def _file(self, row: Row) -> tuple[object, ...]:
         """Return *row* as the columns of places.FILE."""

@@ -96,8 +96,8 @@ class IndexStore:
         self._missing = Missing(self._connection)
         self._progress = HashProgress(self._connection)
         self._replicas = Replicas(self._connection)
-        self._lookups = Lookups(self._connection, self._clock)
         self._trigrams = Trigrams(self._connection)
+        self._lookups = Lookups(self._connection, self._clock, self._trigrams)
         self._device = device_of(self._path)
         self._is_open = True
 
@@ -211,9 +211,9 @@ class IndexStore:
     # --- searching and browsing (lookups.py) -----------------------------------------
 
     def index_names(self, limit: int = BATCH) -> bool:
-        """See Trigrams.add_some."""
+        """Do one step of what makes searches fast; False if nothing is left."""
         with self._guard():
-            return self._trigrams.add_some(limit)
+            return self._trigrams.add_some(limit) or self._trigrams.merge_some()
 
     def begin_search(
         self,

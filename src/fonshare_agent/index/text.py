@@ -116,9 +116,8 @@ class Matcher:
     def __init__(self, words: Iterable[str]) -> None:
         self._words = []
         for word in words:
-            marked = index_text(word)
-            is_short = len(word) < TRIGRAM and marked.startswith("  ")
-            self._words.append(_Word(marked if is_short else word, is_short, word))
+            is_short = len(word) < TRIGRAM and index_text(word).startswith("  ")
+            self._words.append(_Word(word, must_begin=is_short))
 
     def rank(self, name: str, get_above: Callable[[], str]) -> int | None:
         """Return how good a match is: 0 is best, None is none.
@@ -138,16 +137,23 @@ class Matcher:
 
 
 class _Word:
-    """One word to find: *sought* in the folded text, or in what is indexed of it."""
+    """One word to find; if it *must_begin*, then only where a word begins."""
 
-    def __init__(self, sought: str, is_short: bool, word: str) -> None:
-        self._sought, self._is_short = sought, is_short
+    def __init__(self, word: str, *, must_begin: bool) -> None:
+        self._word = word
+        self._beginning = (
+            re.compile(f"(?:{_WORD_START.pattern}){re.escape(word)}")
+            if must_begin
+            else None
+        )
         begin = r"(?<![^\W_])" if word[0].isalnum() else ""
         end = r"(?![^\W_])" if word[-1].isalnum() else ""
         self._whole = re.compile(begin + re.escape(word) + end)
 
     def is_in(self, folded: str) -> bool:
-        return self._sought in (index_text(folded) if self._is_short else folded)
+        return self._word in folded and (
+            self._beginning is None or self._beginning.search(folded) is not None
+        )
 
     def is_whole_in(self, folded: str) -> bool:
         return self._whole.search(folded) is not None

@@ -7,20 +7,27 @@ there is nothing more urgent. Rules kept:
 - Every entry whose id is not beyond the frontier (`search_state.upto`) has its
   trigrams, no other has any. Batch and frontier are committed together.
 - Ids of entries are never given twice, so none falls behind the frontier unnoticed.
+- FTS5 keeps what was written in segments, and every search asks each of them. They are
+  made one, in small steps, whenever the entries have become a quarter more
+  (docs/decisions/0027).
 
 A search goes through the entries beyond the frontier one by one (index/search.py).
 Runs on the store thread. It must not know whose entries they are.
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from fonshare_agent.index.database import transaction
 from fonshare_agent.index.places import Places
 from fonshare_agent.index.text import fold_name, index_text
 
-PROBED = 64  # hits looked at to tell a common trigram
 TERMS_KEPT = 2  # with fewer all are asked: three letters alone tell little
+SAMPLES, SAMPLED = 8, 8  # places all over the index, and entries looked at in each
+COMMON = SAMPLES * SAMPLED * 3 // 4  # of those: most entries have it
+MERGE_PAGES = 64  # of 4 KB, written in one step: some 10 ms natively
+MERGED_ANEW = 4  # when a quarter is new; fewer than MERGED_LEAST need no merging
+MERGED_LEAST = 4000
 
 
 class Trigrams:
@@ -28,21 +35,41 @@ class Trigrams:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self._sample: list[str] = []
+        self._sampled_at = 0
 
     def add_some(self, limit: int) -> bool:
         """Index up to *limit* entries beyond the frontier; False if none is left."""
         with transaction(self._connection):
-            rows = self._connection.execute(
-                "SELECT id, folder, name FROM entry"
-                " WHERE id > (SELECT upto FROM search_state) ORDER BY id LIMIT ?",
-                (limit,),
-            ).fetchall()
+            rows = self._beyond(self.frontier(), limit)
             if not rows:
                 return False
             self._connection.executemany(
                 "INSERT INTO search (rowid, text) VALUES (?, ?)", self._texts(rows)
             )
             self._connection.execute("UPDATE search_state SET upto = ?", (rows[-1][0],))
+        return True
+
+    def merge_some(self) -> bool:
+        """Take one step towards a single segment; False if there is none to take."""
+        upto, merged, is_merging = self._connection.execute(
+            "SELECT upto, merged, is_merging FROM search_state"
+        ).fetchone()
+        if not is_merging and upto - merged < max(MERGED_LEAST, merged // MERGED_ANEW):
+            return False
+        with transaction(self._connection):
+            before = self._connection.total_changes
+            # A negative number puts all segments together, then steps are positive.
+            self._connection.execute(
+                "INSERT INTO search (search, rank) VALUES ('merge', ?)",
+                (MERGE_PAGES if is_merging else -MERGE_PAGES,),
+            )
+            # fts5.html section 6.9: less than two changes mean that nothing was done.
+            is_over = self._connection.total_changes - before < 2
+            self._connection.execute(
+                "UPDATE search_state SET is_merging = ?, merged = ?",
+                (not is_over, merged if is_merging else upto),
+            )
         return True
 
     def narrowed(self, expression: str) -> str:
@@ -54,30 +81,25 @@ class Trigrams:
         terms = expression.split(" AND ")
         if len(terms) <= TERMS_KEPT:
             return expression
-        telling = [term for term in terms if not self._is_common(term)]
+        texts = self._sampled()
+        telling = [term for term in terms if not _is_common(term, texts)]
         return " AND ".join(telling) if len(telling) >= TERMS_KEPT else expression
 
-    def _is_common(self, term: str) -> bool:
-        """Tell whether most of the first and of the last entries have it.
-
-        Of both, since all that came lately may have a name that nothing else has.
-        """
-        (first,) = self._connection.execute("SELECT min(id) FROM entry").fetchone()
-        last, reach = self.frontier(), 2 * PROBED
-        newest = self._probe(term, "DESC")
-        if newest is None or newest < last - reach:
-            return False
-        oldest = self._probe(term, "ASC")
-        return oldest is not None and oldest < (first or 0) + reach
-
-    def _probe(self, term: str, order: str) -> int | None:
-        """Return the id of the entry that is number PROBED of those that have it."""
-        row = self._connection.execute(
-            "SELECT rowid FROM search WHERE search MATCH ?"
-            f" ORDER BY rowid {order} LIMIT 1 OFFSET ?",
-            (term, PROBED - 1),
-        ).fetchone()
-        return None if row is None else int(row[0])
+    def _sampled(self) -> list[str]:
+        """Return what is indexed of a few entries, from the first to the last."""
+        upto = self.frontier()
+        if not self._sampled_at <= upto <= self._sampled_at * 5 // 4:
+            (first,) = self._connection.execute("SELECT min(id) FROM entry").fetchone()
+            first = first or 0
+            self._sample = [
+                text
+                for part in range(SAMPLES)
+                for _, text in self._texts(
+                    self._beyond(first - 1 + (upto - first) * part // SAMPLES, SAMPLED)
+                )
+            ]
+            self._sampled_at = upto
+        return self._sample
 
     def frontier(self) -> int:
         """Return the id of the last entry that has its trigrams."""
@@ -94,6 +116,12 @@ class Trigrams:
             (entry, index_text(folders) + index_text(fold_name(name))),
         )
 
+    def _beyond(self, number: int, limit: int) -> list[tuple[int, int, bytes]]:
+        return self._connection.execute(
+            "SELECT id, folder, name FROM entry WHERE id > ? ORDER BY id LIMIT ?",
+            (number, limit),
+        ).fetchall()
+
     def _texts(
         self, rows: Iterable[tuple[int, int, bytes]]
     ) -> Iterator[tuple[int, str]]:
@@ -104,3 +132,8 @@ class Trigrams:
             if folder != present:
                 present, above = folder, index_text(places.text(folder))
             yield number, above + index_text(fold_name(name))
+
+
+def _is_common(term: str, texts: Sequence[str]) -> bool:
+    gram = term[1:-1].replace('""', '"')
+    return sum([gram in text for text in texts]) >= COMMON

@@ -156,8 +156,12 @@ CREATE TABLE hashing_page (
 ) STRICT;
 
 -- One row. Every entry whose id is not beyond `upto` has its trigrams; the others get
--- theirs later (index/trigrams.py) and are gone through by a search meanwhile.
+-- theirs later (index/trigrams.py) and are gone through by a search meanwhile. `merged`:
+-- `upto` when all segments of `search` were last put together; `is_merging`: that goes
+-- on.
 CREATE TABLE search_state (
-    upto  INTEGER NOT NULL
+    upto        INTEGER NOT NULL DEFAULT 0,
+    merged      INTEGER NOT NULL DEFAULT 0,
+    is_merging  INTEGER NOT NULL DEFAULT 0
 ) STRICT;
-INSERT INTO search_state (upto) VALUES (0);
+INSERT INTO search_state DEFAULT VALUES;
