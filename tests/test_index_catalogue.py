@@ -204,6 +204,28 @@ def test_folders_left_empty_are_no_longer_shown(alice, bob):
         assert [one.name for one in listed] == [b"d.txt"]
 
 
+def test_a_page_may_hold_many_folders_and_twice_the_same_place(bob):
+    """Pages are taken folder by folder; the result is as if one after another."""
+    paths = [f"{n % 3}/{n % 70}" for n in range(240)] + ["top"]
+    changes = [
+        *(change(path, size=7) for path in paths),
+        change("0/0", size=9),
+        change("1/1", deleted=True),
+        change("2/2", size=2, share="Musique"),
+        change("2/2", deleted=True),
+        change("2/2", size=5),
+    ]
+    for after in (0, 300):  # the second time all of it is there already
+        part = delta(FIRST, after, *changes, upto=after + 300)
+        answer = bob.index.apply_delta(FAMILLE, ALICE, part, complete_at=0)
+        assert answer == Applied(after + 300, 0)
+    expected = {f"Films/{path}": 7 for path in paths} | {"Films/0/0": 9}
+    expected |= {"Films/2/2": 5, "Musique/2/2": 2}
+    del expected["Films/1/1"]
+    listed = {name: size for name, size, *_ in bob.listed(FAMILLE, ALICE)}
+    assert listed == expected
+
+
 def test_an_unknown_index_or_a_number_beyond_ours_starts_from_the_beginning(alice):
     write(alice, "a.txt")
     alice.publish(Films=[FAMILLE])

@@ -48,7 +48,7 @@ class BlockLists:
             return
         self._connection.execute(
             "DELETE FROM block_page WHERE root = ?1 AND NOT EXISTS (SELECT 1"
-            " FROM own_file WHERE substr(root, 1, 8) = substr(?1, 1, 8)"
+            " FROM own_file WHERE substr(root, 1, 4) = substr(?1, 1, 4)"
             " AND root = ?1)",
             (root,),
         )

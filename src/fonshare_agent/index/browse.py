@@ -140,7 +140,7 @@ class Browser:
         """Return the members of *group* that offer content of *root*."""
         rows = self._connection.execute(
             "SELECT DISTINCT c.member FROM entry e JOIN catalogue c"
-            " ON c.id = e.catalogue WHERE substr(e.root, 1, 8) = substr(?1, 1, 8)"
+            " ON c.id = e.catalogue WHERE substr(e.root, 1, 4) = substr(?1, 1, 4)"
             " AND e.root = ?1 AND c.grp = ?2 AND c.state = 'shown' ORDER BY c.id",
             (root, group),
         )
@@ -150,7 +150,7 @@ class Browser:
         """Return a file by which *member* offers content of *root* to *group*."""
         paths = Places(self._connection)
         for row in self._connection.execute(
-            FILE + " WHERE substr(e.root, 1, 8) = substr(?1, 1, 8) AND e.root = ?1"
+            FILE + " WHERE substr(e.root, 1, 4) = substr(?1, 1, 4) AND e.root = ?1"
             " AND c.grp = ?2 AND c.member = ?3 AND c.state = 'shown' LIMIT 1",
             (root, group, member),
         ):

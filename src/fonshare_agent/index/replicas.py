@@ -20,6 +20,8 @@ from fonshare_agent.index.database import transaction
 from fonshare_agent.index.records import Applied, Delta, Gap
 from fonshare_agent.index.tree import Metadata, Parts, Tree
 from fonshare_agent.model import (
+    DEPTH_MAX,
+    PATH_BYTES_MAX,
     SIZE_MAX,
     GroupId,
     IndexId,
@@ -36,6 +38,7 @@ from fonshare_agent.protocol.fields import HASH_BYTES, Change
 ENTRIES_MAX = 4_000_000
 ENTRY_NAME_BYTES = 256
 ENTRY_FOLDERS = 8
+_WEIGHT_MAX = 1 + PATH_BYTES_MAX // ENTRY_NAME_BYTES + DEPTH_MAX // ENTRY_FOLDERS + 1
 MODIFIED_MAX = 2**40  # seconds: the year 36,812
 
 
@@ -64,7 +67,7 @@ class Replicas:
             catalogue, head = target
             if delta.after != head or delta.upto < head:
                 return Gap(head)
-            tree = Tree(self._connection, catalogue, group, member)
+            tree = Tree(self._connection, catalogue, group, member, _weight)
             refused = self._take(tree, catalogue, delta.changes)
             tree.close()
             self._connection.execute(
@@ -97,7 +100,7 @@ class Replicas:
             return False
         catalogue, group, member = row
         with transaction(self._connection):
-            tree = Tree(self._connection, catalogue, group, member)
+            tree = Tree(self._connection, catalogue, group, member, _weight)
             if not tree.remove_some((), limit):
                 for query in (
                     "DELETE FROM tombstone WHERE catalogue = ?",
@@ -154,28 +157,57 @@ class Replicas:
         )
 
     def _take(self, tree: Tree, catalogue: int, changes: Iterable[Change]) -> int:
+        """Take *changes* in, folder by folder; return how many were refused.
+
+        Of two for one place the later counts, whatever stands between them.
+        """
         (entries,) = self._connection.execute(
             "SELECT entries FROM catalogue WHERE id = ?", (catalogue,)
         ).fetchone()
-        refused = 0
-        for change in changes:
-            place = _place(change)
-            if place is None:
-                refused += 1
+        folders, refused = _by_folder(changes)
+        for folder, files in folders.items():
+            gone = [name for name, data in files.items() if data is None]
+            for name in gone:
+                tree.remove((*folder, name))
+        for folder, files in folders.items():
+            here = {name: data for name, data in files.items() if data is not None}
+            if not here:
+                continue  # no folder is made for nothing
+            # The catalogue's row counts weights, as the tree does.
+            room = self._entries_max - entries - tree.added
+            if len(here) * _WEIGHT_MAX <= room:
+                tree.put_all(folder, here)
                 continue
-            before = tree.added
-            if change.deleted:
-                tree.remove(place)
-            elif entries + before + _weight(place) > self._entries_max and not (
-                tree.find(place)
-            ):
-                refused += 1
-            else:
-                root = None if change.root is None else Root(change.root)
-                tree.put(place, Metadata(change.size, change.modified, root), None)
-            # The catalogue's row counts weights, so that what goes gives back as much.
-            tree.added = before + (tree.added - before) * _weight(place)
+            for name, data in here.items():
+                place = (*folder, name)
+                room = self._entries_max - entries - tree.added
+                if _weight(place) <= room or tree.find(place):
+                    tree.put(place, data, None)
+                else:
+                    refused += 1
         return refused
+
+
+def _by_folder(
+    changes: Iterable[Change],
+) -> tuple[dict[Parts, dict[bytes, Metadata | None]], int]:
+    """Return for each folder what becomes of its files (None: gone).
+
+    The second value is how many changes break the rules.
+    """
+    folders: dict[Parts, dict[bytes, Metadata | None]] = {}
+    refused = 0
+    for change in changes:
+        place = _place(change)
+        if place is None:
+            refused += 1
+            continue
+        data = None
+        if not change.deleted:
+            root = None if change.root is None else Root(change.root)
+            data = Metadata(change.size, change.modified, root)
+        folders.setdefault(place[:-1], {})[place[-1]] = data
+    return folders, refused
 
 
 def _weight(place: Parts) -> int:

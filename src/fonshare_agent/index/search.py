@@ -218,7 +218,7 @@ class Scope:
 
 
 _DIRECTION = ("DESC", "ASC")
-_SAME_ROOT = "substr(e.root, 1, 8) = substr(:root, 1, 8) AND e.root = :root"
+_SAME_ROOT = "substr(e.root, 1, 4) = substr(:root, 1, 4) AND e.root = :root"
 
 
 def _catalogues(

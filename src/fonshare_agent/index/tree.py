@@ -8,6 +8,7 @@ offered to whom.
 """
 
 import sqlite3
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fonshare_agent.index.records import id_digest, id_tag
@@ -34,6 +35,22 @@ class Metadata:
 class _Folder:
     id: int
     text: str  # its names from the share down, folded, each with a `/` after it
+    is_new: bool = False  # made in this transaction, and nothing put into it
+
+
+def _insert(rows: int) -> str:
+    """Return what adds that many files to one folder."""
+    values = (
+        f"(?1, ?2, ?{at}, ?{at + 1}, ?{at + 2}, ?{at + 3})"
+        for at in range(3, 3 + 4 * rows, 4)
+    )
+    columns = "catalogue, folder, name, size, modified, root"
+    return f"INSERT INTO entry ({columns}) VALUES {', '.join(values)}"
+
+
+# As in index/intake.py: a row in a long statement costs a third of one in its own.
+_INSERTS = {rows: _insert(rows) for rows in (64, 16, 4, 1)}
+_NAMED = f"folder = ? AND name IN ({', '.join('?' * 64)})"
 
 
 class Tree:
@@ -45,14 +62,16 @@ class Tree:
         catalogue: int,
         group: GroupId,
         member: NodeId,
+        weigh: Callable[[Parts], int] = lambda place: 1,
     ) -> None:
         self._connection = connection
         self._catalogue = catalogue
+        self._weigh = weigh
         self._group, self._member = group, member
         self._folders: dict[Parts, _Folder] = {}
         self._trigrams = Trigrams(connection)
         self._frontier = self._trigrams.frontier()
-        self.added = 0  # entries more (or less) than at the beginning
+        self.added = 0  # weights more (or less) than at the beginning
 
     def put(self, place: Parts, data: Metadata, seq: int | None) -> bool:
         """Add the file at *place*, or note what is new about it; False if nothing."""
@@ -68,8 +87,43 @@ class Tree:
         )
         if cursor.rowcount != 1:
             return self._update(folder.id, name, values, seq)
-        self.added += 1
+        folder.is_new = False
+        self.added += self._weigh(place)
         return True
+
+    def put_all(self, place: Parts, files: Mapping[bytes, Metadata]) -> None:
+        """Do as `put` for all *files* of the folder *place*, by few statements."""
+        folder, names = self._make_folder(place), list(files)
+        known: set[bytes] = set()
+        if not folder.is_new:
+            for at in range(0, len(names), 64):
+                some = names[at : at + 64]
+                rows = self._connection.execute(
+                    f"SELECT name FROM entry WHERE {_NAMED}",
+                    (folder.id, *some, *[None] * (64 - len(some))),
+                )
+                known.update([name for (name,) in rows])
+        for name in known:
+            one = files[name]
+            values = (one.size, one.modified, one.root)
+            self._update(folder.id, name, values, None)
+        fresh = [name for name in names if name not in known] if known else names
+        self._add(folder.id, fresh, files)
+        folder.is_new = folder.is_new and not fresh
+        self.added += sum([self._weigh((*place, name)) for name in fresh])
+
+    def _add(
+        self, folder: int, names: Sequence[bytes], files: Mapping[bytes, Metadata]
+    ) -> None:
+        at = 0
+        for rows, statement in _INSERTS.items():
+            while len(names) - at >= rows:
+                values: list[object] = [self._catalogue, folder]
+                for name in names[at : at + rows]:
+                    one = files[name]
+                    values += (name, one.size, one.modified, one.root)
+                self._connection.execute(statement, values)
+                at += rows
 
     def put_own(self, place: Parts, first: int, last: int, seq: int) -> int:
         """Add the own files *first* to *last*, all in the folder *place*; how many?
@@ -83,6 +137,7 @@ class Tree:
             " WHERE id BETWEEN ?1 AND ?2 ON CONFLICT DO NOTHING",
             (first, last, self._catalogue, folder.id, seq),
         )
+        folder.is_new = False
         self.added += cursor.rowcount
         return cursor.rowcount
 
@@ -127,7 +182,7 @@ class Tree:
         if row[0] <= self._frontier:
             self._trigrams.remove(row[0], folder.text, name)
         self._connection.execute("DELETE FROM entry WHERE id = ?", (row[0],))
-        self.added -= 1
+        self.added -= self._weigh(place)
         self._drop_empty(place[:-1])
         return True
 
@@ -150,7 +205,7 @@ class Tree:
         return removed
 
     def close(self) -> None:
-        """Note in the catalogue how many entries came or went."""
+        """Note in the catalogue what came or went."""
         if self.added:
             self._connection.execute(
                 "UPDATE catalogue SET entries = entries + ? WHERE id = ?",
@@ -185,7 +240,9 @@ class Tree:
             "INSERT INTO folder (catalogue, parent, name, tag) VALUES (?, ?, ?, ?)",
             (self._catalogue, parent.id if parent else 0, place[-1], self._tag(place)),
         )
-        return self._remember(place, parent, cursor.lastrowid or 0)
+        made = self._remember(place, parent, cursor.lastrowid or 0)
+        made.is_new = True
+        return made
 
     def _remember(self, place: Parts, parent: _Folder | None, number: int) -> _Folder:
         above = parent.text if parent else ""

@@ -50,7 +50,7 @@ CREATE INDEX own_file_inode ON own_file (inode) WHERE root IS NOT NULL;
 CREATE INDEX own_file_unhashed ON own_file (folder)
     WHERE root IS NULL AND gone IS NULL;
 CREATE INDEX own_file_gone ON own_file (share, id) WHERE gone IS NOT NULL;
-CREATE INDEX own_file_root ON own_file (substr(root, 1, 8)) WHERE root IS NOT NULL;
+CREATE INDEX own_file_root ON own_file (substr(root, 1, 4)) WHERE root IS NOT NULL;
 
 -- The block hashes behind the root of an own file, 256 to a page.
 CREATE TABLE block_page (
@@ -116,7 +116,7 @@ CREATE TABLE entry (
     seq        INTEGER,
     UNIQUE (folder, name)
 ) STRICT;
-CREATE INDEX entry_root ON entry (substr(root, 1, 8)) WHERE root IS NOT NULL;
+CREATE INDEX entry_root ON entry (substr(root, 1, 4)) WHERE root IS NOT NULL;
 CREATE INDEX entry_seq ON entry (catalogue, seq) WHERE seq IS NOT NULL;
 
 -- An entry that was deleted from an own catalogue. They are dropped only together
