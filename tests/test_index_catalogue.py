@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fonshare_agent.index.place import Place
 from fonshare_agent.index.records import (
     Applied,
     Delta,
@@ -14,6 +15,7 @@ from fonshare_agent.index.records import (
     Listing,
     seen_file,
 )
+from fonshare_agent.index.walk import Walk
 from fonshare_agent.model import IndexId, Root, SharePath
 from fonshare_agent.protocol.fields import Change
 from index_nodes import ALICE, BOB, CLUB, FAMILLE, Node
@@ -224,6 +226,35 @@ def test_a_page_may_hold_many_folders_and_twice_the_same_place(bob):
     del expected["Films/1/1"]
     listed = {name: size for name, size, *_ in bob.listed(FAMILLE, ALICE)}
     assert listed == expected
+
+
+def test_what_changes_while_a_share_is_withdrawn_is_right_when_it_is_back(alice, bob):
+    for number in range(6):
+        write(alice, f"{number}.txt")
+    alice.publish(Films=[FAMILLE], Musique=[FAMILLE])
+    alice.deltas(FAMILLE, bob)
+    alice.index.publish({"Films": frozenset(), "Musique": frozenset([FAMILLE])})
+    alice.index.tidy_some(limit=1)  # and then the owner thinks better of it
+    share = alice.share()
+    for number in range(5):
+        (share / f"{number}.txt").unlink()
+    write(alice, "5.txt", b"longer")
+    write(alice, "new.txt")
+    # Elsewhere the scanner does the withdrawing first, unless it is in a scan.
+    walk = Walk(
+        Place.open("Films", share), alice.index, lambda work: work(), lambda: None
+    )
+    for _ in itertools.chain(walk.steps(), walk.drop_gone()):
+        pass
+    walk._place.close()
+
+    alice.publish(Films=[FAMILLE], Musique=[FAMILLE])
+    alice.deltas(FAMILLE, bob)
+
+    expected = {"Films/5.txt": 6, "Films/new.txt": 1}
+    for node in (alice, bob):
+        listed = node.listed(FAMILLE, ALICE)
+        assert {name: size for name, size, *_ in listed} == expected
 
 
 def test_an_unknown_index_or_a_number_beyond_ours_starts_from_the_beginning(alice):

@@ -19,10 +19,10 @@ from operator import itemgetter
 from typing import Any
 
 from fonshare_agent.index.block_lists import BlockLists
-from fonshare_agent.index.offers import Offering, metadata
+from fonshare_agent.index.offers import Offering
 from fonshare_agent.index.own_folders import FolderIds
 from fonshare_agent.index.records import FileStamp, Listing, SeenFile
-from fonshare_agent.index.tree import Parts
+from fonshare_agent.index.tree import Parts, metadata
 from fonshare_agent.model import Root
 
 _NAME, _SIZE, _INODE = itemgetter(0), itemgetter(1), itemgetter(3)

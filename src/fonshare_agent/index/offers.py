@@ -18,9 +18,10 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from fonshare_agent.index.database import transaction
+from fonshare_agent.index.own_folders import FolderPaths
 from fonshare_agent.index.records import Delta
 from fonshare_agent.index.tree import OFFERED, Metadata, Parts, Tree
-from fonshare_agent.model import GroupId, IndexId, NodeId, Root, SharePath
+from fonshare_agent.model import GroupId, IndexId, NodeId, SharePath
 from fonshare_agent.protocol.fields import Change
 
 INDEX_ID_BYTES = 8
@@ -28,12 +29,23 @@ CHANGE_BYTES = 64  # what a change weighs on the wire beside its names, root inc
 
 
 class Offering:
-    """One own catalogue within one transaction: numbers what changes in it."""
+    """One own catalogue within one transaction: numbers what changes in it.
+
+    *is_ending*: the share is being withdrawn from it. What goes on the disk must then
+    go here, too, since the owner may publish the share again; nothing is added.
+    """
 
     def __init__(
-        self, connection: sqlite3.Connection, catalogue: int, group: GroupId, me: NodeId
+        self,
+        connection: sqlite3.Connection,
+        catalogue: int,
+        group: GroupId,
+        me: NodeId,
+        *,
+        is_ending: bool = False,
     ) -> None:
         self.group = group
+        self._is_ending = is_ending
         self._connection = connection
         self._catalogue = catalogue
         self._tree = Tree(connection, catalogue, group, me)
@@ -43,6 +55,8 @@ class Offering:
         self._head = self._before = head
 
     def put(self, place: Parts, data: Metadata) -> None:
+        if self._is_ending:
+            return
         if self._tree.put(place, data, self._head + 1):
             self._head += 1
 
@@ -51,6 +65,8 @@ class Offering:
 
         Every number between must be such a file, so that the catalogue's have no gaps.
         """
+        if self._is_ending:
+            return
         count = last - first + 1
         added = self._tree.put_own(place, first, last, self._head + 1)
         if added == count:
@@ -167,13 +183,16 @@ class Offers:
         return GroupId(group)
 
     def offerings(self, share: int) -> list[Offering]:
-        """Return the catalogues that show *share*, for one transaction."""
+        """Return the catalogues that have files of *share*, for one transaction."""
         rows = self._connection.execute(
-            "SELECT c.id, c.grp FROM publication p JOIN catalogue c"
-            " ON c.id = p.catalogue WHERE p.share = ? AND p.state != 'removing'",
+            "SELECT c.id, c.grp, p.state = 'removing' FROM publication p"
+            " JOIN catalogue c ON c.id = p.catalogue WHERE p.share = ?",
             (share,),
         ).fetchall()
-        return [self._offering(catalogue, group) for catalogue, group in rows]
+        return [
+            self._offering(catalogue, group, is_ending=bool(is_ending))
+            for catalogue, group, is_ending in rows
+        ]
 
     def close(self, offerings: list[Offering]) -> set[GroupId]:
         """End the use of *offerings*; return the groups whose catalogue moved."""
@@ -248,8 +267,12 @@ class Offers:
 
     # --- inside ---------------------------------------------------------------------
 
-    def _offering(self, catalogue: int, group: GroupId) -> Offering:
-        return Offering(self._connection, catalogue, group, self._me)
+    def _offering(
+        self, catalogue: int, group: GroupId, *, is_ending: bool = False
+    ) -> Offering:
+        return Offering(
+            self._connection, catalogue, group, self._me, is_ending=is_ending
+        )
 
     def _close(self, offerings: list[Offering]) -> set[GroupId]:
         moved = {offering.group for offering in offerings if offering.close()}
@@ -365,30 +388,6 @@ def _runs(rows: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
         begun = (folder, number, number)
     if begun:
         yield begun
-
-
-def metadata(size: int, mtime_ns: int, root: bytes | None) -> Metadata:
-    """Return what friends are told; times before 1970 cannot be sent."""
-    seconds = max(0, mtime_ns // 1_000_000_000)
-    return Metadata(size, seconds, Root(root) if root is not None else None)
-
-
-class FolderPaths:
-    """Paths of own folders, remembered for one transaction."""
-
-    QUERY = "SELECT parent, name FROM own_folder WHERE id = ?"
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-        self._known: dict[int, Parts] = {0: ()}
-
-    def parts(self, folder: int) -> Parts:
-        known = self._known.get(folder)
-        if known is None:
-            parent, name = self._connection.execute(self.QUERY, (folder,)).fetchone()
-            known = (*self.parts(parent), name)
-            self._known[folder] = known
-        return known
 
 
 class CataloguePaths(FolderPaths):

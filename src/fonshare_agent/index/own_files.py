@@ -18,8 +18,8 @@ from typing import Any
 from fonshare_agent.index.block_lists import BlockLists
 from fonshare_agent.index.database import transaction
 from fonshare_agent.index.intake import Intake, Work
-from fonshare_agent.index.offers import FolderPaths, Offering, Offers, metadata
-from fonshare_agent.index.own_folders import FolderIds, OwnFolders
+from fonshare_agent.index.offers import Offering, Offers
+from fonshare_agent.index.own_folders import FolderIds, FolderPaths, OwnFolders
 from fonshare_agent.index.records import (
     UNHASHED_START,
     FileStamp,
@@ -27,6 +27,7 @@ from fonshare_agent.index.records import (
     OwnFile,
     Taken,
 )
+from fonshare_agent.index.tree import metadata
 from fonshare_agent.model import GroupId, Root, SharePath
 
 _COLUMNS = "id, folder, name, size, mtime_ns, inode, root"

@@ -146,3 +146,21 @@ class FolderIds:
                 "UPDATE own_folder SET gone = NULL WHERE id = ?", (row[0],)
             )
         return int(row[0])
+
+
+class FolderPaths:
+    """Paths of own folders, remembered for one transaction."""
+
+    QUERY = "SELECT parent, name FROM own_folder WHERE id = ?"
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._known: dict[int, Parts] = {0: ()}
+
+    def parts(self, folder: int) -> Parts:
+        known = self._known.get(folder)
+        if known is None:
+            parent, name = self._connection.execute(self.QUERY, (folder,)).fetchone()
+            known = (*self.parts(parent), name)
+            self._known[folder] = known
+        return known

@@ -31,6 +31,12 @@ class Metadata:
     root: Root | None
 
 
+def metadata(size: int, mtime_ns: int, root: bytes | None) -> Metadata:
+    """Return what friends are told; times before 1970 cannot be sent."""
+    seconds = max(0, mtime_ns // 1_000_000_000)
+    return Metadata(size, seconds, Root(root) if root is not None else None)
+
+
 @dataclass(slots=True)
 class _Folder:
     id: int
