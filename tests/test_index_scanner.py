@@ -5,6 +5,7 @@ import dataclasses
 import os
 import shutil
 import socket
+import sys
 import tempfile
 import threading
 from pathlib import Path
@@ -15,12 +16,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from fonshare_agent.errors import ContentChanged, DiskMissing, StorageError
-from fonshare_agent.index import blocks, place, walk
+from fonshare_agent.index import blocks, place, reading, walk
+from fonshare_agent.index.reading import AS_NICE, IDLE, set_number, set_reading
 from fonshare_agent.index.records import FileStamp, Listing, seen_file
 from fonshare_agent.index.scanner import NICE, Scanner
+from fonshare_agent.libc import INT, libc_call
 from fonshare_agent.model import SharePath
 from fonshare_agent.protocol.content import RootHasher
 from index_nodes import ALICE, BOB, CLUB, FAMILLE, Node
+from waiting import wait_until
 
 
 @pytest.fixture
@@ -854,11 +858,12 @@ def test_a_file_swapped_for_a_link_is_not_hashed(node, tmp_path):
 
 
 def test_the_thread_works_alone_with_low_priority_and_ends_when_told(tmp_path):
-    niceness, done = [], threading.Event()
+    niceness, urgencies, done = [], [], threading.Event()
     node = Node(tmp_path / "alice")
     write(node, "a.txt")
 
     def hashed(share, path, root):
+        urgencies.append(reading_urgency())
         niceness.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
         done.set()
 
@@ -884,11 +889,40 @@ def test_the_thread_works_alone_with_low_priority_and_ends_when_told(tmp_path):
     write(node, "b.txt")
     scanner.on_change(node.share() / "b.txt")
     assert done.wait(10)
+    assert urgencies == [IDLE] * 2
+
+    def is_urgent_once_asked():
+        scanner.hash_soon("Films", SharePath.parse("b.txt"))
+        return AS_NICE in urgencies
+
+    wait_until(is_urgent_once_asked)  # the step at work may have begun before
     scanner.stop()
-    assert niceness == [max(niceness)] * 2
+    assert set(niceness) == {max(niceness)}
     assert niceness[0] >= NICE
     assert os.getpriority(os.PRIO_PROCESS, 0) < NICE
+    assert reading_urgency() == AS_NICE  # only its own thread's is another
     node.close()
+
+
+def reading_urgency():
+    """Ask the kernel how urgent this thread's reading is."""
+    number = set_number(os.uname().machine, sys.maxsize.bit_length() + 1)
+    value = libc_call("syscall", INT, INT, INT)(number + 1, 1, 0)
+    return IDLE if value >> 13 == IDLE >> 13 else AS_NICE
+
+
+@pytest.mark.parametrize(
+    ("machine", "bits", "number"),
+    [("mips", 32, 4314), ("armv7l", 32, 314), ("i686", 32, 289), ("x86_64", 32, 289)],
+)
+def test_the_call_for_it_is_known_on_routers(machine, bits, number):
+    assert set_number(machine, bits) == number
+
+
+def test_on_an_unknown_machine_the_nice_value_alone_has_to_do(monkeypatch):
+    assert set_number("vax", 32) is None
+    monkeypatch.setattr(reading, "_own_number", lambda: None)
+    assert not set_reading(IDLE)
 
 
 def test_a_scan_period_later_the_share_is_scanned_again(node):

@@ -69,6 +69,10 @@ class Hashing:
             if len(self._requests) > REQUESTS_MAX:
                 del self._requests[next(iter(self._requests))]
 
+    def is_asked(self) -> bool:
+        """Tell whether somebody waits for a file. From any thread."""
+        return bool(self._requests)
+
     def begin_pass(self) -> None:
         """Look at all unhashed files again: something may have changed."""
         if self._pass_due is None:

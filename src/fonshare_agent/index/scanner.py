@@ -26,6 +26,7 @@ from fonshare_agent.index.hints import Hint, Hints
 from fonshare_agent.index.holdback import Held, Holdback, Scan, Seen
 from fonshare_agent.index.pace import Pace
 from fonshare_agent.index.place import Place
+from fonshare_agent.index.reading import AS_NICE, IDLE, set_reading
 from fonshare_agent.index.scan_report import ScanReport, ShareReport
 from fonshare_agent.index.store import IndexStore
 from fonshare_agent.index.walk import Moved, OnStore, Walk
@@ -177,11 +178,10 @@ class Scanner:
     # --- the thread -----------------------------------------------------------------
 
     def _run(self) -> None:
-        # Linux keeps a nice value for each thread, and derives from it how urgent its
-        # reading is: best effort, the last but one of eight (ioprio_set(2), Notes).
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         while not self._is_stopping:
             self._wake.clear()
+            set_reading(AS_NICE if self._hashing.is_asked() else IDLE)
             if not self.step():
                 self._wake.wait(self._idle_s())
             elif self._is_busy():
