@@ -1,5 +1,6 @@
 """Messages: what is encoded comes back, and hostile bodies end in a PeerError."""
 
+import base64
 import contextlib
 import json
 from dataclasses import fields
@@ -9,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fonshare_agent.errors import PeerError
-from fonshare_agent.model import SharePath
+from fonshare_agent.model import NAME_BYTES_MAX, PRIVATE_FOLDER, SharePath, _is_plain
+from fonshare_agent.protocol.fields import BadMessage, _decode_bytes, _encode_bytes
 from fonshare_agent.protocol.messages import (
     KINDS,
     CatalogueDelta,
@@ -50,6 +52,35 @@ def test_one_hostile_entry_does_not_hide_the_good_one_beside_it():
         decoded = decode("catalogue_delta", json.dumps(body).encode())
         assert isinstance(decoded, CatalogueDelta)
         assert decoded.changes == (a_change(),)
+
+
+@given(st.text("AZaz09-_+/=é\n ", max_size=12))
+def test_bytes_are_read_as_the_urlsafe_alphabet_says(text):
+    padded = text + "=" * (-len(text) % 4)
+    try:
+        expected = base64.urlsafe_b64decode(padded)
+    except ValueError:
+        with pytest.raises(BadMessage):
+            _decode_bytes(text)
+    else:
+        assert _decode_bytes(text) == expected
+
+
+@given(st.binary(max_size=100))
+def test_bytes_are_written_without_padding_in_the_urlsafe_alphabet(raw):
+    text = base64.urlsafe_b64encode(raw).decode().rstrip("=")
+    assert _encode_bytes(raw) == text
+    assert _decode_bytes(text) == raw
+
+
+@given(st.binary(min_size=1, max_size=300).map(lambda raw: raw.replace(b"x", b"./")))
+def test_a_path_that_looks_plain_breaks_no_rule(raw):
+    if _is_plain(raw):
+        parts = raw.split(b"/")
+        assert not {b"", b".", b".."} & set(parts)
+        assert all(len(part) <= NAME_BYTES_MAX for part in parts)
+        assert PRIVATE_FOLDER not in raw.lower().split(b"/")
+        assert b"\0" not in raw
 
 
 def test_a_path_that_leaves_its_share_is_refused_in_a_ticket_ask():

@@ -7,6 +7,7 @@ No other code joins such a name to a folder.
 import base64
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import NewType, Self
 
 from fonshare_agent.errors import BadPath
@@ -118,6 +119,11 @@ def base32(raw: bytes) -> str:
 
 def is_label(text: str) -> bool:
     """Tell whether *text* can name a node, a group or a share."""
+    return len(text) <= LABEL_BYTES_MAX and _is_short_label(text)
+
+
+@lru_cache(maxsize=32)  # each entry of a catalogue names its share
+def _is_short_label(text: str) -> bool:
     return (
         0 < len(text.encode("utf-8", "surrogatepass")) <= LABEL_BYTES_MAX
         and text.isprintable()
