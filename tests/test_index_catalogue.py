@@ -193,6 +193,21 @@ def test_entries_and_tombstones_come_in_the_order_of_their_numbers(alice, bob):
     assert bob.listed(FAMILLE, ALICE) == alice.listed(FAMILLE, ALICE)
 
 
+def test_a_share_is_shown_from_its_first_file_to_its_last(alice, bob):
+    def shares():
+        alice.rescan()
+        alice.deltas(FAMILLE, bob)
+        for node in (alice, bob):
+            yield [one.name for one in node.index.browse(group=FAMILLE, member=ALICE)]
+
+    alice.publish(Films=[FAMILLE])
+    assert list(shares()) == [[], []]
+    write(alice, "a.txt")
+    assert list(shares()) == [[b"Films"], [b"Films"]]
+    (alice.share() / "a.txt").unlink()
+    assert list(shares()) == [[], []]
+
+
 def test_folders_left_empty_are_no_longer_shown(alice, bob):
     write(alice, "a/b/c.txt")
     write(alice, "d.txt")
