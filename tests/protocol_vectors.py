@@ -4,6 +4,7 @@
 what is there. It imports nothing of fonshare_agent on purpose.
 """
 
+import base64
 import hashlib
 import hmac
 import json
@@ -280,6 +281,26 @@ def catalogue() -> Vector:
     return {"body": body.decode(), "frame": frame.hex()}
 
 
+def parts() -> Vector:
+    """A file of 11 blocks, of which 0, 2, 3 and 10 are here."""
+    bits = sum(1 << index for index in (0, 2, 3, 10))
+    bitmap = bits.to_bytes(2, "little")
+    said = base64.urlsafe_b64encode(bitmap).decode().rstrip("=")
+    root = base64.urlsafe_b64encode(bytes(range(32))).decode().rstrip("=")
+    body = {"root": root, "have": said, "asks": True}
+    return {
+        "count": 11,
+        "blocks": [0, 2, 3, 10],
+        "bitmap": bitmap.hex(),
+        "request": "0,2-3,10",
+        # Of eleven blocks: too short, too long, a twelfth block.
+        "not_bitmaps": ["0d", "0d0400", "0d0c"],
+        # Out of order, twice, empty, beyond the end, backwards, not numbers.
+        "not_requests": ["2,0", "1-2,2", "", "11", "3-2", "1,,2", "a", "-1", "1 ,2"],
+        "body": json.dumps(body, sort_keys=True, separators=(",", ":")),
+    }
+
+
 def make_all() -> dict[str, str]:
     """Return the text of every vector file by name."""
     made = {
@@ -289,6 +310,7 @@ def make_all() -> dict[str, str]:
         "codes": codes(),
         "content": content(),
         "catalogue": catalogue(),
+        "parts": parts(),
     }
     return {
         f"{name}.json": json.dumps(vector, indent=1, ensure_ascii=False) + "\n"

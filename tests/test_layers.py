@@ -49,7 +49,7 @@ ALLOWED = {
     "protocol": "",  # pure: see PURE below
     "settings": "",
     "storage": "protocol settings",
-    "ftp": "",
+    "ftp": "protocol.parts",  # how blocks are named
     "index": "protocol storage.disk",
     "transfer": "core protocol storage.disk",
     "links": "core protocol settings",

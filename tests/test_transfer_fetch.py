@@ -8,9 +8,20 @@ import time
 import pytest
 
 from fonshare_agent.core import Core
-from fonshare_agent.errors import ConnectionLost, DiskFull, FonshareError
+from fonshare_agent.errors import (
+    BlockLacking,
+    ConnectionLost,
+    DiskFull,
+    FonshareError,
+    SourceChanged,
+    SourceRefused,
+)
 from fonshare_agent.nodekeys import load_or_create
+from fonshare_agent.protocol.parts import pack
 from fonshare_agent.transfer import session_pool
+from fonshare_agent.transfer.lanes import Lanes
+from fonshare_agent.transfer.session import Credentials, Session
+from fonshare_agent.transfer.wire import Patience, client_context
 from fonshare_agent.transfer.worker import PUSHERS, reason_of
 from transfer_world import BLOCK, SECRET, Watch, content_of, two_nodes
 from waiting import PATIENCE_S, wait_until
@@ -380,3 +391,99 @@ def _settled(_: Core):
     promise = Promise()
     promise.resolve("")
     return promise
+
+
+class Arriving:
+    """The peer's film as it would be while it arrives there: some blocks of it."""
+
+    def __init__(self, world, have):
+        self.world, self.have, self.asked = world, set(have), 0
+        self.count = -(-len(world.data) // BLOCK)
+        self.lost = None  # a block that is not here any more, when it comes to it
+
+    def has(self, index):
+        return index in self.have and index != self.lost
+
+    def maps(self):
+        self.asked += 1
+        if self.asked > 3:  # the rest has come meanwhile
+            self.have, self.lost = set(range(self.count)), None
+        return pack(sum(1 << one for one in self.have), self.count), bytes(1)
+
+
+def fetch_from_partner(world, held, monkeypatch):
+    monkeypatch.setattr("fonshare_agent.transfer.reading.ASK_S", 0.0)
+    partial = world.partial()
+    lanes = Lanes(partial, time.monotonic, lambda count: None)
+    lane = lanes.open("peer", is_partner=True)
+    ticket = world.grant(held=held, recorded=None)
+    assert world.fetch(partial, ticket=ticket, lane=lane) == ""
+    assert arrived(world, partial) == world.data
+
+
+def test_a_file_comes_from_who_is_fetching_it_itself(world, monkeypatch):
+    held = Arriving(world, {1, 3})
+    fetch_from_partner(world, held, monkeypatch)
+    assert held.asked > 3
+
+
+def test_a_block_that_the_partner_has_lost_is_no_failure(world, monkeypatch):
+    held = Arriving(world, {0, 1, 2})
+    held.lost = 1
+    fetch_from_partner(world, held, monkeypatch)
+
+
+def test_of_a_file_that_is_arriving_nothing_else_can_be_read(world):
+    held = Arriving(world, {0, 2})
+    ticket = world.grant(held=held, recorded=None)
+    patience = Patience(time.monotonic, lambda: False, 20.0)
+    session = Session.open(
+        world.addresses,
+        client_context(world.me.certificate_path, world.me.private_key_path),
+        world.peer.tls_fingerprint,
+        Credentials(ticket.id, SECRET),
+        patience,
+    )
+    try:
+        for begin in (
+            lambda: session.read_from(10),
+            lambda: session.read_blocks([(0, 2)]),
+        ):
+            download, got = begin(), bytearray(2 * BLOCK)
+            count = download.fill(memoryview(got))
+            assert count in (BLOCK, BLOCK - 10)
+            assert bytes(got[:count]) == world.data[BLOCK - count : BLOCK]
+            assert isinstance(download.explain(), BlockLacking)
+        download = session.read_blocks([(0, 1), (2, 3)])
+        got = bytearray(2 * BLOCK)
+        assert download.fill(memoryview(got)) == 2 * BLOCK
+        assert bytes(got) == world.data[:BLOCK] + world.data[2 * BLOCK : 3 * BLOCK]
+        download.finish()
+        with pytest.raises(SourceRefused, match="501"):
+            session.read_blocks([(0, 9)])
+    finally:
+        session.close()
+
+
+def test_blocks_of_a_whole_file_are_read_by_name_and_it_may_not_change(world):
+    ticket = world.grant()
+    patience = Patience(time.monotonic, lambda: False, 20.0)
+    session = Session.open(
+        world.addresses,
+        client_context(world.me.certificate_path, world.me.private_key_path),
+        world.peer.tls_fingerprint,
+        Credentials(ticket.id, SECRET),
+        patience,
+    )
+    try:
+        with pytest.raises(SourceRefused, match="504"):
+            session.ask_maps()
+        download = session.read_blocks([(1, 2), (3, 4)])
+        got = bytearray(BLOCK + 1000)
+        assert download.fill(memoryview(got)) == len(got)
+        assert bytes(got) == world.data[BLOCK : 2 * BLOCK] + world.data[3 * BLOCK :]
+        os.utime(world.source, ns=(1, 1))
+        with pytest.raises(SourceChanged):
+            download.finish()
+    finally:
+        session.close()

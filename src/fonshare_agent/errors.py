@@ -372,6 +372,13 @@ class SourceChanged(TransferError):
     advice = "The job asks which content is there now."
 
 
+class BlockLacking(TransferError):
+    """Who holds parts of a file was asked for a block that it has not got."""
+
+    code = "transfer.lacking"
+    advice = "The job reads that block elsewhere."
+
+
 class SourceVanished(TransferError):
     """The file that a peer may read is not there any more."""
 

@@ -124,6 +124,8 @@ class Granting:
     async def _answer(
         self, group: GroupId, member: NodeId, ask: TicketAsk
     ) -> TicketGrant | TicketRefuse:
+        if ask.share is None or ask.path is None:
+            return TicketRefuse(ask.request, "not_here")
         own = await self._store.run(self._index.own_file, group, ask.share, ask.path)
         if own is None or not self._published.snapshot.allows(group, member, ask.share):
             return TicketRefuse(ask.request, "not_here")

@@ -13,11 +13,16 @@ session serves the next command; ABOR is not needed, and does no harm (`426` for
 transfer, `226` for itself; `225` if the transfer was over). Little is queued unsent
 (see data.py), so closing early wastes what is on the way, not a full socket buffer.
 
+Reading blocks: SITE BLOCKS, RETR; see parts.py. A ticket may be for a file that is
+still arriving here: `SITE HAVE` says which blocks it has, and `450 missing` is the
+reply where another one was to be read.
+
 Writing ranges: REST n, STOR file, the bytes, close. They are written at n and on, never
 beyond the ticket's size (`552`), and the file is never made shorter. `226` means
 written, not yet on the platter: the job that granted the ticket verifies and syncs.
 """
 
+import base64
 import hmac
 import os
 from typing import TYPE_CHECKING, Any
@@ -27,7 +32,7 @@ from fonshare_agent.ftp.bundles import BundleDownload
 from fonshare_agent.ftp.data import DataChannel, End, How
 from fonshare_agent.ftp.loop import FTPHandler
 from fonshare_agent.ftp.replies import reply_to_error
-from fonshare_agent.ftp.session import ControlSession
+from fonshare_agent.ftp.session import ControlSession, Transfer
 from fonshare_agent.ftp.streams import FileSink, Sink, Source
 from fonshare_agent.ftp.tickets import (
     ID_BYTES,
@@ -63,6 +68,17 @@ def _entry(argument: bool | None, *, before_login: bool) -> dict[str, Any]:
     return {"perm": None, "auth": not before_login, "arg": argument, "help": ""}
 
 
+def _find_runs(ticket: Ticket, text: str) -> tuple[tuple[int, int], ...] | None:
+    """On a worker: what is needed for parts alone is loaded with the first of them."""
+    from fonshare_agent.protocol.parts import parse_runs
+
+    return parse_runs(text, -(-ticket.size // ticket.block_size))
+
+
+def _as_text(bitmap: bytes) -> str:
+    return base64.urlsafe_b64encode(bitmap).decode("ascii").rstrip("=")
+
+
 class TicketUpload:
     """A friend's push into the one file of a job here."""
 
@@ -91,14 +107,17 @@ class FriendSession(ControlSession):
         "PBSZ": _entry(True, before_login=True),
         "PROT": _entry(True, before_login=True),
         "SITE TICKET": _entry(True, before_login=False),
+        "SITE BLOCKS": _entry(True, before_login=False),
+        "SITE HAVE": _entry(False, before_login=False),
     }
 
     def __init__(self, conn: Any, server: "FriendsDoor", ioloop: Any) -> None:
         self._peer: bytes | None = None  # the certificate's fingerprint
         self._ticket: Ticket | None = None
+        self._runs: tuple[tuple[int, int], ...] | None = None  # for the next RETR
         self._ends_soon = False
         super().__init__(conn, server, ioloop)
-        self._extra_feats.append("SITE TICKET")
+        self._extra_feats.append("SITE TICKET BLOCKS HAVE")
 
     def tls_context(self) -> Any:
         return self.server.context.current
@@ -175,6 +194,36 @@ class FriendSession(ControlSession):
         else:
             super()._run_held()
 
+    # --- parts
+
+    def ftp_SITE_BLOCKS(self, line: str) -> None:
+        ticket = self._demand_ticket(FILE, "read")
+        if ticket is None:
+            return
+        if ticket.bundle is not None:
+            self.respond("504 Not of a bundle")
+            return
+        self.work(_find_runs, ticket, line, then=self._take_runs)
+
+    def _take_runs(self, runs: tuple[tuple[int, int], ...] | None) -> None:
+        self._runs = runs
+        if runs is None:
+            self.respond("501 Not blocks of this file")
+        else:
+            self.respond("200 These blocks")
+
+    def ftp_SITE_HAVE(self, line: str) -> None:
+        ticket = self._demand_ticket(FILE, "read")
+        if ticket is None:
+            return
+        if ticket.held is None:
+            self.respond("504 All of it")
+            return
+        self.work(ticket.held.maps, then=self._tell_maps)
+
+    def _tell_maps(self, maps: tuple[bytes, bytes]) -> None:
+        self.respond("213 " + " ".join(map(_as_text, maps)))
+
     # --- commands
 
     def ftp_TYPE(self, line: str) -> None:
@@ -192,7 +241,10 @@ class FriendSession(ControlSession):
         offset = self.take_restart()
         ticket = self._demand_ticket(line, "read")
         if ticket is not None:
-            self.work(self._open_download, ticket, offset, then=self._begin_if_alive)
+            runs, self._runs = self._runs, None
+            self.work(
+                self._open_download, ticket, offset, runs, then=self._begin_if_alive
+            )
 
     def ftp_STOR(self, line: str) -> None:
         offset = self.take_restart()
@@ -214,12 +266,18 @@ class FriendSession(ControlSession):
             return ticket
         return None
 
-    def _open_download(self, ticket: Ticket, offset: int) -> Download | BundleDownload:
+    def _open_download(
+        self, ticket: Ticket, offset: int, runs: tuple[tuple[int, int], ...] | None
+    ) -> Transfer:
         self.server.desk.demand_alive(ticket, self)
         if offset > ticket.size:
             raise UsageError(f"REST {offset} is beyond the end at {ticket.size}")
         if ticket.bundle is not None:
             return BundleDownload(ticket.bundle, offset, self.server.buffer_size)
+        if runs is not None or ticket.held is not None:
+            from fonshare_agent.ftp.parts import open_parts
+
+            return open_parts(ticket, offset, runs, self.server.buffer_size)
         fd = ticket.opener()
         stamp = FileStamp.of(os.fstat(fd))
         if stamp.size != ticket.size or ticket.recorded not in (None, stamp):
@@ -233,9 +291,7 @@ class FriendSession(ControlSession):
             raise UsageError(f"REST {offset} is beyond the end at {ticket.size}")
         return TicketUpload(ticket.opener(), ticket, offset)
 
-    def _begin_if_alive(
-        self, transfer: Download | BundleDownload | TicketUpload
-    ) -> None:
+    def _begin_if_alive(self, transfer: Transfer) -> None:
         if self._ticket is None:  # revoked while the file was opened
             self.work(
                 transfer.finish,

@@ -6,6 +6,7 @@ import os
 from fonshare_agent.errors import (
     AlreadyExists,
     BadPath,
+    BlockLacking,
     ContentChanged,
     DiskFull,
     FileBusy,
@@ -29,9 +30,13 @@ _CODES: tuple[tuple[type[FonshareError], int], ...] = (
     (TicketRefused, 550),
     (FileBusy, 450),
     (ContentChanged, 450),
+    (BlockLacking, 450),
     (DiskFull, 452),
     (StorageError, 450),
 )
+
+# By which another node's client tells them apart: docs/protocol.
+_PREFIXES = {ContentChanged: "changed: ", BlockLacking: "missing: "}
 
 
 def reply_to_error(error: OSError | FonshareError) -> str:
@@ -40,8 +45,7 @@ def reply_to_error(error: OSError | FonshareError) -> str:
         return _reply_to_os_error(error)
     for kind, code in _CODES:
         if isinstance(error, kind):
-            prefix = "changed: " if kind is ContentChanged else ""
-            return one_line(f"{code} {prefix}{error}")
+            return one_line(f"{code} {_PREFIXES.get(kind, '')}{error}")
     return one_line(f"451 {error}")
 
 

@@ -18,7 +18,7 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 from fonshare_agent.errors import TicketRefused
 from fonshare_agent.model import GroupId, NodeId, Root, SharePath
@@ -55,6 +55,16 @@ class Bundle:
     open_part: Callable[[int], int] = field(repr=False)
 
 
+class Held(Protocol):
+    """A file that is arriving, or has just arrived. Its methods may wait a little."""
+
+    def has(self, index: int) -> bool:
+        """Tell whether the block is here and verified."""
+
+    def maps(self) -> tuple[bytes, bytes]:
+        """Return which blocks are here, and which come from others now."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ticket:
     """See the module's text. `opener` gives a new descriptor, the caller closes it."""
@@ -74,6 +84,7 @@ class Ticket:
     opener: Callable[[], int] = field(repr=False)
     bundle: Bundle | None = None  # read: instead of what `opener` gives
     copy_of: frozenset[str] = frozenset()  # the shares whose entries the copy shows
+    held: Held | None = field(default=None, repr=False)  # read: only what it has
     recorded: FileStamp | None = None  # read: what the file must still look like
     on_written: Callable[[int, int], None] | None = field(default=None, repr=False)
     """write: told (offset, length) of each stretch on the disk, on a worker."""

@@ -22,6 +22,7 @@ LIST_MAX = 1024  # items of any list: a page of block hashes fills 128 KiB at mo
 ADDRESSES_MAX = 8  # DESIGN section 4, Ticket addresses
 CODE_CHARS_MAX = 64
 HEADS_MAX = 256  # concurrent roster heads; 64 members act rarely at once
+BITMAP_BYTES_MAX = 2048  # 16384 blocks, docs/protocol/parts.md
 BUNDLE_FILES_MAX = 256  # then the answer fits a page, and the asker's patience
 # Any other could be a wildcard, or a topic that is nobody's to name.
 TOPIC = re.compile(r"fonshare/[a-z2-7]{32}", re.ASCII)
@@ -75,6 +76,18 @@ def blob(size: int | None = None, *, optional: bool = False) -> Any:
         return None if raw is None else _encode_bytes(raw)
 
     return _wire(decode, encode)
+
+
+def bitmap() -> Any:
+    """A set of blocks, or None; its length is looked at by who knows the file."""
+
+    def decode(value: Any) -> bytes | None:
+        raw = None if value is None else _decode_bytes(value)
+        if raw is not None and not 0 < len(raw) <= BITMAP_BYTES_MAX:
+            raise BadMessage("expected a bitmap")
+        return raw
+
+    return _wire(decode, lambda raw: None if raw is None else _encode_bytes(raw))
 
 
 def _number(value: Any) -> int:

@@ -16,6 +16,7 @@ from fonshare_agent.protocol.fields import (
     NONCE_BYTES,
     BadMessage,
     addresses,
+    bitmap,
     blob,
     block_hashes,
     bundle_parts,
@@ -157,13 +158,16 @@ class CatalogueCopyAsk(Message):
 
 @dataclass(frozen=True, slots=True)
 class TicketAsk(Message):
-    """Let me read this file. `request` is drawn anew for each asking."""
+    """Let me read this file. `request` is drawn anew for each asking.
+
+    Without share and path: what you hold of that root.
+    """
 
     KIND: ClassVar[str] = "ticket_ask"
     request: bytes = blob(NONCE_BYTES)
     job: str = code_text()
-    share: str = share_name()
-    path: SharePath = file_path()
+    share: str | None = share_name(optional=True)
+    path: SharePath | None = file_path(optional=True)
     root: bytes | None = blob(HASH_BYTES, optional=True)
     certificate: bytes = blob()  # the asker's, whose hash its key statement names
     addresses: tuple[tuple[str, int], ...] = addresses()
@@ -224,7 +228,8 @@ class BundleGrant(Message):
 class BlocksAsk(Message):
     """Send block hashes of this file from number `first` on.
 
-    Without share and path: of the copy of the catalogue that has this root.
+    Without share and path: of the copy of the catalogue that has this root, or of what
+    you hold of it.
     """
 
     KIND: ClassVar[str] = "blocks_ask"
@@ -250,7 +255,7 @@ class BlocksPage(Message):
 class PushAsk(Message):
     """I cannot reach you: write bytes `first` to `end` of this file to me instead.
 
-    Without share and path: of the copy of the catalogue that has this root.
+    Without share and path: as in BlocksAsk.
     """
 
     KIND: ClassVar[str] = "push_ask"
@@ -283,6 +288,16 @@ class JobEnded(Message):
     job: str = code_text()
 
 
+@dataclass(frozen=True, slots=True)
+class Parts(Message):
+    """I hold these blocks of that content, none any more if `have` is None."""
+
+    KIND: ClassVar[str] = "parts"
+    root: bytes = blob(HASH_BYTES)
+    have: bytes | None = bitmap()
+    asks: bool = flag()  # and what do you hold of it?
+
+
 KINDS: dict[str, type[Message]] = {
     kind.KIND: kind
     for kind in (
@@ -305,6 +320,7 @@ KINDS: dict[str, type[Message]] = {
         PushAsk,
         PushEnded,
         JobEnded,
+        Parts,
     )
 }
 

@@ -189,6 +189,10 @@ class Partial:
         with self._lock:
             return index in self._have
 
+    def bitmap(self) -> bytes:
+        with self._lock:
+            return self._have.encode()
+
     def gaps(self) -> list[tuple[int, int]]:
         """Return the runs (first, end) of blocks that are missing."""
         with self._lock:

@@ -11,7 +11,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
-from fonshare_agent.errors import BadContent, TransferCancelled
+from fonshare_agent.errors import (
+    BadContent,
+    BlockLacking,
+    SourceRefused,
+    TransferCancelled,
+)
 from fonshare_agent.transfer.limits import CHUNK_BYTES, TokenBucket
 from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.transfer.session import Download, Session
@@ -23,6 +28,7 @@ if TYPE_CHECKING:  # an idle node does without them
 
 # A bundle that takes longer is cut at a file's end, so that what has come is placed.
 BUNDLE_S: Final = 10.0
+ASK_S: Final = 0.5  # a partner that had nothing is asked so often what it has
 
 
 class Watch(Protocol):
@@ -104,6 +110,7 @@ class _Blocks:
         self._session, self._kept, self._lane = session, kept, lane
         self._patience, self._bucket = patience, bucket
         self._buffer = memoryview(bytearray(CHUNK_BYTES))
+        self._asked_at = 0.0
 
     def run(self) -> None:
         """Read until nothing is left for this lane.
@@ -111,26 +118,42 @@ class _Blocks:
         A block that is wrong twice raises BadContent: once may be the line's or the
         memory's fault, or the file changed just then, which the peer tells.
         """
-        while (first := self._lane.begin(self._demand_wanted)) is not None:
+        self._ask_partner()
+        while (first := self._lane.begin(self._wait)) is not None:
             self._read_stretch(first)
+            self._ask_partner()
 
-    def _demand_wanted(self) -> None:
+    def _wait(self) -> None:
         self._patience.demand(self._patience.clock())
+        if self._patience.clock() - self._asked_at >= ASK_S:
+            self._ask_partner()
 
-    def _read_stretch(self, first: int) -> None:
-        content = self._kept.content
-        download = self._session.read_from(content.range(first)[0])
+    def _ask_partner(self) -> None:
+        """Hear what the partner has by now; others have all of it."""
+        if self._lane.is_partner:
+            if not self._lane.note_maps(*self._session.ask_maps()):
+                raise SourceRefused("the partner speaks of another file")
+            self._asked_at = self._patience.clock()
+
+    def _read_stretch(self, index: int) -> None:
+        content, runs = self._kept.content, self._lane.batch()
+        if runs:
+            download, end = self._session.read_blocks(runs), runs[-1][1]
+        else:
+            download = self._session.read_from(content.range(index)[0])
+            end = content.count
         try:
-            index = first
             while self._read_block(download, index) and self._lane.has_more():
-                index += 1
-            if index + 1 == content.count:
+                index = self._lane.block
+            if index + 1 == end:
                 download.finish()
             else:
                 download.break_off()
         except _Taken:
             self._lane.let_go()
             download.break_off()
+        except BlockLacking:
+            self._lane.note_lacking()
         finally:
             download.close()
 

@@ -7,6 +7,7 @@ connection's address and never what the peer says. Commands that need no answer 
 are sent together: on a long line every round trip counts. One thread at a time.
 """
 
+import base64
 import re
 import ssl
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from fonshare_agent.errors import (
+    BlockLacking,
     ConnectionLost,
     FonshareError,
     PeerUnreachable,
@@ -62,6 +64,8 @@ class Reply:
         said = f"the peer says: {self.code} {self.text}"
         if self.code == 450 and self.text.startswith("changed"):
             return SourceChanged(said)
+        if self.code == 450 and self.text.startswith("missing"):
+            return BlockLacking(said)
         if self.code in (421, 425, 426):
             return ConnectionLost(said)
         return SourceRefused(said)
@@ -125,11 +129,24 @@ class Session:
 
     def read_from(self, offset: int) -> "Download":
         """Begin to read the ticket's file at *offset*."""
-        return Download(self, self._open_data(b"RETR", offset))
+        return Download(self, self._open_data(b"RETR", b"REST %d" % offset, 350))
+
+    def read_blocks(self, runs: Sequence[tuple[int, int]]) -> "Download":
+        """Begin to read these blocks, one behind the other."""
+        from fonshare_agent.protocol.parts import write_runs  # with the plan, if at all
+
+        named = b"SITE BLOCKS " + write_runs(runs).encode("ascii")
+        return Download(self, self._open_data(b"RETR", named, 200))
+
+    def ask_maps(self) -> tuple[bytes, bytes]:
+        """Return which blocks the holder has of the file, and which it reads now."""
+        self._send(b"SITE HAVE")
+        have, _, coming = self._expect(213).text.partition(" ")
+        return _as_bytes(have), _as_bytes(coming)
 
     def write_from(self, offset: int) -> "Upload":
         """Begin to write the ticket's file at *offset*."""
-        return Upload(self, self._open_data(b"STOR", offset))
+        return Upload(self, self._open_data(b"STOR", b"REST %d" % offset, 350))
 
     def stay_open(self) -> None:
         """Tell the peer that we are still here; the session may be dead afterwards."""
@@ -164,12 +181,14 @@ class Session:
         for code in (331, 230, 200, 200, 200):
             self._expect(code)
 
-    def _open_data(self, command: bytes, offset: int) -> Wire:
-        self._send(b"EPSV", b"REST %d" % offset, command + b" " + FILE)
+    def _open_data(self, command: bytes, place: bytes, placed: int) -> Wire:
+        """Open a data connection for *command*, after *place* said what of the file
+        is meant and was answered by *placed*."""
+        self._send(b"EPSV", place, command + b" " + FILE)
         found = _PASSIVE.search(self._expect(229).text)
         if found is None or not 0 < int(found[1]) < 65536:
             raise SourceRefused("the peer names no port for data")
-        self._expect(350)
+        self._expect(placed)
         try:
             # Never the address that a reply names: it could be anybody's.
             address = (self._wire.peer, int(found[1]))
@@ -256,6 +275,13 @@ class Session:
         self.used_at = self._wire.patience.clock()
 
 
+def _as_bytes(text: str) -> bytes:
+    try:
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except ValueError:
+        raise SourceRefused("the peer's bitmap is not one") from None
+
+
 class Download:
     """The bytes of a file from some offset on."""
 
@@ -284,7 +310,7 @@ class Download:
         self._session._expect_end()
 
     def explain(self) -> FonshareError:
-        """Return why the bytes ended too soon, as the peer says it."""
+        """End it; return why the bytes ended too soon, as the peer says it."""
         self._wire.close()
         try:
             self._session._expect_end()
