@@ -15,6 +15,7 @@ from fonshare_agent.disk import Disk
 from fonshare_agent.errors import DiskFull
 from fonshare_agent.ftp.tickets import TicketDesk
 from fonshare_agent.granting import Granting
+from fonshare_agent.holdings import Holdings
 from fonshare_agent.index.records import Listing
 from fonshare_agent.index.store import IndexStore
 from fonshare_agent.model import IndexId, NodeId
@@ -81,12 +82,16 @@ class World:
         )
         self.pushed = []
         workers = SimpleNamespace(push=self._push)
+        self.holdings = Holdings(
+            self.core, self.files, self.disk, self.desk, self._send
+        )
         self.granting = Granting(
             self.core,
             self.store,
             self.index,
             self.disk,
             self.copies,
+            self.holdings,
             self.desk,
             workers,
             self,

@@ -114,6 +114,8 @@ class Play:
             self.pull,
             lambda: self.hands,
             lambda source: self.distrusted.append(chr(source[0])),
+            self.ask,
+            member("m"),
         )
         made = Gathering(self.core, ways, self.kept, self.watch)
         done = self.core.spawn(made.run(self.granted(first)))

@@ -27,6 +27,7 @@ from fonshare_agent.transfer.worker import TransferWorkers
 from fonshare_agent.watch import Watch
 
 if TYPE_CHECKING:
+    from fonshare_agent.parts import Holding
     from fonshare_agent.transfer.lanes import Lane
 
 PUSHER_S: Final = 600.0  # who was reached by push alone is asked for one first, so long
@@ -39,6 +40,9 @@ class Others:
     online: Callable[[], Awaitable[list[NodeId]]]  # now, and offering the content
     ask: Callable[[NodeId], Awaitable[Granted | str]]  # a grant, or why there is none
     distrust: Callable[[NodeId], None]  # it has sent damaged data
+    ask_partner: Callable[[NodeId], Awaitable[Granted | str]]  # for what it holds
+    hold: Callable[[], Awaitable["Holding | None"]]  # and tell partners
+    me: NodeId
 
 
 class Bringer:
@@ -146,6 +150,9 @@ class Bringer:
             pull=lambda one, lane: self._pull(one, kept, watch, lane),
             has_hands=lambda: self._workers.has_hands,
             distrust=others.distrust,
+            ask_partner=others.ask_partner,
+            me=others.me,
+            holding=await others.hold(),
         )
         return await Gathering(self._core, ways, kept, watch).run(granted)
 

@@ -6,6 +6,8 @@ attempt ends in `Postponed` with a stable code; what has been verified stays on 
 and the next attempt goes on there. Core thread; disk and network belong to workers.
 """
 
+import os
+from contextlib import suppress
 from dataclasses import replace
 
 from fonshare_agent.asking import NoAnswer
@@ -22,7 +24,8 @@ from fonshare_agent.index.state_records import Job, JobFile
 from fonshare_agent.model import JobState, Root
 from fonshare_agent.protocol.messages import TicketGrant
 from fonshare_agent.reasons import Postponed
-from fonshare_agent.sources import Sources
+from fonshare_agent.receiving import Granted
+from fonshare_agent.sources import Sources, owner_of
 from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.transfer.worker import reason_of
 from fonshare_agent.watch import Watch
@@ -76,7 +79,13 @@ class Fetcher:
     async def _fetch_from_source(
         self, job: Job, file: JobFile, watch: Watch
     ) -> JobFile:
-        granted = await self._sources.find(job, file, watch)
+        try:
+            return await self._fetch_and_hold(job, file, watch)
+        finally:
+            self._sources.holdings.end(owner_of(file))
+
+    async def _fetch_and_hold(self, job: Job, file: JobFile, watch: Watch) -> JobFile:
+        granted = await self._find(job, file, watch)
         file = await self._pin(file, granted.grant)
         kept = await self._open_kept(file)
         assert kept is not None  # the root is pinned
@@ -90,11 +99,23 @@ class Fetcher:
         finally:
             await self._files.run(kept.close)
 
+    async def _find(self, job: Job, file: JobFile, watch: Watch) -> Granted:
+        try:
+            return await self._sources.find(job, file, watch)
+        except Postponed:
+            partner = await self._sources.find_partner(job, file)
+            if partner is None or watch.is_cancelled:
+                raise
+            return partner
+
     def _others(self, job: Job, file: JobFile) -> Others:
         return Others(
             online=lambda: self._sources.online(job, file),
             ask=lambda source: self._sources.ask(job, file, source),
             distrust=lambda source: self._sources.distrust(job, source),
+            ask_partner=lambda source: self._sources.ask_partner(job, file, source),
+            hold=lambda: self._sources.hold(job, file),
+            me=self._sources.me,
         )
 
     async def _pin(self, file: JobFile, grant: TicketGrant) -> JobFile:
@@ -132,8 +153,18 @@ class Fetcher:
             raise Postponed("source.corrupt")  # bad blocks were dropped: fetch again
         done = replace(verifying, state=JobState.DONE, final_name=name, error_code="")
         await self._store.run(self._state.update_file, done)
+        await self._hold_on(done, os.path.join(target_folder(job, file), name))
         await self._files.run(kept.remove)
         return done
+
+    async def _hold_on(self, file: JobFile, place: bytes) -> None:
+        """Let partners read on from the file that has arrived."""
+        holding = self._sources.holdings.find_owned(owner_of(file))
+        if holding is not None:
+            from fonshare_agent.parts import stamp_at
+
+            with suppress(FonshareError, OSError):  # moved away already: no matter
+                holding.rest(*await self._files.run(stamp_at, self.disk, place))
 
 
 def demand_wanted(watch: Watch) -> None:

@@ -3,23 +3,28 @@
 The first source is the one that granted; for a large file others of the group that
 offer the same content are asked as well. One that fails is asked again after a pause,
 longer each time, while others go on; one that has nothing for us, or sent a block wrong
-twice, is not asked again. When nobody is at it any more the fetch is over, and what is
-verified stays. Core thread. Must not know how the file is finished.
+twice, is not asked again. Partners, who fetch the same content, have lanes beside the
+sources: as many as there are places, and by turns. When nobody is at it any more the
+fetch is over, and what is verified stays. Core thread. Must not know how the file is
+finished.
 """
 
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fonshare_agent.asking import NoAnswer
 from fonshare_agent.core import Core, Promise
 from fonshare_agent.model import NodeId
-from fonshare_agent.protocol.plan import LANES_MAX
+from fonshare_agent.protocol.plan import LANES_MAX, SHARED_LANES_MAX
 from fonshare_agent.receiving import Granted
 from fonshare_agent.transfer.lanes import Lane, Lanes
 from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.watch import Watch
+
+if TYPE_CHECKING:
+    from fonshare_agent.parts import Holding
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +32,7 @@ MANY_BYTES: Final = 4 * 1024 * 1024  # less than this comes as fast from one alo
 PAUSE_S: Final = 2.0  # before a source is asked again that failed; doubled each time
 PAUSE_MAX_S: Final = 60.0
 LOOK_S: Final = 30.0  # who comes online meanwhile joins in
+FOR_GOOD_OF_PARTNERS: Final = ("source.corrupt", "unreachable")
 FOR_GOOD: Final = ("source.corrupt", "source.vanished", "source.changed", "unreachable")
 
 
@@ -39,6 +45,9 @@ class Ways:
     pull: Callable[[Granted, Lane], Awaitable[str]]
     has_hands: Callable[[], bool]  # for one more lane
     distrust: Callable[[NodeId], None]
+    ask_partner: Callable[[NodeId], Awaitable[Granted | str]]
+    me: NodeId
+    holding: "Holding | None" = None  # what this node tells partners of
 
 
 @dataclass(slots=True)
@@ -51,6 +60,7 @@ class Gathering:
     watch: Watch
     _lanes: Lanes = field(init=False)
     _sources: set[NodeId] = field(default_factory=set)  # that have a place here
+    _partners: set[NodeId] = field(default_factory=set)  # of these
     _given_up: set[NodeId] = field(default_factory=set)
     _active: int = 0  # sources at work or being asked, and looks for more
     _pulling: int = 0
@@ -59,11 +69,15 @@ class Gathering:
     _changed: Promise[None] = field(default_factory=Promise)
 
     def __post_init__(self) -> None:
-        self._lanes = Lanes(self.kept, self.core.clock, self._count)
+        me = self.ways.me.hex()
+        self._lanes = Lanes(self.kept, self.core.clock, self._count, me)
 
     async def run(self, first: Granted) -> str:
         """Return why it ended, "" if nothing is missing."""
-        self._begin(first.source, first)
+        holding = self.ways.holding
+        self._begin(first.source, first, is_partner=first.is_held)
+        if holding is not None:
+            holding.arrive(self.kept, self._lanes, self._on_partner)
         if self.kept.size - self.kept.done_bytes >= MANY_BYTES:
             self._active += 1
             self.core.spawn_service("sources", self._look_around())
@@ -71,6 +85,8 @@ class Gathering:
             await self._changed
         self._is_over = True
         self._lanes.end()
+        if holding is not None:
+            holding.pause()
         self.watch.sources = 0
         return "" if self.kept.is_complete else self._reason or "source.lost"
 
@@ -85,9 +101,9 @@ class Gathering:
         while not self._is_done:
             try:
                 for source in await self.ways.others():
-                    has_place = len(self._sources) < LANES_MAX and self.ways.has_hands()
-                    is_new = source not in self._sources | self._given_up
-                    if has_place and is_new and not self._is_done:
+                    count = len(self._sources - self._partners)
+                    has_place = count < LANES_MAX and self.ways.has_hands()
+                    if has_place and self._is_new(source):
                         self._begin(source, None)
             finally:
                 if is_first:
@@ -99,8 +115,30 @@ class Gathering:
     def _is_done(self) -> bool:
         return self._is_over or self.watch.is_cancelled or self.kept.is_complete
 
-    def _begin(self, source: NodeId, granted: Granted | None) -> None:
+    def _on_partner(self, partner: NodeId, have: bytes | None) -> None:
+        """Hear of a partner by message; what is heard on its lane is newer."""
+        if have is None:
+            self._lanes.forget_partner(partner.hex())
+        elif partner not in self._sources:
+            self._lanes.note_partner(partner.hex(), have)
+        self._fill_places()
+
+    def _fill_places(self) -> None:
+        for name in self._lanes.waiting_partners():
+            partner = NodeId(bytes.fromhex(name))
+            has_place = len(self._sources) < SHARED_LANES_MAX and self.ways.has_hands()
+            if has_place and self._is_new(partner):
+                self._begin(partner, None, is_partner=True)
+
+    def _is_new(self, source: NodeId) -> bool:
+        return not self._is_done and source not in self._sources | self._given_up
+
+    def _begin(
+        self, source: NodeId, granted: Granted | None, *, is_partner: bool = False
+    ) -> None:
         self._sources.add(source)
+        if is_partner:
+            self._partners.add(source)
         self._active += 1
         self.core.spawn_service("source", self._serve(source, granted))
 
@@ -119,7 +157,8 @@ class Gathering:
                 if not reason:
                     return
                 self._note_failure(source, reason)
-                if source in self._given_up or self._is_done:
+                is_gone = source in self._given_up or self._is_done
+                if is_gone or (source in self._partners and reason in FOR_GOOD):
                     return
                 is_active, granted = False, None
                 self._rest()
@@ -130,17 +169,21 @@ class Gathering:
                 self._active += 1
         finally:
             self._sources.discard(source)
+            self._partners.discard(source)
             if is_active:
                 self._rest()
+            self._fill_places()
 
     async def _try(self, source: NodeId, granted: Granted | None) -> str:
         try:
-            found = granted or await self.ways.ask(source)
+            is_partner = source in self._partners
+            ask = self.ways.ask_partner if is_partner else self.ways.ask
+            found = granted or await ask(source)
         except NoAnswer:
             return "source.silent"
         if isinstance(found, str):
             return found
-        lane = self._lanes.open(source.hex())
+        lane = self._lanes.open(source.hex(), is_partner=is_partner)
         self._pulling += 1
         self.watch.sources = self._pulling
         try:
@@ -151,9 +194,15 @@ class Gathering:
             self.watch.sources = self._pulling
 
     def _note_failure(self, source: NodeId, reason: str) -> None:
-        if _weight(reason) >= _weight(self._reason):
+        is_partner = source in self._partners
+        if is_partner:  # it may be back: its next message says so
+            self._lanes.forget_partner(source.hex())
+            if self.ways.holding is not None:
+                self.ways.holding.forget(source)
+        is_told = not is_partner or _weight(reason) > 1
+        if is_told and _weight(reason) >= _weight(self._reason):
             self._reason = reason
-        if reason in FOR_GOOD:
+        if reason in (FOR_GOOD_OF_PARTNERS if is_partner else FOR_GOOD):
             self._given_up.add(source)
         if reason == "source.corrupt":
             self.ways.distrust(source)

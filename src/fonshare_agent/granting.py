@@ -1,22 +1,25 @@
 """Answers members who ask for our files: tickets, block hashes, pushes.
 
 A ticket is granted only for a file of a share that is published to the asker's group
-now (DESIGN section 4, Content), or for a copy of the catalogue of such shares; every
-other case is answered `not_here`, so that an answer tells nothing about other groups. A
-file without a root is hashed first, ahead of all others. Core thread; the disk is
-touched by the store, the scanner, the doors and whoever writes copies.
+now (DESIGN section 4, Content), for a copy of the catalogue of such shares, or for what
+is held of a file that is fetched for a job of that group; every other case is answered
+`not_here`, so that an answer tells nothing about other groups. A file without a root is
+hashed first, ahead of all others. Core thread; the disk is touched by the store, the
+scanner, the doors and whoever writes copies.
 """
 
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fonshare_agent.copies import Copies, Copy
 from fonshare_agent.core import Core, Worker
 from fonshare_agent.disk import Disk, open_below
 from fonshare_agent.errors import ContentChanged, StorageError, TicketRefused
 from fonshare_agent.ftp.tickets import Ticket, TicketDesk, secret_hash
+from fonshare_agent.holdings import Holdings
 from fonshare_agent.index.records import OwnFile
 from fonshare_agent.index.store import IndexStore
 from fonshare_agent.links.netinfo import Address
@@ -40,6 +43,9 @@ from fonshare_agent.protocol.roster import Roster
 from fonshare_agent.published import Published
 from fonshare_agent.transfer.worker import Push, TransferWorkers
 
+if TYPE_CHECKING:
+    from fonshare_agent.parts import Holding
+
 log = logging.getLogger(__name__)
 
 PAGE_HASHES = 512  # 16 KiB of hashes: the whole list of a file up to 64 MiB
@@ -58,15 +64,17 @@ class Outside:
 
 @dataclass(frozen=True, slots=True)
 class _Offered:
-    """What a member may read now: a file of a share, or a copy of the catalogue."""
+    """What a member may read now: a file of a share, a copy of the catalogue, or what
+    is here of a file that is being fetched."""
 
-    share: str | None  # None, as `path`: a copy
+    share: str | None  # None, as `path`: a copy, or *held*
     path: SharePath | None
     shares: frozenset[str]  # what must be published to the group for it
     root: Root
     size: int
     modified: int
     opener: Callable[[], int]
+    held: "Holding | None" = None
 
 
 class Granting:
@@ -79,6 +87,7 @@ class Granting:
         index: IndexStore,
         disk: Disk,
         copies: Copies,
+        holdings: Holdings,
         desk: TicketDesk,
         workers: TransferWorkers,
         published: Published,
@@ -90,7 +99,7 @@ class Granting:
     ) -> None:
         self._core, self._store, self._index = core, store, index
         self._disk, self._desk, self._workers = disk, desk, workers
-        self._copies = copies
+        self._copies, self._holdings = copies, holdings
         self._published, self._roster = published, roster
         self._hash_soon, self._send = hash_soon, send
         self._outside, self._draw = outside, draw
@@ -125,7 +134,7 @@ class Granting:
         self, group: GroupId, member: NodeId, ask: TicketAsk
     ) -> TicketGrant | TicketRefuse:
         if ask.share is None or ask.path is None:
-            return TicketRefuse(ask.request, "not_here")
+            return await self._answer_held(group, member, ask)
         own = await self._store.run(self._index.own_file, group, ask.share, ask.path)
         if own is None or not self._published.snapshot.allows(group, member, ask.share):
             return TicketRefuse(ask.request, "not_here")
@@ -139,6 +148,18 @@ class Granting:
             return TicketRefuse(ask.request, "not_here")
         hashes = await self._store.run(self._index.blocks, own.root, 0, PAGE_HASHES)
         return self._grant(group, member, ask, self._offer(own, own.root), hashes)
+
+    async def _answer_held(
+        self, group: GroupId, member: NodeId, ask: TicketAsk
+    ) -> TicketGrant | TicketRefuse:
+        """Grant what is here of content that is being fetched for that very group."""
+        is_own = self.is_own_certificate(group, member, ask.certificate)
+        holding = self._holdings.find(group, Root(ask.root)) if ask.root else None
+        if holding is None or not is_own:
+            return TicketRefuse(ask.request, "not_here")
+        await self.demand_disk()
+        hashes = holding.hashes(0, PAGE_HASHES)
+        return self._grant(group, member, ask, _offer_held(holding), hashes)
 
     async def demand_disk(self) -> None:
         """Raise StorageError without a disk: else the ticket would be for nothing."""
@@ -274,7 +295,10 @@ class Granting:
         """Return what *ask* means if *member* may have it and it is still that."""
         if ask.share is None or ask.path is None:
             copy = self._copies.find(group, ask.root)
+            holding = self._holdings.find(group, Root(ask.root))
             offered = self._offer_copy(copy) if copy is not None else None
+            if offered is None and holding is not None:
+                offered = _offer_held(holding)
         else:
             own = await self._store.run(
                 self._index.own_file, group, ask.share, ask.path
@@ -288,6 +312,8 @@ class Granting:
     async def _hashes(
         self, group: GroupId, offered: _Offered, first: int
     ) -> Sequence[bytes]:
+        if offered.held is not None:
+            return offered.held.hashes(first, PAGE_HASHES)
         if offered.share is None:
             copy = self._copies.find(group, offered.root)
             return copy.file.hashes[first : first + PAGE_HASHES] if copy else ()
@@ -355,4 +381,18 @@ def _ticket(
         block_size=block_size(offered.size),
         opener=offered.opener,
         copy_of=offered.shares if offered.share is None else frozenset(),
+        held=offered.held,
+    )
+
+
+def _offer_held(holding: "Holding") -> _Offered:
+    return _Offered(
+        None,
+        None,
+        frozenset(),
+        holding.root,
+        holding.size,
+        0,
+        holding.open_file,
+        holding,
     )

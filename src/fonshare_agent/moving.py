@@ -17,6 +17,7 @@ from fonshare_agent.granting import Granting, Outside
 from fonshare_agent.granting_bundles import BundleGranting
 from fonshare_agent.ground import Ground
 from fonshare_agent.group_side import GroupSide
+from fonshare_agent.holdings import Holdings
 from fonshare_agent.model import Root
 from fonshare_agent.sources import Sources
 from fonshare_agent.transfer.worker import TransferWorkers
@@ -77,12 +78,16 @@ class Moving:
         )
         # First of all on the files thread: whatever writes copies comes after it.
         ground.core.spawn_service("old copies", self.copies.wipe())
+        self.holdings = Holdings(
+            ground.core, ground.files, ground.disk, self._desk, talking.channel.send
+        )
         self.granting = Granting(
             ground.core,
             ground.store,
             ground.index,
             ground.disk,
             self.copies,
+            self.holdings,
             self._desk,
             self.workers,
             talking.published,
@@ -138,6 +143,9 @@ class Moving:
             channel.find_machine,
             channel.send,
             self._outside,
+            self.holdings,
+            ground.keys.signer.node_id,
+            ground.core.sleep,
         )
         fetcher = Fetcher(
             ground.store,
@@ -177,4 +185,7 @@ class Moving:
 
     def _is_read(self, root: Root) -> bool:
         """Whether a member holds a ticket for reading the copy of that content."""
-        return any(t.share is None and t.root == root for t in self._desk.live())
+        return any(
+            t.share is None and t.held is None and t.root == root
+            for t in self._desk.live()
+        )

@@ -32,7 +32,8 @@ LOOK_S = 0.5  # how soon a cancelled push lets go
 class Granted:
     """Content at a source, as the source has granted it to be read.
 
-    Share and path are the source's own; without them it is a copy of its catalogue.
+    Share and path are the source's own; without them it is a copy of its catalogue, or
+    (*is_held*) what it holds of content that it fetches itself.
     """
 
     group: GroupId
@@ -42,6 +43,7 @@ class Granted:
     share: str | None
     path: SharePath | None
     grant: TicketGrant
+    is_held: bool = False
 
     @property
     def root(self) -> Root:
@@ -49,7 +51,7 @@ class Granted:
 
     @property
     def is_copy(self) -> bool:
-        return self.share is None
+        return self.share is None and not self.is_held
 
 
 def shows_own_certificate(

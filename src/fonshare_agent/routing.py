@@ -28,6 +28,7 @@ from fonshare_agent.protocol.messages import (
     CatalogueDelta,
     JobEnded,
     Message,
+    Parts,
     PushAsk,
     PushEnded,
     TicketAsk,
@@ -41,6 +42,7 @@ from fonshare_agent.sharing import Sharing
 if TYPE_CHECKING:
     from fonshare_agent.granting import Granting
     from fonshare_agent.granting_bundles import BundleGranting
+    from fonshare_agent.holdings import Holdings
 
 # A burst of one member; a disk that hangs must not gather what it asks for ever.
 OPEN_MAX = 64
@@ -54,6 +56,9 @@ class Grants(Protocol):
 
     @property
     def granting_bundles(self) -> "BundleGranting": ...
+
+    @property
+    def holdings(self) -> "Holdings": ...
 
 
 @dataclass(slots=True)
@@ -110,6 +115,9 @@ class Routing:
             case JobEnded():
                 if self.moving.made is not None:
                     self.moving.made.granting.on_job_ended(group, member, message)
+            case Parts():
+                if self.moving.made is not None:
+                    self.moving.made.holdings.on_parts(group, member, message)
             case CatalogueAsk():
                 work = self.sharing.on_ask(group, member, message)
                 self._serve("catalogue", group, member, work)

@@ -6,11 +6,13 @@ know how bytes come.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from fonshare_agent.asking import Asking, NoAnswer
 from fonshare_agent.core import Worker
 from fonshare_agent.granting import Outside
+from fonshare_agent.holdings import Holdings
 from fonshare_agent.index.state_records import Job, JobFile
 from fonshare_agent.index.store import IndexStore
 from fonshare_agent.model import GroupId, NodeId, SharePath
@@ -26,8 +28,12 @@ from fonshare_agent.reasons import Postponed
 from fonshare_agent.receiving import Granted, shows_own_certificate
 from fonshare_agent.watch import Watch
 
+if TYPE_CHECKING:
+    from fonshare_agent.parts import Holding
+
 log = logging.getLogger(__name__)
 
+PARTNERS_S = 2.0  # in which partners have answered
 DISTRUSTED_JOBS_MAX = 100  # jobs that remember who sent them damaged data
 
 
@@ -42,7 +48,11 @@ class Sources:
         machine: Callable[[GroupId], GroupMachine | None],
         send: Callable[[GroupId, NodeId | None, Message], bool],
         outside: Outside,
+        holdings: Holdings,
+        me: NodeId,
+        sleep: Callable[[float], Awaitable[None]],
     ) -> None:
+        self.holdings, self.me, self._sleep = holdings, me, sleep
         self._store, self._index, self._asking = store, index, asking
         self._machine, self._send, self._outside = machine, send, outside
         self._used: dict[str, set[NodeId]] = {}  # job -> who granted it tickets
@@ -91,6 +101,32 @@ class Sources:
                 code = found
         raise Postponed(code)
 
+    async def find_partner(self, job: Job, file: JobFile) -> Granted | None:
+        """Return the first grant among those who fetch the same content now.
+
+        For when nobody who offers it can be asked: they may have all of it together.
+        """
+        holding = await self.hold(job, file)
+        if holding is None:
+            return None
+        await self._sleep(PARTNERS_S)
+        for partner in list(holding.partners):
+            if self.can_be_asked(job, partner):
+                try:
+                    found = await self.ask_partner(job, file, partner)
+                except NoAnswer:
+                    continue
+                if isinstance(found, Granted):
+                    return found
+        return None
+
+    async def hold(self, job: Job, file: JobFile) -> "Holding | None":
+        """Let the group know that *file* is fetched here; its parts are offered on."""
+        if file.root is None:
+            return None
+        owner = owner_of(file)
+        return await self.holdings.open(job.group, file.root, file.size, owner)
+
     async def others(self, job: Job, file: JobFile) -> list[NodeId]:
         """Return the other members that offer this very content."""
         if file.root is None:
@@ -110,7 +146,24 @@ class Sources:
 
     async def ask(self, job: Job, file: JobFile, source: NodeId) -> Granted | str:
         """Return a grant, or the code of the reason why there is none."""
-        share, path = await self._place_at(job, file, source)
+        return await self._ask_at(
+            job, file, source, *await self._place_at(job, file, source)
+        )
+
+    async def ask_partner(
+        self, job: Job, file: JobFile, partner: NodeId
+    ) -> Granted | str:
+        """As `ask`, for what *partner* holds of the content."""
+        return await self._ask_at(job, file, partner, None, None)
+
+    async def _ask_at(
+        self,
+        job: Job,
+        file: JobFile,
+        source: NodeId,
+        share: str | None,
+        path: SharePath | None,
+    ) -> Granted | str:
         answer = await self._question(job, file, source, share, path)
         machine = self._machine(job.group)
         if not isinstance(answer, TicketGrant):
@@ -119,8 +172,9 @@ class Sources:
             return "source.corrupt"
         if file.root not in (None, answer.root):
             return "source.changed"
-        name = f"{file.job}.{file.number}"
-        return Granted(job.group, source, job.id, name, share, path, answer)
+        name = owner_of(file)
+        is_held = share is None
+        return Granted(job.group, source, job.id, name, share, path, answer, is_held)
 
     # --- who is not to be trusted ---
 
@@ -157,7 +211,12 @@ class Sources:
         return job.share, file.path
 
     async def _question(
-        self, job: Job, file: JobFile, source: NodeId, share: str, path: SharePath
+        self,
+        job: Job,
+        file: JobFile,
+        source: NodeId,
+        share: str | None,
+        path: SharePath | None,
     ) -> Message:
         self.note_used(job, source)
         return await self._asking.ask(
@@ -174,6 +233,11 @@ class Sources:
             ),
             owner=job.id,
         )
+
+
+def owner_of(file: JobFile) -> str:
+    """Return by which name a file's attempt holds its content."""
+    return f"{file.job}.{file.number}"
 
 
 def refusal(answer: Message) -> str:

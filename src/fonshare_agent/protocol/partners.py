@@ -54,6 +54,11 @@ class Partners:
         if (before[0] == whole, before[1]) != (have == whole, coming is None):
             self._deal()
 
+    def lose_sight(self, name: str) -> None:
+        """From now on *name* is known as it was."""
+        if name in self._have:
+            self.note(name, self._have[name])
+
     def forget(self, name: str) -> None:
         if self._have.pop(name, None) is not None:
             del self._coming[name]

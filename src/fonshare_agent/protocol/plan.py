@@ -191,6 +191,7 @@ class Plan:
         if lane is not None:
             self._release(lane)
             self._left_at[name] = lane.heard_at
+            self._partners.lose_sight(name)
 
     # --- partners -------------------------------------------------------------------
 
