@@ -15,7 +15,7 @@ timed = @status=0; { $(2); } || status=$$?; \
 	echo "make $(1): $$(( $$(date +%s) - $(BEGAN) )) s"; exit $$status
 
 .DEFAULT_GOAL := help
-.PHONY: help venv deps run lint format test test-full bench bench-transfer clean
+.PHONY: help venv deps run lint format test test-full bench bench-distribution bench-transfer clean
 
 help: ## this list
 	@awk -F ' *:.*## *' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' \
@@ -49,6 +49,9 @@ bench: venv ## what a node costs: the index, memory on 32 bits (bench/README.md)
 		$(BIN)/python bench/index.py $(if $(FILES),--files $(FILES)) || status=1; \
 		PYTHONPATH=tools $(BIN)/python bench/memory.py || status=1; \
 		exit $$status ))
+
+bench-distribution: venv ## one file to 4 and 8 members at once, beside others (bench/README.md)
+	$(call timed,$@,PYTHONPATH=tools:tests $(BIN)/python bench/distribution.py)
 
 bench-transfer: venv ## how fast files come from friends (bench/README.md)
 	$(call timed,$@,PYTHONPATH=tools:tests $(BIN)/python bench/transfer.py)
