@@ -412,7 +412,7 @@ class Arriving:
 
 
 def fetch_from_partner(world, held, monkeypatch):
-    monkeypatch.setattr("fonshare_agent.transfer.reading.ASK_S", 0.0)
+    monkeypatch.setattr("fonshare_agent.transfer.block_reading.ASK_S", 0.0)
     partial = world.partial()
     lanes = Lanes(partial, time.monotonic, lambda count: None)
     lane = lanes.open("peer", is_partner=True)

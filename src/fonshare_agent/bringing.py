@@ -183,4 +183,5 @@ class Bringer:
 
 def _import_gathering() -> None:
     """On a thread that may wait for the disk: an idle node does without it."""
-    import fonshare_agent.gathering  # noqa: F401
+    import fonshare_agent.gathering
+    import fonshare_agent.transfer.block_reading  # noqa: F401

@@ -1,4 +1,5 @@
-"""What a transfer worker reads from a peer: missing blocks of a file, or small files.
+"""What a transfer worker reads from a peer: missing blocks of a file (how:
+block_reading.py, loaded with the first), or small files.
 
 Each task says how it is read on a session that has redeemed its ticket; the limit of
 bandwidth and the owner's wish to stop are looked at before each chunk. Belongs to one
@@ -11,12 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
-from fonshare_agent.errors import (
-    BadContent,
-    BlockLacking,
-    SourceRefused,
-    TransferCancelled,
-)
+from fonshare_agent.errors import TransferCancelled
 from fonshare_agent.transfer.limits import CHUNK_BYTES, TokenBucket
 from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.transfer.session import Download, Session
@@ -28,7 +24,6 @@ if TYPE_CHECKING:  # an idle node does without them
 
 # A bundle that takes longer is cut at a file's end, so that what has come is placed.
 BUNDLE_S: Final = 10.0
-ASK_S: Final = 0.5  # a partner that had nothing is asked so often what it has
 
 
 class Watch(Protocol):
@@ -62,6 +57,8 @@ class Fetch(Right):
         return self.watch.is_cancelled or (self.lane is not None and self.lane.is_cut)
 
     def read(self, session: Session, patience: Patience, bucket: TokenBucket) -> None:
+        from fonshare_agent.transfer.block_reading import Blocks
+
         lane = self.lane
         if lane is None:
             from fonshare_agent.transfer.lanes import Lanes
@@ -69,7 +66,7 @@ class Fetch(Right):
             watch = self.watch
             lanes = Lanes(self.kept, patience.clock, partial(_count, watch))
             lane = lanes.open("only")
-        _Blocks(session, self.kept, lane, patience, bucket).run()
+        Blocks(session, self.kept, lane, patience, bucket).run()
         self.kept.sync()
 
 
@@ -90,90 +87,6 @@ class FetchBundle(Right):
 
 def _count(watch: Watch, done_bytes: int) -> None:
     watch.done_bytes = done_bytes
-
-
-class _Taken(Exception):
-    """The block that is being read was given to another lane."""
-
-
-class _Blocks:
-    """The blocks of one lane, read on one session."""
-
-    def __init__(
-        self,
-        session: Session,
-        kept: Partial,
-        lane: "Lane",
-        patience: Patience,
-        bucket: TokenBucket,
-    ) -> None:
-        self._session, self._kept, self._lane = session, kept, lane
-        self._patience, self._bucket = patience, bucket
-        self._buffer = memoryview(bytearray(CHUNK_BYTES))
-        self._asked_at = 0.0
-
-    def run(self) -> None:
-        """Read until nothing is left for this lane.
-
-        A block that is wrong twice raises BadContent: once may be the line's or the
-        memory's fault, or the file changed just then, which the peer tells.
-        """
-        self._ask_partner()
-        while (first := self._lane.begin(self._wait)) is not None:
-            self._read_stretch(first)
-            self._ask_partner()
-
-    def _wait(self) -> None:
-        self._patience.demand(self._patience.clock())
-        if self._patience.clock() - self._asked_at >= ASK_S:
-            self._ask_partner()
-
-    def _ask_partner(self) -> None:
-        """Hear what the partner has by now; others have all of it."""
-        if self._lane.is_partner:
-            if not self._lane.note_maps(*self._session.ask_maps()):
-                raise SourceRefused("the partner speaks of another file")
-            self._asked_at = self._patience.clock()
-
-    def _read_stretch(self, index: int) -> None:
-        content, runs = self._kept.content, self._lane.batch()
-        if runs:
-            download, end = self._session.read_blocks(runs), runs[-1][1]
-        else:
-            download = self._session.read_from(content.range(index)[0])
-            end = content.count
-        try:
-            while self._read_block(download, index) and self._lane.has_more():
-                index = self._lane.block
-            if index + 1 == end:
-                download.finish()
-            else:
-                download.break_off()
-        except _Taken:
-            self._lane.let_go()
-            download.break_off()
-        except BlockLacking:
-            self._lane.note_lacking()
-        finally:
-            download.close()
-
-    def _read_block(self, download: Download, index: int) -> bool:
-        """Tell whether the block came right."""
-        with self._kept.write_block(index) as writer:
-            while writer.left:
-                if self._lane.is_cut:
-                    raise _Taken
-                wanted = min(self._bucket.chunk_bytes, writer.left)
-                wait_for_turn(self._bucket.take(wanted), self._patience)
-                count = download.fill(self._buffer[:wanted])
-                if count < wanted:
-                    raise download.explain()
-                writer.write(self._buffer[:count])
-                self._lane.note_bytes(count)
-            is_right = writer.finish()
-        if not self._lane.note_block(is_right=is_right):
-            raise BadContent(f"block {index} came wrong twice")
-        return is_right
 
 
 class _Files:

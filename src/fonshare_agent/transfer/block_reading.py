@@ -1,0 +1,103 @@
+"""Reads the blocks of one lane on one session, as the plan says.
+
+An idle node does without it. Belongs to one thread. Must not know how sessions are
+found, or what a job is.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+from fonshare_agent.errors import BadContent, BlockLacking, SourceRefused
+from fonshare_agent.transfer.limits import CHUNK_BYTES, TokenBucket
+from fonshare_agent.transfer.partial import Partial
+from fonshare_agent.transfer.reading import wait_for_turn
+from fonshare_agent.transfer.session import Download, Session
+from fonshare_agent.transfer.wire import Patience
+
+if TYPE_CHECKING:
+    from fonshare_agent.transfer.lanes import Lane
+
+ASK_S: Final = 0.5  # a partner that had nothing is asked so often what it has
+
+
+class _Taken(Exception):
+    """The block that is being read was given to another lane."""
+
+
+class Blocks:
+    """The blocks of one lane, read on one session."""
+
+    def __init__(
+        self,
+        session: Session,
+        kept: Partial,
+        lane: "Lane",
+        patience: Patience,
+        bucket: TokenBucket,
+    ) -> None:
+        self._session, self._kept, self._lane = session, kept, lane
+        self._patience, self._bucket = patience, bucket
+        self._buffer = memoryview(bytearray(CHUNK_BYTES))
+        self._asked_at = 0.0
+
+    def run(self) -> None:
+        """Read until nothing is left for this lane.
+
+        A block that is wrong twice raises BadContent: once may be the line's or the
+        memory's fault, or the file changed just then, which the peer tells.
+        """
+        self._ask_partner()
+        while (first := self._lane.begin(self._wait)) is not None:
+            self._read_stretch(first)
+            self._ask_partner()
+
+    def _wait(self) -> None:
+        self._patience.demand(self._patience.clock())
+        if self._patience.clock() - self._asked_at >= ASK_S:
+            self._ask_partner()
+
+    def _ask_partner(self) -> None:
+        """Hear what the partner has by now; others have all of it."""
+        if self._lane.is_partner:
+            if not self._lane.note_maps(*self._session.ask_maps()):
+                raise SourceRefused("the partner speaks of another file")
+            self._asked_at = self._patience.clock()
+
+    def _read_stretch(self, index: int) -> None:
+        content, runs = self._kept.content, self._lane.batch()
+        if runs:
+            download, end = self._session.read_blocks(runs), runs[-1][1]
+        else:
+            download = self._session.read_from(content.range(index)[0])
+            end = content.count
+        try:
+            while self._read_block(download, index) and self._lane.has_more():
+                index = self._lane.block
+            if index + 1 == end:
+                download.finish()
+            else:
+                download.break_off()
+        except _Taken:
+            self._lane.let_go()
+            download.break_off()
+        except BlockLacking:
+            self._lane.note_lacking()
+        finally:
+            download.close()
+
+    def _read_block(self, download: Download, index: int) -> bool:
+        """Tell whether the block came right."""
+        with self._kept.write_block(index) as writer:
+            while writer.left:
+                if self._lane.is_cut:
+                    raise _Taken
+                wanted = min(self._bucket.chunk_bytes, writer.left)
+                wait_for_turn(self._bucket.take(wanted), self._patience)
+                count = download.fill(self._buffer[:wanted])
+                if count < wanted:
+                    raise download.explain()
+                writer.write(self._buffer[:count])
+                self._lane.note_bytes(count)
+            is_right = writer.finish()
+        if not self._lane.note_block(is_right=is_right):
+            raise BadContent(f"block {index} came wrong twice")
+        return is_right
