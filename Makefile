@@ -15,7 +15,8 @@ timed = @status=0; { $(2); } || status=$$?; \
 	echo "make $(1): $$(( $$(date +%s) - $(BEGAN) )) s"; exit $$status
 
 .DEFAULT_GOAL := help
-.PHONY: help venv deps run lint format test test-full bench bench-distribution bench-transfer clean
+.PHONY: help venv deps run lint format test test-full bench bench-distribution \
+	bench-limits bench-transfer clean
 
 help: ## this list
 	@awk -F ' *:.*## *' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' \
@@ -55,6 +56,9 @@ bench-distribution: venv ## one file to 4 and 8 members at once, beside others (
 
 bench-transfer: venv ## how fast files come from friends (bench/README.md)
 	$(call timed,$@,PYTHONPATH=tools:tests $(BIN)/python bench/transfer.py)
+
+bench-limits: venv ## how exactly the limits of bandwidth hold (bench/README.md)
+	$(call timed,$@,PYTHONPATH=tests $(BIN)/python bench/limits.py)
 
 clean: ## remove all that was built, .venv too
 	rm -rf $(VENV) build dist demo src/*.egg-info .hypothesis .mypy_cache \

@@ -14,6 +14,7 @@ from typing import Any
 
 from fonshare_agent.errors import DiskMissing
 from fonshare_agent.ftp.accounts import Account
+from fonshare_agent.ftp.flow import Throttle
 from fonshare_agent.ftp.server import FtpOptions, FtpService
 from fonshare_agent.ftp.tickets import Ticket, TicketDesk
 from waiting import PATIENCE_S
@@ -130,7 +131,9 @@ class Lines:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, **options: Any) -> Iterator[Served]:
+def serving(
+    folder: Path, *, throttle: Throttle | None = None, **options: Any
+) -> Iterator[Served]:
     """Run a service whose disk is *folder*/disk."""
     disk = folder / "disk"
     disk.mkdir(exist_ok=True)
@@ -158,6 +161,7 @@ def serving(folder: Path, **options: Any) -> Iterator[Served]:
         disk_check=check,
         desk=desk,
         on_change=lambda path, kind: changes.append((path, kind)),
+        throttle=throttle,
     )
     service.start()
     try:

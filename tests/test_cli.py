@@ -202,12 +202,21 @@ def test_a_repeated_flag_gathers_its_values(agent):
 
 
 def test_limits_not_given_are_not_changed(agent):
-    agent.answers["limits"] = dict.fromkeys(
-        ("upload_kib_s", "download_kib_s", "transfers"), 0
-    )
+    names = "upload_kib_s", "download_kib_s"
+    agent.answers["limits"] = {
+        **dict.fromkeys((*names, "transfers", "uploads", "hours"), 0),
+        "now": dict.fromkeys(names),
+    }
     assert main(["limits", "--upload", "0", "-c", "node.yaml"]) == 0
     assert agent.calls == [
-        ("limits", {"upload": 0, "download": None, "transfers": None})
+        (
+            "limits",
+            {
+                "upload": 0,
+                **dict.fromkeys(("download", "transfers", "uploads", "hours")),
+                **dict.fromkeys(("other_upload", "other_download")),
+            },
+        )
     ]
 
 

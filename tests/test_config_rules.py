@@ -165,14 +165,23 @@ def test_names_of_shares_and_users_are_given_once():
 
 @pytest.mark.parametrize(
     ("text", "hours"),
-    [("0-24", None), ("1-6", (1, 6)), ("22-7", (22, 7)), ("0-23", (0, 23))],
+    [
+        ("0-24", None),
+        ("0:00-24:00", None),
+        ("1-6", (60, 360)),
+        ("22-7", (1320, 420)),
+        ("0-23", (0, 1380)),
+        ("22:30-06:45", (1350, 405)),
+        ("23:00-24:00", (1380, 1440)),
+    ],
 )
-def test_the_hours_of_hashing_are_read_as_two_hours_of_the_day(text, hours):
-    assert check(limits={"hash_hours": text}).limits.hash_hours == hours
+def test_hours_are_read_as_minutes_of_the_day(text, hours):
+    limits = check(limits={"hash_hours": text, "hours": text}).limits
+    assert limits.hash_hours == limits.hours == hours
 
 
 @pytest.mark.parametrize(
-    "text", ["", "1", "6-6", "1-25", "-3-4", "a-b", "1:00-6:00", 5]
+    "text", ["", "1", "6-6", "1-25", "-3-4", "a-b", "1:60-6:00", "24:01-3", "1:0-6", 5]
 )
 def test_hours_that_are_none_are_refused(text):
     assert "limits.hash_hours" in complaints(limits={"hash_hours": text})

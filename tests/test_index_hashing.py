@@ -177,14 +177,14 @@ def test_the_rate_holds_over_any_length_and_a_request_does_not_wait(tmp_path, re
     ("hours", "hour", "is_open"),
     [
         (None, 13, True),
-        ((1, 6), 0, False),
-        ((1, 6), 1, True),
-        ((1, 6), 5, True),
-        ((1, 6), 6, False),
-        ((22, 7), 23, True),
-        ((22, 7), 6, True),
-        ((22, 7), 7, False),
-        ((22, 24), 23, True),
+        ((60, 360), 0, False),
+        ((60, 360), 1, True),
+        ((60, 360), 5, True),
+        ((60, 360), 6, False),
+        ((1320, 420), 23, True),
+        ((1320, 420), 6, True),
+        ((1320, 420), 7, False),
+        ((1320, 1440), 23, True),
     ],
 )
 def test_the_hours_are_those_of_the_local_day(hours, hour, is_open):
@@ -199,7 +199,7 @@ def test_while_the_time_is_unknown_the_hours_are_closed_but_for_friends(tmp_path
     _, _, root = large(tmp_path, MIB)
     with contextlib.closing(Node(tmp_path)) as node:
         pace = node.scanner._hashing._pace
-        pace.hours, pace.is_time_known = (0, 12), lambda: False
+        pace.hours, pace.is_time_known = (0, 720), lambda: False
         pace.now = lambda: time.mktime((2026, 7, 1, 3, 30, 0, 0, 0, -1))
         begin(node)
         node.settle()

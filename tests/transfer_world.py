@@ -13,6 +13,7 @@ from pathlib import Path
 
 from fonshare_agent.core import Core
 from fonshare_agent.disk import Disk
+from fonshare_agent.ftp.flow import Throttle
 from fonshare_agent.ftp.tickets import FileStamp, Ticket, secret_hash
 from fonshare_agent.model import GroupId, NodeId, SharePath
 from fonshare_agent.nodekeys import NodeKeys, load_or_create
@@ -153,9 +154,17 @@ class World:
 
 @contextmanager
 def two_nodes(
-    folder: Path, size: int = 3 * BLOCK + 1000, *, kib_s: int = 0, stall_s: float = 20.0
+    folder: Path,
+    size: int = 3 * BLOCK + 1000,
+    *,
+    kib_s: int = 0,
+    stall_s: float = 20.0,
+    throttle: Throttle | None = None,
 ) -> Iterator[World]:
-    """Start a peer with a film of *size* bytes behind its friends' door, and us."""
+    """Start a peer with a film of *size* bytes behind its friends' door, and us.
+
+    *kib_s* is our own limit, *throttle* the peer's.
+    """
     peer = load_or_create(folder / "peer-keys", os.urandom)
     me = load_or_create(folder / "keys", os.urandom)
     (folder / "own").mkdir()
@@ -169,7 +178,9 @@ def two_nodes(
     bucket = TokenBucket(kib_s, time.monotonic)
     workers = TransferWorkers(core, context, bucket, bucket, stall_s=stall_s)
     (folder / "peer").mkdir()
-    with serving(folder / "peer", friends_certificate=pair) as served:
+    with serving(
+        folder / "peer", friends_certificate=pair, throttle=throttle
+    ) as served:
         served.service.trust_peer(me.tls_certificate_der)
         data = content_of(size)
         world = World(folder, served, peer, me, core, workers, disk, data)

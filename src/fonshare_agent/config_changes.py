@@ -50,7 +50,7 @@ class ChangesWriter:
 
         return self._change(remove)
 
-    def set_limits(self, limits: Mapping[str, int]) -> Settings:
+    def set_limits(self, limits: Mapping[str, int | str]) -> Settings:
         """Set the named limits."""
         return self._change(lambda changes: changes["limits"].update(limits))
 

@@ -33,6 +33,7 @@ from fonshare_agent.config_values import (
 
 RATE_KIB_S_MAX = 10_000_000  # about 80 Gbit/s: above any disk, still 32 bits in bytes/s
 TRANSFERS_MAX = 8  # each worker holds a 64 KiB buffer and a TLS session
+UPLOADS_MAX = 16  # of the 48 sessions of the friends' door
 PERIOD_S_MAX = 7 * 86400  # a disk without inotify is looked at weekly at least
 PERIOD_S = 3600  # one walk of 100,000 files costs the box about two minutes
 SHARES_MAX = 64  # each is watched and catalogued on its own
@@ -199,10 +200,53 @@ OPTIONS: Final = (
         "KiB a second from all friends together.",
     ),
     _same(
+        "limits.house",
+        BOOL,
+        False,
+        "Let the two hold within the house too: for its own FTP clients, and for a "
+        "friend's node on the same network.",
+    ),
+    _same(
+        "limits.hours",
+        HOURS,
+        "0-24",
+        "Hours of the day, local time, in which files move; 0-24 is always. At other "
+        "times, and while the time is unknown, the next two hold.",
+    ),
+    _same(
+        "limits.other_upload_kib_s",
+        number(0, RATE_KIB_S_MAX, "0: nothing"),
+        0,
+        "KiB a second to all friends together outside of these hours; 0: nothing is "
+        "sent then.",
+    ),
+    _same(
+        "limits.other_download_kib_s",
+        number(0, RATE_KIB_S_MAX, "0: nothing"),
+        0,
+        "KiB a second from all friends together outside of these hours; 0: nothing is "
+        "fetched then.",
+    ),
+    _same(
         "limits.transfers",
         number(1, TRANSFERS_MAX),
         2,
-        "Block ranges fetched at the same time.",
+        "Jobs that fetch at the same time.",
+    ),
+    _same(
+        "limits.uploads",
+        number(1, UPLOADS_MAX),
+        4,
+        "Jobs of friends that are served at the same time; the others are told their "
+        "place in the queue, in which friends take turns.",
+    ),
+    Option(
+        "limits.give_way",
+        BOOL,
+        False,
+        True,
+        "Slow down within a second while the household uses the line. Only where its "
+        "traffic passes, on the router, can that be seen.",
     ),
     _same(
         "limits.hash_kib_s",

@@ -25,6 +25,7 @@ LOOPBACK = ("127.0.0.0/8", "::1/128")
 BROKER_SCHEMES = {"mqtt": 1883, "mqtts": 8883}
 
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,17})\Z")
+_TIME = re.compile(r"([0-9]{1,2})(?::([0-5][0-9]))?\Z", re.ASCII)
 _HOST_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)\Z")
 
 
@@ -164,12 +165,21 @@ def _range(value: object) -> tuple[int, int]:
 
 
 def _hours(value: object) -> tuple[int, int] | None:
+    """Return minutes of the day, None for all of it."""
     text = _filled(value)
     first, dash, end = text.partition("-")
-    low, high = decimal(first.strip()), decimal(end.strip())
-    if not dash or low is None or high is None or low == high or max(low, high) > 24:
+    low, high = _minute(first.strip()), _minute(end.strip())
+    if not dash or low is None or high is None or low == high:
         raise Refused(f"is {shown(text)}")
-    return None if (low, high) == (0, 24) else (low, high)
+    return None if (low, high) == (0, 1440) else (low, high)
+
+
+def _minute(text: str) -> int | None:
+    found = _TIME.match(text)
+    if found is None:
+        return None
+    minute = int(found[1]) * 60 + int(found[2] or 0)
+    return minute if minute <= 1440 else None
 
 
 def _host(value: object) -> str:
@@ -328,7 +338,11 @@ PORT = Kind("port", f"a port from 1 to {PORT_MAX}", _number(1, PORT_MAX), True)
 PORT_RANGE = _kind(
     "portrange", f"FIRST-LAST, ports from 1024 to {PORT_MAX}, as 30000-30009", _range
 )
-HOURS = _kind("string", "FIRST-END, hours from 0 to 24, as 1-6 or 22-7", _hours)
+HOURS = _kind(
+    "string",
+    "FIRST-END, times from 0:00 to 24:00, as 1-6, 23-7 or 22:30-06:45",
+    _hours,
+)
 LABEL = _kind(
     "string",
     f"a name of at most {LABEL_BYTES_MAX} bytes, printable, without `/` and without "

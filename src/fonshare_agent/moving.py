@@ -52,10 +52,11 @@ class Moving:
         self.workers = TransferWorkers(
             ground.core,
             context,
-            doors.upload,
-            doors.download,
+            doors.manners.upload,
+            doors.manners.download,
             max(1, ground.settings.limits.transfers) + LANES_SPARE,
             resolve=doors.reach.resolve,
+            is_free=doors.manners.is_free,
         )
         self._build_source()
         self._build_destination()

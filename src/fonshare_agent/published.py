@@ -113,7 +113,7 @@ class Published:
                     self._writer.replace_password, name, user.password_hash
                 )
 
-    async def set_limits(self, limits: Mapping[str, int]) -> Settings:
+    async def set_limits(self, limits: Mapping[str, int | str]) -> Settings:
         assert self._writer is not None
         self.settings = await self._files.run(self._writer.set_limits, limits)
         return self.settings

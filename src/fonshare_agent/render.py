@@ -313,13 +313,24 @@ def _disk(answer: Any) -> str:
 
 
 def _limits(answer: Any) -> str:
-    def speed(value: Any) -> str:
-        return f"{value} KiB/s" if value else "no limit"
+    def speed(value: Any, none: str = "no limit") -> str:
+        return f"{value} KiB/s" if value else none
+
+    def line(name: str) -> str:
+        text = speed(answer[f"{name}_kib_s"])
+        if answer["hours"]:
+            other = speed(answer[f"other_{name}_kib_s"], "nothing")
+            text += f" in the hours {answer['hours']}, {other} at other times"
+        now = answer["now"][f"{name}_kib_s"]
+        if (now or 0) != answer[f"{name}_kib_s"] or now == 0:
+            text += f"; now {speed(now, 'no limit' if now is None else 'nothing')}"
+        return text
 
     return (
-        f"upload    {speed(answer['upload_kib_s'])}\n"
-        f"download  {speed(answer['download_kib_s'])}\n"
+        f"upload    {line('upload')}\n"
+        f"download  {line('download')}\n"
         f"transfers {answer['transfers']} at once\n"
+        f"uploads   {answer['uploads']} at once\n"
     )
 
 

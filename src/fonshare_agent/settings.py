@@ -10,6 +10,7 @@ from enum import Enum
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
+from fonshare_agent.clock import Hours
 from fonshare_agent.config_values import redact_url
 
 PortRange = tuple[int, int]  # both ends belong to it
@@ -94,9 +95,15 @@ class LimitSettings:
 
     upload_kib_s: int
     download_kib_s: int
+    house: bool  # whether the first two hold within the house, too
+    hours: Hours | None  # when they hold; None: always
+    other_upload_kib_s: int  # at other times; 0: nothing moves then
+    other_download_kib_s: int
     transfers: int
+    uploads: int
+    give_way: bool
     hash_kib_s: int
-    hash_hours: tuple[int, int] | None  # from, without the last; None: all
+    hash_hours: Hours | None  # None: always
     scan_period_s: int
 
 

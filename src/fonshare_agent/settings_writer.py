@@ -23,7 +23,7 @@ class SettingsWriter(Protocol):
     def remove_share(self, name: str) -> Settings:
         """Remove the share called *name*, or raise NotFound."""
 
-    def set_limits(self, limits: Mapping[str, int]) -> Settings:
+    def set_limits(self, limits: Mapping[str, int | str]) -> Settings:
         """Set the named options of `limits`; the others stay."""
 
     def replace_password(self, user: str, password_hash: str) -> Settings:

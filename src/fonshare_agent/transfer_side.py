@@ -27,15 +27,15 @@ from fonshare_agent.ground import Ground
 from fonshare_agent.group_side import GroupSide
 from fonshare_agent.index.state_records import Job
 from fonshare_agent.links.lan import house_networks
+from fonshare_agent.manners import Manners
 from fonshare_agent.model import GroupId, IndexId, NodeId, SharePath
 from fonshare_agent.nodekeys import NodeKeys
 from fonshare_agent.on_demand import OnDemand
 from fonshare_agent.passwords import verify_password
 from fonshare_agent.reach import Reach
 from fonshare_agent.reasons import Postponed
-from fonshare_agent.settings import FtpSettings, LimitSettings, Settings
+from fonshare_agent.settings import FtpSettings, Network, Settings
 from fonshare_agent.transfer.leftovers import has_leftovers
-from fonshare_agent.transfer.limits import TokenBucket
 from fonshare_agent.watch import Watch
 
 if TYPE_CHECKING:
@@ -46,8 +46,7 @@ if TYPE_CHECKING:
 class Doors:
     """What serves others' clients, and how fast."""
 
-    upload: TokenBucket
-    download: TokenBucket
+    manners: Manners
     desk: TicketDesk
     ftp: FtpService
     reach: Reach
@@ -59,6 +58,7 @@ class TransferSide:
     def __init__(self, ground: Ground, talking: GroupSide) -> None:
         self._ground, self._talking = ground, talking
         self._doors = self._build_doors()
+        self.manners = self._doors.manners
         self.desk, self.ftp = self._doors.desk, self._doors.ftp
         self.asking = Asking(ground.core, talking.channel.send, ground.draw)
         self.moving = OnDemand(ground.files, self._load_moving)
@@ -68,20 +68,19 @@ class TransferSide:
 
     def _build_doors(self) -> Doors:
         ground, settings = self._ground, self._ground.settings
-        core, limits = ground.core, settings.limits
-        upload = TokenBucket(limits.upload_kib_s, core.clock)
+        core = ground.core
         desk = TicketDesk(core.clock, self._is_allowed)
+        manners = Manners(core, settings.limits, _house_networks(settings.ftp))
         ftp = FtpService(
             _ftp_options(settings, ground.keys),
             verify=verify_password,
             disk_check=ground.disk.check,
             desk=desk,
             on_change=self._on_owner_change,
-            throttle=upload.take,
+            throttle=manners.flow,
         )
         return Doors(
-            upload,
-            TokenBucket(limits.download_kib_s, core.clock),
+            manners,
             desk,
             ftp,
             Reach(settings, lambda: ftp.friends_port),
@@ -100,7 +99,7 @@ class TransferSide:
             self._folder_names,
             ground.draw,
         )
-        downloads.wire_limits(self._set_limits)
+        downloads.wire_limits(self.manners.set_limits)
         return downloads
 
     # --- what moves files, on demand ---
@@ -174,13 +173,11 @@ class TransferSide:
             }
         )
 
-    def _set_limits(self, limits: LimitSettings) -> None:
-        self._doors.upload.set_rate(limits.upload_kib_s)
-        self._doors.download.set_rate(limits.download_kib_s)
-
     def follow_lan(self) -> None:
         """The lan may have other networks than before; blocks a little."""
-        self.ftp.set_house_networks(_house_networks(self._ground.settings.ftp))
+        networks = _house_networks(self._ground.settings.ftp)
+        self.ftp.set_house_networks(map(str, networks))
+        self.manners.set_house(networks)
 
     def _on_owner_change(self, path: bytes, kind: str) -> None:
         """The owner changed something by FTP; any thread."""
@@ -260,7 +257,7 @@ def _ftp_options(settings: Settings, keys: NodeKeys) -> FtpOptions:
             for user in ftp.users
         ),
         guest_folders=tuple(_folder(one) for one in ftp.guest_folders),
-        house_networks=_house_networks(ftp),
+        house_networks=tuple(map(str, _house_networks(ftp))),
         owner_from_wan=ftp.owner_from_wan,
         house_certificate=house,
         friends_certificate=own,
@@ -268,9 +265,9 @@ def _ftp_options(settings: Settings, keys: NodeKeys) -> FtpOptions:
     )
 
 
-def _house_networks(ftp: FtpSettings) -> tuple[str, ...]:
+def _house_networks(ftp: FtpSettings) -> tuple[Network, ...]:
     """Return what counts as the house now, the lan zone's networks if named."""
-    return tuple(str(one) for one in house_networks(ftp.house_networks, ftp.house_lan))
+    return house_networks(ftp.house_networks, ftp.house_lan)
 
 
 def _range(ports: tuple[int, int]) -> range:

@@ -79,7 +79,11 @@ SAVED_ANSWER = (
     "`{name, words, group, member, member_id, kind, min_size, max_size, newer, older, "
     "online}`, sizes in bytes, ages in seconds, null where nothing is narrowed"
 )
-LIMITS_ANSWER = "`{upload_kib_s, download_kib_s, transfers}`"
+LIMITS_ANSWER = (
+    "`{upload_kib_s, download_kib_s, transfers, uploads, hours, other_upload_kib_s, "
+    "other_download_kib_s, now:{upload_kib_s, download_kib_s}}`; `hours` null without, "
+    "`now` what holds at this moment, null without a limit and 0 while nothing moves"
+)
 LIMIT_MAX = 100_000  # rows: a program may ask for all that a small group holds
 LIMIT = Argument(
     "limit",
@@ -521,13 +525,23 @@ BOX_COMMANDS = (
     ),
     Command(
         "limits",
-        "show or change the limits; 0 is no limit",
+        "show or change the limits; 0 is no limit (at other times: nothing moves)",
         "limits --upload 100",
         answer=LIMITS_ANSWER,
         flags=(
             _limit("upload", "KiB a second to friends", "KIB"),
             _limit("download", "KiB a second from friends", "KIB"),
-            _limit("transfers", "files moved at once", "N"),
+            _limit("transfers", "jobs that fetch at once", "N"),
+            _limit("uploads", "jobs of friends served at once", "N"),
+            Argument(
+                "hours",
+                "times of day in which files move, as 23-7 or 22:30-06:45; 0-24 is "
+                "always",
+                optional=True,
+                shown="FROM-TO",
+            ),
+            _limit("other_upload", "as --upload, at other times; 0: nothing", "KIB"),
+            _limit("other_download", "as --download, at other times", "KIB"),
         ),
         access=Access.WRITE,
     ),

@@ -122,21 +122,20 @@ class NodeHandlers:
             "upload": "upload_kib_s",
             "download": "download_kib_s",
             "transfers": "transfers",
+            "uploads": "uploads",
+            "hours": "hours",
+            "other_upload": "other_upload_kib_s",
+            "other_download": "other_download_kib_s",
         }
         changes = {
             option: value
             for flag, option in names.items()
-            if isinstance(value := arguments[flag], int)
+            if isinstance(value := arguments[flag], int | str)
         }
         if changes:
             settings = await self._parts.published.set_limits(changes)
             self._parts.downloads.set_limits(settings.limits)
-        limits = self._settings.limits
-        return {
-            "upload_kib_s": limits.upload_kib_s,
-            "download_kib_s": limits.download_kib_s,
-            "transfers": limits.transfers,
-        }
+        return views.limits(self._settings.limits, self._parts.manners)
 
 
 def _load_doctor() -> Callable[[], Callable[[Parts], Awaitable[JSON]]]:

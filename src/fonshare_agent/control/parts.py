@@ -13,6 +13,7 @@ from fonshare_agent.index.store import IndexStore
 from fonshare_agent.index.watcher import Watcher
 from fonshare_agent.invites_on_demand import InvitesOnDemand
 from fonshare_agent.links.links import Links
+from fonshare_agent.manners import Manners
 from fonshare_agent.nodekeys import NodeKeys
 from fonshare_agent.published import Published
 
@@ -36,3 +37,4 @@ class Parts:
     invites: InvitesOnDemand
     published: Published
     downloads: Downloads
+    manners: Manners

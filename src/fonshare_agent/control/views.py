@@ -11,9 +11,11 @@ from fonshare_agent.errors import FonshareError
 from fonshare_agent.index.records import Found
 from fonshare_agent.index.scan_report import ShareReport
 from fonshare_agent.index.state_records import Job
+from fonshare_agent.manners import Manners
 from fonshare_agent.model import GroupId, JobState, NodeId, base32, printable
 from fonshare_agent.protocol.keys import node_id_text
 from fonshare_agent.protocol.roster import Roster
+from fonshare_agent.settings import LimitSettings
 
 ID_BYTES = 10  # of a group's row: as long as an entry's
 
@@ -166,3 +168,24 @@ def job(job: Job, entry_id: str, done_bytes: int, sources: int, path: bytes) -> 
         else None,
         "path": printable(path),
     }
+
+
+def limits(limits: LimitSettings, manners: Manners) -> dict[str, JSON]:
+    """The owner's limits, and what holds at this moment."""
+    return {
+        "upload_kib_s": limits.upload_kib_s,
+        "download_kib_s": limits.download_kib_s,
+        "transfers": limits.transfers,
+        "uploads": limits.uploads,
+        "hours": manners.hours or None,
+        "other_upload_kib_s": limits.other_upload_kib_s,
+        "other_download_kib_s": limits.other_download_kib_s,
+        "now": {
+            "upload_kib_s": _rounded(manners.upload.rate_kib_s),
+            "download_kib_s": _rounded(manners.download.rate_kib_s),
+        },
+    }
+
+
+def _rounded(rate: float | None) -> int | None:
+    return None if rate is None else round(rate)

@@ -25,6 +25,7 @@ from enum import Enum
 from typing import Any
 
 from fonshare_agent.errors import FonshareError, TooLong
+from fonshare_agent.ftp.flow import Flow
 from fonshare_agent.ftp.loop import READ, WRITE
 from fonshare_agent.ftp.streams import FileSource, Sink, Source
 from fonshare_agent.ftp.tls import TlsChannel, TlsState
@@ -36,8 +37,6 @@ BURST_BYTES = 1 << 20  # what one channel sends before the others get their turn
 # and all that is wasted when a friend closes a range early (besides what is on the
 # way).
 NOTSENT_LOWAT_BYTES = 128 << 10
-
-Throttle = Callable[[int], float]  # bytes just moved -> seconds to pause
 
 log = logging.getLogger(__name__)
 
@@ -71,12 +70,13 @@ class DataChannel(TlsChannel):
         context: ssl.SSLContext | None,
         on_confirmed: Callable[["DataChannel"], None],
         on_gone: Callable[["DataChannel"], None],
-        throttle: Throttle | None = None,
+        throttle: Callable[[str], Flow | None] | None = None,
     ) -> None:
         super().__init__(sock, ioloop=io)
         self._files, self._buffer_size = files, buffer_size
         self._on_confirmed, self._on_gone = on_confirmed, on_gone
         self._throttle = throttle
+        self._flow: Flow | None = None
         self._must_be_secured = context is not None
         self._source: Source | None = None
         self._sink: Sink | None = None
@@ -103,6 +103,7 @@ class DataChannel(TlsChannel):
         """Send all of *source*, close, then call *on_over*."""
         self._source, self._on_over, self._moved_at_check = source, on_over, -1
         self._use_sendfile = isinstance(source, FileSource) and not self.is_secured
+        self._flow = self._throttle("up") if self._throttle else None
         if self._demand_protection():
             self._pump()
 
@@ -111,6 +112,7 @@ class DataChannel(TlsChannel):
         self._sink, self._on_over, self._moved_at_check = sink, on_over, -1
         self._buffer = bytearray(self._buffer_size)
         self._spare = bytearray(self._buffer_size)
+        self._flow = self._throttle("down") if self._throttle else None
         # At once: a record may wait inside the TLS layer, where the poller sees
         # nothing.
         if self._demand_protection():
@@ -137,13 +139,13 @@ class DataChannel(TlsChannel):
 
     def _pump(self) -> None:
         budget = BURST_BYTES
-        while self._source and not (self._end or self._has_job or self._is_pausing):
+        while self._source and not (self._end or self._has_job) and self._has_turn():
             sent = self._send_file() if self._use_sendfile else self._send_view()
             if sent is None:
                 break
             self.moved += sent
             budget -= sent
-            self._pause_for(sent)
+            self._spend(sent)
             if budget <= 0:
                 break
         self.update_events()
@@ -161,7 +163,7 @@ class DataChannel(TlsChannel):
                 return None
             self._view = chunk
         try:
-            sent = int(self.socket.send(self._view))
+            sent = int(self.socket.send(self._view[: self._room()]))
         except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
             return None
         except OSError:
@@ -173,7 +175,7 @@ class DataChannel(TlsChannel):
     def _send_file(self) -> int | None:
         assert isinstance(self._source, FileSource)
         source = self._source
-        count = min(source.left, max(self._buffer_size, 1 << 16))
+        count = min(source.left, self._room())
         if count == 0:
             self._finish(End(How.COMPLETE))
             return None
@@ -211,11 +213,26 @@ class DataChannel(TlsChannel):
         outcome.get()
         self._pump()
 
-    def _pause_for(self, count: int) -> None:
-        pause_s = self._throttle(count) if self._throttle and count else 0.0
-        if pause_s > 0:
+    # --- the limit of bandwidth
+
+    def _has_turn(self) -> bool:
+        """Tell whether bytes may move now; else `_go_on` comes when they may."""
+        if self._is_pausing:
+            return False
+        wait_s = self._flow.wait_s(self._room()) if self._flow else 0.0
+        if wait_s > 0:
             self._is_pausing = True
-            self.call_later(pause_s, self._go_on)
+            self.call_later(wait_s, self._go_on)
+        return wait_s <= 0
+
+    def _room(self) -> int:
+        """How many bytes may move at once."""
+        left = self._flow.left if self._flow else 0
+        return left or max(self._buffer_size, 1 << 16)
+
+    def _spend(self, count: int) -> None:
+        if self._flow:
+            self._flow.spend(count)
 
     def _go_on(self) -> None:
         self._is_pausing = False
@@ -227,13 +244,13 @@ class DataChannel(TlsChannel):
     # --- receiving
 
     def _receive(self) -> None:
-        while self._sink and not (self._end or self._is_pausing):
+        while self._sink and not self._end and self._has_turn():
             if self._filled == len(self._buffer):
                 if self._has_job:
                     break
                 self._flush()
             try:
-                view = memoryview(self._buffer)[self._filled :]
+                view = memoryview(self._buffer)[self._filled :][: self._room()]
                 count = int(self.socket.recv_into(view))
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 break
@@ -251,7 +268,7 @@ class DataChannel(TlsChannel):
     def _take(self, count: int) -> None:
         self._filled += count
         self.moved += count
-        self._pause_for(count)
+        self._spend(count)
         assert self._sink is not None
         room = self._sink.room()
         if room is not None and not self._has_job and self._filled > room:
@@ -368,6 +385,8 @@ class DataChannel(TlsChannel):
     def close(self) -> None:
         if not self._closed:
             super().close()
+            if self._flow:
+                self._flow.close()
             if self._end is None:
                 self._end = End(How.CUT, reason="the data connection was closed")
             self._settle()

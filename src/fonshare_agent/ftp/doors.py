@@ -13,8 +13,8 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fonshare_agent.ftp.accounts import Accounts
-from fonshare_agent.ftp.data import Throttle
 from fonshare_agent.ftp.filesystem import DiskFiles, OnChange, Parts
+from fonshare_agent.ftp.flow import Throttle
 from fonshare_agent.ftp.friends import FriendSession
 from fonshare_agent.ftp.house import HouseSession
 from fonshare_agent.ftp.loop import READ, Acceptor
@@ -70,13 +70,18 @@ class Door(Acceptor):  # type: ignore[misc]
     session_class: ClassVar[type[ControlSession]]
 
     def __init__(
-        self, sock: socket.socket, io: Any, options: "FtpOptions", files: WorkerPool
+        self,
+        sock: socket.socket,
+        io: Any,
+        options: "FtpOptions",
+        files: WorkerPool,
+        throttle: Throttle | None,
     ) -> None:
         self.files = files
         self.buffer_size = options.buffer_size
         self.login_timeout_s = options.login_timeout_s
         self.failed_login_delay_s = options.failed_login_delay_s
-        self.throttle: Throttle | None = None
+        self.throttle = throttle
         self.ports = PassivePorts(None, 0)
         self.strangers = Strangers()
         self.sessions: set[ControlSession] = set()
@@ -142,6 +147,7 @@ class HouseDoor(Door):
         uploads: UploadStore,
         context: ssl.SSLContext | None,
         on_change: OnChange,
+        throttle: Throttle | None,
     ) -> None:
         self.passwords, self.accounts = passwords, accounts
         self.disk, self.uploads, self.on_change = disk, uploads, on_change
@@ -150,7 +156,7 @@ class HouseDoor(Door):
         self._admits_outside = options.owner_from_wan and context is not None
         self._networks: tuple[Network, ...] = ()
         self.set_house_networks(options.house_networks)
-        super().__init__(sock, io, options, files)
+        super().__init__(sock, io, options, files, throttle)
         self.ports = PassivePorts(options.passive_ports, OWNER_PORTS)
 
     def set_house_networks(self, networks: Iterable[str]) -> None:
@@ -186,8 +192,7 @@ class FriendsDoor(Door):
         throttle: Throttle | None,
     ) -> None:
         self.desk, self.context = desk, context
-        super().__init__(sock, io, options, files)
-        self.throttle = throttle
+        super().__init__(sock, io, options, files, throttle)
         self.ports = PassivePorts(options.friends_passive_ports, 0)
 
     def on_revoked(self, dead: frozenset[bytes], ends_sessions: bool) -> None:

@@ -140,6 +140,9 @@ class FriendSession(ControlSession):
         channel.keep_unsent_low()
         return True
 
+    def friend(self) -> bytes | None:
+        return self._peer
+
     # --- tickets
 
     def ftp_USER(self, line: str) -> None:

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fonshare_agent.ftp.accounts import Account, Accounts, Verify
-from fonshare_agent.ftp.data import Throttle
 from fonshare_agent.ftp.doors import FriendsDoor, HouseDoor, listening_socket
 from fonshare_agent.ftp.filesystem import DiskFiles, OnChange, Parts
+from fonshare_agent.ftp.flow import Throttle
 from fonshare_agent.ftp.loop import FtpLoop
 from fonshare_agent.ftp.tickets import TicketDesk
 from fonshare_agent.ftp.tls import FriendsContext, house_context
@@ -110,6 +110,7 @@ class FtpService:
             uploads=self._uploads,
             context=house_context(*pair) if pair else None,
             on_change=self._on_change,
+            throttle=self._throttle,
         )
 
     def _open_friends(self) -> None:

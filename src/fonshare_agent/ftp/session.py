@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from fonshare_agent.ftp.data import DataChannel, End, How
+from fonshare_agent.ftp.flow import Flow
 from fonshare_agent.ftp.login import LoginSession
 from fonshare_agent.ftp.passive import ActiveConnector, PassiveListener, plain_address
 from fonshare_agent.ftp.replies import reply_to_error
@@ -243,8 +244,17 @@ class ControlSession(LoginSession):
             context=self.tls_context() if self._is_protected else None,
             on_confirmed=on_confirmed,
             on_gone=self._on_data_gone,
-            throttle=self.server.throttle,
+            throttle=self.find_flow,
         )
+
+    def find_flow(self, direction: str) -> Flow | None:
+        """Return how the bytes of a transfer are held back, None if they are not."""
+        throttle = self.server.throttle
+        return throttle and throttle(direction, self.remote_ip, self.friend())
+
+    def friend(self) -> bytes | None:
+        """Return whose transfers these are, None at the house door."""
+        return None
 
     def _on_data_connected(self, channel: DataChannel) -> None:
         self._listener = None

@@ -4,13 +4,12 @@ The hours are those of the local time of day; while that is unknown they are clo
 What a friend has asked for does not come here. It must not know what is read.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-LOOK_S = 60.0  # between two looks at the clock while the hours are closed
+from fonshare_agent.clock import Hours, is_within
 
-Hours = tuple[int, int]  # from the first one on, up to and without the second
+LOOK_S = 60.0  # between two looks at the clock while the hours are closed
 
 
 @dataclass(slots=True)
@@ -41,8 +40,4 @@ class Pace:
             return True
         if not self.is_time_known():
             return False
-        first, end = self.hours
-        hour = time.localtime(self.now()).tm_hour
-        if first < end:
-            return first <= hour < end
-        return hour >= first or hour < end
+        return is_within(self.hours, self.now())

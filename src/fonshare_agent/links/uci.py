@@ -84,7 +84,7 @@ class UciWriter:
 
         return self._change(edit, store)
 
-    def set_limits(self, limits: Mapping[str, int]) -> Settings:
+    def set_limits(self, limits: Mapping[str, int | str]) -> Settings:
         """Set the named options of the section `limits`."""
 
         def edit(raw: dict[str, Any]) -> None:

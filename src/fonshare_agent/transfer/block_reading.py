@@ -7,7 +7,7 @@ found, or what a job is.
 from typing import TYPE_CHECKING, Final
 
 from fonshare_agent.errors import BadContent, BlockLacking, SourceRefused
-from fonshare_agent.transfer.limits import CHUNK_BYTES, TokenBucket
+from fonshare_agent.transfer.limits import CHUNK_BYTES, Flow
 from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.transfer.reading import wait_for_turn
 from fonshare_agent.transfer.session import Download, Session
@@ -32,10 +32,10 @@ class Blocks:
         kept: Partial,
         lane: "Lane",
         patience: Patience,
-        bucket: TokenBucket,
+        flow: Flow,
     ) -> None:
         self._session, self._kept, self._lane = session, kept, lane
-        self._patience, self._bucket = patience, bucket
+        self._patience, self._flow = patience, flow
         self._buffer = memoryview(bytearray(CHUNK_BYTES))
         self._asked_at = 0.0
 
@@ -90,8 +90,8 @@ class Blocks:
             while writer.left:
                 if self._lane.is_cut:
                     raise _Taken
-                wanted = min(self._bucket.chunk_bytes, writer.left)
-                wait_for_turn(self._bucket.take(wanted), self._patience)
+                wanted = min(self._flow.chunk_bytes, writer.left)
+                wait_for_turn(self._flow, wanted, self._patience)
                 count = download.fill(self._buffer[:wanted])
                 if count < wanted:
                     raise download.explain()

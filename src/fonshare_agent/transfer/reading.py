@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from fonshare_agent.errors import TransferCancelled
-from fonshare_agent.transfer.limits import CHUNK_BYTES, TokenBucket
+from fonshare_agent.transfer.limits import CHUNK_BYTES, Flow
 from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.transfer.session import Download, Session
 from fonshare_agent.transfer.wire import POLL_S, Address, Patience
@@ -56,7 +56,7 @@ class Fetch(Right):
     def is_cancelled(self) -> bool:
         return self.watch.is_cancelled or (self.lane is not None and self.lane.is_cut)
 
-    def read(self, session: Session, patience: Patience, bucket: TokenBucket) -> None:
+    def read(self, session: Session, patience: Patience, flow: Flow) -> None:
         from fonshare_agent.transfer.block_reading import Blocks
 
         lane = self.lane
@@ -66,7 +66,7 @@ class Fetch(Right):
             watch = self.watch
             lanes = Lanes(self.kept, patience.clock, partial(_count, watch))
             lane = lanes.open("only")
-        Blocks(session, self.kept, lane, patience, bucket).run()
+        Blocks(session, self.kept, lane, patience, flow).run()
         self.kept.sync()
 
 
@@ -81,8 +81,8 @@ class FetchBundle(Right):
     def is_cancelled(self) -> bool:
         return self.watch.is_cancelled
 
-    def read(self, session: Session, patience: Patience, bucket: TokenBucket) -> None:
-        _Files(session, self, patience, bucket).run()
+    def read(self, session: Session, patience: Patience, flow: Flow) -> None:
+        _Files(session, self, patience, flow).run()
 
 
 def _count(watch: Watch, done_bytes: int) -> None:
@@ -97,10 +97,10 @@ class _Files:
         session: Session,
         task: FetchBundle,
         patience: Patience,
-        bucket: TokenBucket,
+        flow: Flow,
     ) -> None:
         self._session, self._task = session, task
-        self._patience, self._bucket = patience, bucket
+        self._patience, self._flow = patience, flow
         self._buffer = memoryview(bytearray(CHUNK_BYTES))
 
     def run(self) -> None:
@@ -121,8 +121,8 @@ class _Files:
     def _read_file(self, download: Download, index: int, size: int) -> None:
         with self._task.batch.write_file(index) as writer:
             while size:
-                wanted = min(self._bucket.chunk_bytes, size)
-                wait_for_turn(self._bucket.take(wanted), self._patience)
+                wanted = min(self._flow.chunk_bytes, size)
+                wait_for_turn(self._flow, wanted, self._patience)
                 count = download.fill(self._buffer[:wanted])
                 if count < wanted:
                     raise download.explain()
@@ -131,13 +131,21 @@ class _Files:
                 self._task.watch.done_bytes += count
 
 
-def wait_for_turn(seconds: float, patience: Patience) -> None:
-    """Wait for the limit of bandwidth; let go promptly when cancelled."""
-    until = patience.clock() + seconds
-    while True:
+def wait_for_turn(flow: Flow, wanted: int, patience: Patience) -> None:
+    """Wait until the limit of bandwidth lets *wanted* bytes through.
+
+    Lets go promptly when cancelled.
+    """
+    since = patience.clock()
+    while wanted > 0:
+        if flow.is_closed:  # for hours: the other side does not wait for that
+            patience.demand(since)
         if patience.is_cancelled():
             raise TransferCancelled("the transfer was cancelled")
-        left = until - patience.clock()
-        if left <= 0:
-            return
-        time.sleep(min(left, POLL_S))
+        wait_s = flow.wait_s(wanted)
+        if wait_s:
+            time.sleep(min(wait_s, POLL_S))
+        else:
+            count = min(wanted, flow.left)
+            flow.spend(count)
+            wanted -= count

@@ -80,6 +80,11 @@ class Session:
         self._wire, self._context = wire, context
         self._received = bytearray()
 
+    @property
+    def peer(self) -> str:
+        """The peer's address, from the connection itself."""
+        return self._wire.peer
+
     @classmethod
     def open(
         cls,

@@ -26,7 +26,7 @@ from fonshare_agent.errors import (
     SourceVanished,
     StorageError,
 )
-from fonshare_agent.transfer.limits import CHUNK_BYTES, TokenBucket
+from fonshare_agent.transfer.limits import CHUNK_BYTES, Flow, TokenBucket
 from fonshare_agent.transfer.reading import (
     Fetch,
     FetchBundle,
@@ -68,8 +68,11 @@ class TransferWorkers:
         fetchers: int = 2,
         stall_s: float = STALL_S,
         resolve: Callable[[Sequence[Address]], Sequence[Address]] = _as_given,
+        is_free: Callable[[str], bool] = lambda address: False,
     ) -> None:
-        """*resolve* looks names up, and leaves out what may not be dialled."""
+        """*resolve* looks names up, and leaves out what may not be dialled; *is_free*
+        tells whether what goes to an address passes by the limits."""
+        self._is_free, self._free = is_free, TokenBucket(0, core.clock)
         self._resolve = resolve
         self._core, self._clock, self._stall_s = core, core.clock, stall_s
         self._upload, self._download = upload, download
@@ -131,11 +134,14 @@ class TransferWorkers:
 
     def _fetch_by_session(self, task: Fetch | FetchBundle, patience: Patience) -> None:
         session = self._borrow(task, patience)
+        flow = self._flow(self._download, session)
         try:
-            task.read(session, patience, self._download)
+            task.read(session, patience, flow)
         except BaseException:
             session.close()  # its replies may be out of step
             raise
+        finally:
+            flow.close()
         self._pool.give_back(session)
 
     def _push(self, task: Push) -> str:
@@ -152,14 +158,21 @@ class TransferWorkers:
         source = _open_source(task)
         try:
             session = self._borrow(task, patience)
+            flow = self._flow(self._upload, session)
             try:
-                _send_stretch(session, source, task, patience, self._upload)
+                _send_stretch(session, source, task, patience, flow)
             except BaseException:
                 session.close()
                 raise
+            finally:
+                flow.close()
             self._pool.give_back(session)
         finally:
             os.close(source)
+
+    def _flow(self, bucket: TokenBucket, session: Session) -> Flow:
+        is_free = self._is_free(session.peer)
+        return Flow(self._free if is_free else bucket, session.fingerprint)
 
     def _borrow(self, task: Right, patience: Patience) -> Session:
         credentials = Credentials(task.ticket, task.secret)
@@ -225,7 +238,7 @@ def _send_stretch(
     source: int,
     task: Push,
     patience: Patience,
-    bucket: TokenBucket,
+    flow: Flow,
 ) -> None:
     before = _stamp(source)
     upload = session.write_from(task.first)
@@ -233,8 +246,8 @@ def _send_stretch(
     try:
         offset = task.first
         while offset < task.end:
-            wanted = min(bucket.chunk_bytes, task.end - offset)
-            wait_for_turn(bucket.take(wanted), patience)
+            wanted = min(flow.chunk_bytes, task.end - offset)
+            wait_for_turn(flow, wanted, patience)
             count = _read(source, buffer[:wanted], offset)
             upload.send(buffer[:count])
             offset += count

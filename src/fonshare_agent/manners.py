@@ -1,0 +1,151 @@
+"""How fast files may move now: the owner's limits, the hours, the household's needs.
+
+Owns the two buckets that all transfers pass, and sets their rates. Within `hours` the
+plain limits hold, at other times (and while the time is unknown) the others, of which 0
+closes that direction. What stays within the house passes by, unless the owner wants it
+otherwise. Core thread, but for `flow` and `is_free`. Must not know what moves.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from ipaddress import IPv6Address, ip_address
+
+from fonshare_agent import clock
+from fonshare_agent.core import Core
+from fonshare_agent.settings import LimitSettings, Network
+from fonshare_agent.transfer.limits import Flow, TokenBucket
+
+LOOK_S = 2.0  # between two looks at the time of day, where hours are set
+UP, DOWN = "up", "down"
+
+
+class Manners:
+    """See the module's text. *now* is the time of day."""
+
+    def __init__(
+        self,
+        core: Core,
+        limits: LimitSettings,
+        house: Iterable[Network],
+        now: Callable[[], float] = time.time,
+        zone: clock.Zone | None = None,
+    ) -> None:
+        self._core, self._now = core, now
+        self._zone = zone or clock.Zone()
+        self._limits, self._house = limits, tuple(house)
+        self.upload = TokenBucket(0, core.clock)
+        self.download = TokenBucket(0, core.clock)
+        self._is_looking = self._is_stopped = False
+        self._may = dict.fromkeys((UP, DOWN), True)
+        self._on_changed: Callable[[], None] = lambda: None
+        self._apply()
+
+    def wire(self, on_changed: Callable[[], None]) -> None:
+        """Call *on_changed* when a direction has opened or closed."""
+        self._on_changed = on_changed
+
+    def set_limits(self, limits: LimitSettings) -> None:
+        """The owner wants these from now on; what moves follows within a second."""
+        self._limits = limits
+        self._look_on()
+        self.look()
+
+    def set_house(self, networks: Iterable[Network]) -> None:
+        """The house has these networks now. Any thread."""
+        self._house = tuple(networks)
+
+    def start(self) -> None:
+        """Follow the time of day, where it matters."""
+        self._look_on()
+
+    def stop(self) -> None:
+        self._is_stopped = True
+
+    # --- what is so now -------------------------------------------------------------
+
+    @property
+    def may_send(self) -> bool:
+        """Whether anything may be sent to friends now."""
+        return self._may[UP]
+
+    @property
+    def may_fetch(self) -> bool:
+        """Whether anything may be fetched from friends now."""
+        return self._may[DOWN]
+
+    @property
+    def hours(self) -> str:
+        """The hours as people read them, "" if there are none."""
+        hours = self._limits.hours
+        return "" if hours is None else clock.shown_hours(hours)
+
+    @property
+    def is_within_hours(self) -> bool:
+        hours, now = self._limits.hours, self._now
+        if hours is None:
+            return True
+        return clock.is_known(now) and clock.is_within(hours, now())
+
+    # --- how bytes are held back ----------------------------------------------------
+
+    def flow(self, direction: str, address: str, whose: bytes | None) -> Flow | None:
+        """Return how the bytes of a transfer are held back, None if they are not.
+
+        *whose*: which friend's, None at the house door. Any thread.
+        """
+        if self._passes_by(address, is_friend=whose is not None):
+            return None
+        bucket = self.upload if direction == UP else self.download
+        return Flow(bucket, whose or b"")
+
+    def is_free(self, address: str) -> bool:
+        """Tell whether what a friend at *address* gets, or gives, passes by. Any
+        thread."""
+        return self._passes_by(address, is_friend=True)
+
+    def _passes_by(self, address: str, *, is_friend: bool) -> bool:
+        if self._limits.house:
+            return False
+        ip = ip_address(address.partition("%")[0])
+        if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
+            ip = ip.ipv4_mapped
+        # A friend on loopback is a relay's or a tunnel's end, or a test's: who knows
+        # where the bytes go from there.
+        return any(ip in one for one in self._house) and not (
+            is_friend and ip.is_loopback
+        )
+
+    # --- the time of day ------------------------------------------------------------
+
+    def _look_on(self) -> None:
+        if self._limits.hours is not None and not self._is_looking:
+            self._is_looking = True
+            self._core.call_later(0, self._look_now_and_then)
+
+    def _look_now_and_then(self) -> None:
+        self._is_looking = self._limits.hours is not None and not self._is_stopped
+        if self._is_looking:
+            self._zone.follow()
+            self.look()
+            self._core.call_later(LOOK_S, self._look_now_and_then)
+
+    def look(self) -> None:
+        """Let the limits hold that hold now."""
+        before = dict(self._may)
+        self._apply()
+        if self._may != before:
+            self._on_changed()
+
+    def _apply(self) -> None:
+        limits = self._limits
+        if self.is_within_hours:
+            rates = {UP: limits.upload_kib_s, DOWN: limits.download_kib_s}
+            self._may = dict.fromkeys(rates, True)
+        else:
+            rates = {UP: limits.other_upload_kib_s, DOWN: limits.other_download_kib_s}
+            self._may = {direction: bool(rate) for direction, rate in rates.items()}
+        for direction, bucket in ((UP, self.upload), (DOWN, self.download)):
+            if self._may[direction]:
+                bucket.set_rate(rates[direction])
+            else:
+                bucket.close()
