@@ -22,6 +22,8 @@ from waiting import wait_until
 
 PREFIX: Final = "fonshare"
 GATEWAYS: Final = ("198.51.100.1", "203.0.113.1")  # of RFC 5737's "public" networks
+# To programs those are private ones. These are really public, and lead nowhere.
+PUBLIC_GATEWAYS: Final = ("9.9.1.1", "8.8.4.1")
 
 NAT: Final = """
 table ip nat {
@@ -85,16 +87,20 @@ class House(Host):
 class Network:
     """The internet and all that hangs on it. Delete it by `close`."""
 
-    def __init__(self, *, is_silent: bool = True) -> None:
+    def __init__(
+        self, *, is_silent: bool = True, gateways: Sequence[str] = GATEWAYS
+    ) -> None:
         _demand_namespaces()
         self._hosts: list[Host] = []
+        self.gateways = gateways
         self.internet = self._add(Host(self._name("internet")))
         self.internet.ip("link", "add", "br0", "type", "bridge")
         self.internet.ip("link", "set", "br0", "up")
-        for gateway in GATEWAYS:
+        for gateway in gateways:
             self.internet.ip("addr", "add", f"{gateway}/24", "dev", "br0")
         nowhere = "blackhole" if is_silent else "unreachable"
-        self.internet.ip("route", "add", nowhere, "10.0.0.0/8")
+        for inside in ("10.0.0.0/8", "100.64.0.0/10"):
+            self.internet.ip("route", "add", nowhere, inside)
         self.internet.route_onward()
 
     def __enter__(self) -> Self:
@@ -112,10 +118,17 @@ class Network:
         """Return a host with a public address."""
         return self._connect(Host(self._name(name), f"to-{name}"), address)
 
-    def house(self, name: str, address: str) -> House:
-        """Return a router with a public address, and nobody behind it yet."""
+    def house(self, name: str, address: str, behind: House | None = None) -> House:
+        """Return a router with a public address, and nobody behind it yet.
+
+        *behind* another one its address is of that one's inside.
+        """
         house = House(self._name(name), f"to-{name}")
-        self._connect(house, address)
+        if behind is None:
+            self._connect(house, address)
+        else:
+            self._add(house)
+            self._move_in(house, behind, address)
         house.route_onward()
         house.run("nft", "-f", "-", stdin=NAT)
         house.ip("link", "add", "lan", "type", "bridge")
@@ -124,12 +137,8 @@ class Network:
 
     def inside(self, house: House, name: str, address: str) -> Host:
         """Return a host behind *house*; the first one makes its network."""
-        host = self._add(Host(self._name(name)))
-        gateway = address.rpartition(".")[0] + ".1"
-        if gateway not in house.ip("addr", "show", "dev", "lan"):
-            house.ip("addr", "add", f"{gateway}/24", "dev", "lan")
-        _plug_in(host, "wan", house, f"to-{name}", "lan")
-        host.take_address(address)
+        host = self._add(Host(self._name(name), f"to-{name}"))
+        self._move_in(host, house, address)
         return host
 
     def cut(self, host: Host) -> None:
@@ -138,6 +147,13 @@ class Network:
 
     def mend(self, host: Host) -> None:
         self.internet.ip("link", "set", host.line, "up")
+
+    def _move_in(self, host: Host, house: House, address: str) -> None:
+        gateway = address.rpartition(".")[0] + ".1"
+        if gateway not in house.ip("addr", "show", "dev", "lan"):
+            house.ip("addr", "add", f"{gateway}/24", "dev", "lan")
+        _plug_in(host, "wan", house, host.line, "lan")
+        host.take_address(address)
 
     def _connect(self, host: Host, address: str) -> Host:
         self._add(host)
@@ -157,12 +173,12 @@ class InternetBroker(Mosquitto):
     """A broker at the first gateway's address."""
 
     def __init__(self, folder: Path, network: Network) -> None:
-        self._wrapper = network.internet.wrapper
-        super().__init__(folder, extra=f"listener 1883 {GATEWAYS[0]}")
+        self._wrapper, self._address = network.internet.wrapper, network.gateways[0]
+        super().__init__(folder, extra=f"listener 1883 {self._address}")
 
     @property
     def url(self) -> str:
-        return f"mqtt://{GATEWAYS[0]}:1883"
+        return f"mqtt://{self._address}:1883"
 
     def start(self) -> Self:
         super().start()

@@ -33,7 +33,7 @@ PARTS = {
         "granting granting_bundles holdings manners parts pauses reasons receiving "
         "sources watch"
     ),
-    "reach": "reach",
+    "reach": "port_mapping reach",
     "control": "doctor doctor_storage",  # beside the folder of that name
     "wiring": "agent node ground group_side transfer_side moving upkeep",
     "program": (  # the command line, which runs without an agent's modules
@@ -64,7 +64,7 @@ ALLOWED = {
         "links.backoff links.netinfo group.published group.asking control.rows "
         "control.views"
     ),
-    "reach": "links.netinfo settings.settings",
+    "reach": "core links.mapped links.mapping links.netinfo settings.settings",
     "control": "core index links protocol storage settings writing group jobs",
     "program": (
         "control settings wiring.agent storage.backup transfer.fxp transfer.fxp_file "
@@ -89,8 +89,8 @@ STRANGERS = (
 # All that protocol/ may use of others: nothing that does I/O, tells time or draws lots.
 PURE = {
     *("abc", "base64", "binascii", "collections", "dataclasses", "enum", "functools"),
-    *("hashlib", "hmac", "itertools", "json", "re", "struct", "types", "typing"),
-    *("unicodedata", "zlib", "nacl"),
+    *("hashlib", "hmac", "ipaddress", "itertools", "json", "re", "struct", "types"),
+    *("typing", "unicodedata", "zlib", "nacl"),
 }
 
 # Libraries of others, each with the one place that may import it.

@@ -46,7 +46,8 @@ def test_the_configured_name_comes_first_then_public_addresses_of_both_families(
 
 def test_private_addresses_are_offered_only_behind_the_same_public_address():
     assert offered(PUBLIC, PRIVATE, theirs=["9.9.9.9"]) == ["8.8.4.4"]
-    assert offered(PUBLIC, PRIVATE, theirs=["8.8.4.4"]) == ["8.8.4.4", "192.168.1.2"]
+    shown = offered(PUBLIC, PRIVATE, theirs=["8.8.4.4"])
+    assert shown == ["192.168.1.2", "8.8.4.4"]
     assert offered(PRIVATE) == []
     assert offered(PRIVATE, allows_private=True) == ["192.168.1.2"]
 
@@ -203,3 +204,21 @@ def test_the_kernel_knows_loopback_with_its_prefix():
     assert "127.0.0.1/8" in found
     if socket.has_ipv6 and any(":" in one for one in found):
         assert all("/" in one for one in found)
+
+
+# --- behind a router that forwards
+
+
+def test_what_a_router_forwards_is_offered_under_its_port_and_ours_is_not():
+    found = ticket_addresses([PRIVATE], 2122, outside=("8.8.4.4", 41000))
+    assert found == (("8.8.4.4", 41000),)
+
+
+def test_two_behind_one_router_meet_inside_and_try_that_first():
+    outside = ("8.8.4.4", 41000)
+    theirs = [("8.8.4.4", 2122)]
+    found = ticket_addresses([PRIVATE], 2122, outside=outside, theirs=theirs)
+    assert found == ((str(PRIVATE), 2122), outside)
+    other = ip_address("192.168.1.3")
+    assert dialable(found, [other], outside=theirs[0]) == found
+    assert dialable(found, [other]) == (outside,), "elsewhere it is a stranger's host"

@@ -38,6 +38,7 @@ PACKAGES = (
     Package("openssl", "openssl", "a second opinion on certificates and TLS"),
     Package("ip", "iproute2", "nodes behind NAT, in network namespaces"),
     Package("nft", "nftables", "nodes behind NAT, in network namespaces"),
+    Package("upnpc", "miniupnpc", "port mapping by UPnP"),
     Package("faketime", "faketime", "nodes that think it is 1970"),
     Package("busybox", "busybox", "the router's shell reads the init script"),
 )

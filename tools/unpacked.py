@@ -1,13 +1,14 @@
-"""FTP servers of others that no machine can have installed together.
+"""Servers of others that are not to be installed: unpacked only.
 
     python3 tools/unpacked.py [--list]
 
 vsftpd, pure-ftpd and ProFTPD conflict as packages, and each would start itself as a
-service. So their packages are only fetched (`apt-get download`) and unpacked
-(`dpkg -x`) into build/unpacked/NAME, with the libraries that are not installed here;
-nothing of them is configured or started. Needs no root, but package lists: where there
-are none and we may, they are fetched. It never fails, as tools/packages.py; tests ask
-for a server by `require_server` (tests/programs.py).
+service; so would miniupnpd, which forwards ports for whoever asks. So their packages
+are only fetched (`apt-get download`) and unpacked (`dpkg -x`) into build/unpacked/NAME,
+with the libraries that are not installed here; nothing of them is configured or
+started. Needs no root, but package lists: where there are none and we may, they are
+fetched. It never fails, as tools/packages.py; tests ask for a server by
+`require_server` (tests/programs.py).
 """
 
 import os
@@ -61,6 +62,12 @@ SERVERS = (
         "usr/sbin/proftpd",
         ("proftpd-core", "proftpd-mod-crypto"),
         "`fonshare fxp` with ProFTPD",
+    ),
+    Unpacked(
+        "miniupnpd",
+        "usr/sbin/miniupnpd",
+        ("miniupnpd-nftables",),
+        "port mapping, as the provider's box",
     ),
 )
 

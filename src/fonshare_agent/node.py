@@ -177,6 +177,8 @@ class Node:
         self._network = NetworkWatch()
         self._ends_with(self._closer, self._network.close)
         self._core.call_later(NETWORK_S, self._look_at_network)
+        self._started.append(moving.mapping.stop)
+        moving.mapping.consider()
 
     def _open_doors(self) -> None:
         try:
@@ -289,6 +291,7 @@ class Node:
         if addresses is not None:
             log.info("this host's addresses or its way out have changed")
             self._talking.links.network_changed(addresses)
+            self._moving.mapping.consider()
             self._core.spawn_service("sessions", self._begin_sessions_anew())
         self._core.call_later(NETWORK_S, self._look_at_network)
 

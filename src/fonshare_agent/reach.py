@@ -1,13 +1,15 @@
 """How this node's friends' door is reached, and whom it may dial.
 
-The rules are in links/netinfo.py; here they get this node's settings and its present
-interfaces. An address that the owner bound the FTP server to is one that the owner
-allows to be given away, also a private one.
+The rules are in links/netinfo.py; here they get this node's settings, its present
+interfaces and what a router upstream forwards (port_mapping.py). An address that the
+owner bound the FTP server to is one that the owner allows to be given away, also a
+private one.
 """
 
 import logging
 from collections.abc import Callable, Sequence
 
+from fonshare_agent.links.mapped import Mapped, Wish
 from fonshare_agent.links.netinfo import (
     IP,
     Address,
@@ -23,12 +25,15 @@ from fonshare_agent.settings import Settings
 
 log = logging.getLogger(__name__)
 
+DATA_PORTS_MAX = 16  # forwarded at most: each is a question, and a place at the router
+
 
 class Reach:
     """Asks the kernel anew each time: routers change addresses."""
 
     def __init__(self, settings: Settings, friends_port: Callable[[], int]) -> None:
-        self._friends_port = friends_port
+        self._friends_port, self._settings = friends_port, settings
+        self.mapped: Mapped | None = None
         self._public_name = settings.node.public_name
         bound = parse_ip(settings.ftp.address)
         self._bound = None if bound is None or bound.is_unspecified else bound
@@ -42,13 +47,19 @@ class Reach:
             self._own(),
             self._friends_port(),
             public_name=self._public_name,
+            outside=self._outside(),
             theirs=theirs,
             allows_private=self._allows_private,
         )
 
     def dialable(self, theirs: tuple[Address, ...]) -> tuple[Address, ...]:
         """Return which of *theirs* we may try."""
-        return dialable(theirs, self._own(), allows_private=self._allows_private)
+        return dialable(
+            theirs,
+            self._own(),
+            outside=self._outside(),
+            allows_private=self._allows_private,
+        )
 
     def resolve(self, addresses: Sequence[Address]) -> Sequence[Address]:
         """Look up the names among *addresses*; on a thread that may block.
@@ -57,6 +68,22 @@ class Reach:
         like an address.
         """
         return resolve(addresses, allows_private=self._allows_private)
+
+    def wish(self, key: bytes) -> Wish | None:
+        """Return what a router upstream is to forward; None: nothing needs it."""
+        port, data = self._friends_port(), self._settings.ftp.friends_passive_ports
+        if self._settings.node.port_mapping == "off" or not port:
+            return None
+        kinds = {kind_of(ip) for ip in self._own() if ip.version == 4}
+        if Kind.PUBLIC in kinds or Kind.PRIVATE not in kinds:
+            return None
+        passive = range(data[0], min(data[1] + 1, data[0] + DATA_PORTS_MAX))
+        return Wish((port, *passive), key, str(self._bound or ""))
+
+    def _outside(self) -> Address | None:
+        mapped = self.mapped
+        port = mapped and mapped.ports.get(self._friends_port())
+        return (mapped.address, port) if mapped and port else None
 
     def _own(self) -> list[IP]:
         if self._bound is not None:

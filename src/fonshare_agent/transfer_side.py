@@ -27,11 +27,13 @@ from fonshare_agent.ground import Ground
 from fonshare_agent.group_side import GroupSide
 from fonshare_agent.index.state_records import Job
 from fonshare_agent.links.lan import house_networks
+from fonshare_agent.links.mapped import Mapped
 from fonshare_agent.manners import Manners
 from fonshare_agent.model import GroupId, IndexId, NodeId, SharePath
 from fonshare_agent.nodekeys import NodeKeys
 from fonshare_agent.on_demand import OnDemand
 from fonshare_agent.passwords import verify_password
+from fonshare_agent.port_mapping import PortMapping
 from fonshare_agent.reach import Reach
 from fonshare_agent.reasons import Postponed
 from fonshare_agent.settings import FtpSettings, Network, Settings
@@ -60,6 +62,12 @@ class TransferSide:
         self._doors = self._build_doors()
         self.manners = self._doors.manners
         self.desk, self.ftp = self._doors.desk, self._doors.ftp
+        self.mapping = PortMapping(
+            ground.core,
+            ground.closer,
+            lambda: self._doors.reach.wish(ground.keys.tls_seed),
+            self._on_mapped,
+        )
         self.asking = Asking(ground.core, talking.channel.send, ground.draw)
         self.moving = OnDemand(ground.files, self._load_moving)
         self.copier = Copier(self.moving, self._can_ask)
@@ -172,6 +180,12 @@ class TransferSide:
                 for member in machine.roster.members.values()
             }
         )
+
+    def _on_mapped(self, mapped: Mapped | None) -> None:
+        """The router upstream forwards other ports than before: all is tried again."""
+        self._doors.reach.mapped = mapped
+        self.ftp.set_forwarded(mapped.ports if mapped is not None else {})
+        self.downloads.wake()
 
     def follow_lan(self) -> None:
         """The lan may have other networks than before; blocks a little."""

@@ -8,7 +8,7 @@ import logging
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -194,6 +194,13 @@ class FriendsDoor(Door):
         self.desk, self.context = desk, context
         super().__init__(sock, io, options, files, throttle)
         self.ports = PassivePorts(options.friends_passive_ports, 0)
+
+    def set_forwarded(self, ports: Mapping[int, int]) -> None:
+        """A router upstream forwards these of our ports, from those of its own."""
+        data = self.ports.range or ()
+        self.ports.forwarded = {
+            ours: its for ours, its in ports.items() if ours in data
+        }
 
     def on_revoked(self, dead: frozenset[bytes], ends_sessions: bool) -> None:
         for session in list(self.sessions):

@@ -9,7 +9,7 @@ import errno
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
@@ -32,19 +32,31 @@ def plain_address(text: str) -> Address:
 
 
 class PassivePorts:
-    """A range of ports; the last *reserved* free ones are for the owner."""
+    """A range of ports; the last *reserved* free ones are for the owner.
+
+    A router upstream may forward them, from ports of other numbers: `forwarded` says
+    which are what outside. Who comes through it gets none that it does not forward.
+    """
 
     def __init__(self, ports: range | None, reserved: int) -> None:
-        self._ports = ports
+        self.forwarded: Mapping[int, int] = {}
+        self.range = ports
         self._reserved = min(reserved, max(len(ports) - 1, 0)) if ports else 0
         self._used: set[int] = set()
 
-    def bind(self, sock: socket.socket, local: tuple[Any, ...], is_owner: bool) -> bool:
+    def shown(self, port: int, peer: Address) -> int:
+        """Return the number by which *peer* reaches *port*."""
+        return self.forwarded.get(port, port) if _is_outside(peer) else port
+
+    def bind(
+        self, sock: socket.socket, local: tuple[Any, ...], peer: Address, is_owner: bool
+    ) -> bool:
         """Bind *sock* at the address of *local*; False if no port is left."""
-        if not self._ports:
+        if not self.range:
             sock.bind((local[0], 0, *local[2:]))
             return True
-        free = [port for port in self._ports if port not in self._used]
+        ports = self.forwarded if self.forwarded and _is_outside(peer) else self.range
+        free = [port for port in ports if port not in self._used]
         if len(free) <= (0 if is_owner else self._reserved):
             return False
         free.sort(key=lambda _: os.urandom(8))  # so that strangers cannot guess it
@@ -61,6 +73,11 @@ class PassivePorts:
 
     def free(self, port: int) -> None:
         self._used.discard(port)
+
+
+def _is_outside(peer: Address) -> bool:
+    """Tell whether *peer* comes through the router's NAT: IPv6 knows none."""
+    return peer.version == 4 and peer.is_global
 
 
 class PassiveListener(Acceptor):  # type: ignore[misc]

@@ -7,7 +7,7 @@ graceful and bounded. Everything else on `FtpService` may be called from any thr
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -211,6 +211,15 @@ class FtpService:
         def change() -> None:
             if self._house is not None:
                 self._house.set_house_networks(wanted)
+
+        self._loop.post(change)
+
+    def set_forwarded(self, ports: Mapping[int, int]) -> None:
+        """A router upstream forwards these of the friends' ports, from those."""
+
+        def change() -> None:
+            if self._friends is not None:
+                self._friends.set_forwarded(ports)
 
         self._loop.post(change)
 

@@ -171,10 +171,11 @@ class ControlSession(LoginSession):
         if not extmode and plain_address(local[0]).version != 4:
             self.respond("425 PASV is for IPv4: use EPSV")
             return
+        peer, ports = plain_address(self.remote_ip), self.server.ports
         sock = socket.socket(self.socket.family, socket.SOCK_STREAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            is_bound = self.server.ports.bind(sock, local, self.has_owner_rights())
+            is_bound = ports.bind(sock, local, peer, self.has_owner_rights())
         except OSError:
             is_bound = False
         if not is_bound:
@@ -185,14 +186,14 @@ class ControlSession(LoginSession):
         self._listener = PassiveListener(
             sock,
             self.ioloop,
-            peer=plain_address(self.remote_ip),
+            peer=peer,
             make_channel=self._make_channel,
             is_right=self.is_right_data_peer,
             on_connected=self._on_data_connected,
             on_late=self._on_data_late,
-            on_closed=self.server.ports.free,
+            on_closed=ports.free,
         )
-        port = self._listener.port
+        port = ports.shown(self._listener.port, peer)
         if extmode:
             self.respond(f"229 Entering extended passive mode (|||{port}|)")
         else:

@@ -112,7 +112,7 @@ class Rules:
         )
 
     @property
-    def _share_a_public_address(self) -> bool:
+    def share_a_public_address(self) -> bool:
         return any(kind_of(ip) is Kind.PUBLIC and ip in self.theirs for ip in self.own)
 
     def allow(self, ip: IP) -> bool:
@@ -121,7 +121,7 @@ class Rules:
             case Kind.PUBLIC:
                 return True
             case Kind.PRIVATE:
-                return self.allows_private or self._share_a_public_address
+                return self.allows_private or self.share_a_public_address
             case Kind.LOOPBACK:
                 return self._meet_on_loopback
             case Kind.NEVER:
@@ -151,27 +151,49 @@ def ticket_addresses(
     port: int,
     *,
     public_name: str = "",
+    outside: Address | None = None,
     theirs: Iterable[Address] = (),
     allows_private: bool = False,
 ) -> tuple[Address, ...]:
-    """Return what to offer: the configured name, then public before private ones."""
-    rules = Rules(tuple(own), ips_of(theirs), allows_private)
-    hosts = [public_name] if public_name else []
+    """Return what to offer: the configured name, then public before private ones.
+
+    *outside* is where a router upstream forwards the port. In one house with the peer
+    private addresses come first: few routers let their own inside in by the outside.
+    """
+    ours = tuple(own)
+    rules = Rules(_shown(ours, outside), ips_of(theirs), allows_private)
+    found = [(public_name, port)] if public_name else []
+    found += [outside] if outside is not None else []
     for kind in _ORDER:
-        found = (ip for ip in rules.own if kind_of(ip) is kind and rules.allow(ip))
-        hosts += [str(ip) for ip in sorted(found, key=lambda ip: ip.version)]
-    return tuple((host, port) for host in dict.fromkeys(hosts))[:ADDRESSES_MAX]
+        ips = (ip for ip in ours if kind_of(ip) is kind and rules.allow(ip))
+        found += [(str(ip), port) for ip in sorted(ips, key=lambda ip: ip.version)]
+    if rules.share_a_public_address:
+        found.sort(key=lambda one: not _is_private(one[0]))
+    return tuple(dict.fromkeys(found))[:ADDRESSES_MAX]
+
+
+def _shown(own: Iterable[IP], outside: Address | None) -> tuple[IP, ...]:
+    return (*own, *ips_of([outside] if outside is not None else []))
+
+
+def _is_private(host: str) -> bool:
+    ip = parse_ip(host)
+    return ip is not None and kind_of(ip) is Kind.PRIVATE
 
 
 def dialable(
-    theirs: Iterable[Address], own: Iterable[IP], *, allows_private: bool = False
+    theirs: Iterable[Address],
+    own: Iterable[IP],
+    *,
+    outside: Address | None = None,
+    allows_private: bool = False,
 ) -> tuple[Address, ...]:
     """Return those of *theirs* that this node may connect to.
 
     Names pass if they can be public ones: `resolve` them before connecting.
     """
     offered = tuple(theirs)[:ADDRESSES_MAX]
-    rules = Rules(tuple(own), ips_of(offered), allows_private)
+    rules = Rules(_shown(own, outside), ips_of(offered), allows_private)
     return tuple(
         (host, port)
         for host, port in offered
