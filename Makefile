@@ -16,11 +16,11 @@ timed = @status=0; { $(2); } || status=$$?; \
 
 .DEFAULT_GOAL := help
 .PHONY: help venv deps run lint format test test-full bench bench-distribution \
-	bench-limits bench-transfer clean
+	bench-limits bench-transfer ipk bundle clean
 
 help: ## this list
 	@awk -F ' *:.*## *' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' \
-		$(firstword $(MAKEFILE_LIST))
+		$(MAKEFILE_LIST)
 
 venv: ## .venv with the agent, the development tools and the demo's broker
 	$(call timed,$@,$(PYTHON) tools/environment.py $(VENV))
@@ -60,7 +60,15 @@ bench-transfer: venv ## how fast files come from friends (bench/README.md)
 bench-limits: venv ## how exactly the limits of bandwidth hold (bench/README.md)
 	$(call timed,$@,PYTHONPATH=tests $(BIN)/python bench/limits.py)
 
+ipk: venv ## the package for OpenWrt up to 24.10, and a feed of it: build/ipk
+	$(call timed,$@,$(BIN)/python tools/ipk.py)
+
+bundle: ipk ## a folder for routers without a network: build/bundle
+	$(call timed,$@,$(BIN)/python tools/bundle.py build/ipk build/bundle)
+
 clean: ## remove all that was built, .venv too
 	rm -rf $(VENV) build dist demo src/*.egg-info .hypothesis .mypy_cache \
 		.ruff_cache .pytest_cache
 	find src tests tools bench -name __pycache__ -type d -prune -exec rm -rf {} +
+
+include openwrt-sdk.mk

@@ -1,37 +1,51 @@
-# Builds the package with an OpenWrt SDK. Written from OpenWrt's documentation and
-# sources; NOT RUN here yet, since no SDK was at hand.
+# What is built with OpenWrt's own tools: packages with an SDK, an image with an
+# ImageBuilder. Written from OpenWrt's documentation and sources; NOT RUN here with real
+# ones, since none was at hand: the tests run it with stand-ins.
 #
-#     make -f openwrt-sdk.mk sdk SDK=/path/to/openwrt-sdk-24.10.x-ramips-rt305x_…
+#     make sdk SDK=PLACE             make image IMAGEBUILDER=PLACE
 #
-# SDK is an unpacked SDK of the release and target that the package is for. The result
-# lies in SDK/bin/packages/. NO_DEPS=1 keeps the SDK from building Python, OpenSSL and
-# their own dependencies: the package takes them from the feed when it is installed.
+# PLACE is a folder, an archive or an address at OpenWrt's downloads, of the release and
+# target that the result is for (the Fonera 2.0n: ramips/rt305x).
 
-PYTHON ?= python3
-PACKAGE := fonshare-agent
-HERE := $(CURDIR)
-VENDORED := $(HERE)/build/vendored
-LIST := $(HERE)/package/$(PACKAGE)/vendored.txt
+OPENWRT_PACKAGES := fonshare-agent
+PROFILE ?= fon_fonera-20n
+IMAGE_MAX_KIB ?= 7872# the Fonera's firmware partition
+IMAGE_PACKAGES = $(shell sed '/^\#/d' package/bootstrap.txt)
 
-.DEFAULT_GOAL := help
-.PHONY: help sdk vendored
+.PHONY: sdk image
 
-help: ## this list
-	@awk -F ' *:.*## *' '/^[a-z-]+:.*## / { printf "make -f openwrt-sdk.mk %-10s %s\n", \
-		$$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+# NO_DEPS keeps the SDK from building Python, OpenSSL and what they need: the package
+# takes them from the feed when it is installed.
+sdk: venv ## the packages, built by an OpenWrt SDK (SDK=FOLDER or URL)
+	@test -n "$(SDK)" || { echo "SDK=FOLDER, ARCHIVE or URL is missing" >&2; exit 1; }
+	$(BIN)/python tools/vendored.py
+	@set -e; sdk=$$($(BIN)/python tools/openwrt_archive.py "$(SDK)"); \
+	test -x "$$sdk/scripts/feeds" || { echo "$$sdk is no SDK" >&2; exit 1; }; \
+	cp "$$sdk/feeds.conf.default" "$$sdk/feeds.conf"; \
+	echo "src-link fonshare $(CURDIR)/package" >> "$$sdk/feeds.conf"; \
+	cd "$$sdk"; \
+	./scripts/feeds update -a; \
+	for name in $(OPENWRT_PACKAGES); do \
+		./scripts/feeds install -p fonshare -f $$name; \
+		echo "CONFIG_PACKAGE_$$name=m" >> .config; \
+	done; \
+	$(MAKE) defconfig; \
+	for name in $(OPENWRT_PACKAGES); do \
+		$(MAKE) package/$$name/compile V=s NO_DEPS=1 \
+			FONSHARE_VENDORED=$(CURDIR)/build/vendored; \
+	done; \
+	find bin/packages -name 'fonshare-*' -o -name 'luci-app-fonshare*'
 
-vendored: ## fetch the libraries that no feed has, by version and hash
-	rm -rf $(VENDORED)
-	$(PYTHON) -m pip --disable-pip-version-check install --quiet --no-deps \
-		--no-binary :all: --no-compile --require-hashes --target $(VENDORED) -r $(LIST)
-
-sdk: vendored ## build the package in SDK
-	@test -x "$(SDK)/scripts/feeds" || { echo "SDK=FOLDER names no SDK" >&2; exit 1; }
-	cp "$(SDK)/feeds.conf.default" "$(SDK)/feeds.conf"
-	echo "src-link fonshare $(HERE)/package" >> "$(SDK)/feeds.conf"
-	cd "$(SDK)" && ./scripts/feeds update -a
-	cd "$(SDK)" && ./scripts/feeds install -p fonshare -f $(PACKAGE)
-	$(MAKE) -C "$(SDK)" defconfig
-	$(MAKE) -C "$(SDK)" package/$(PACKAGE)/compile V=s NO_DEPS=1 \
-		FONSHARE_VENDORED=$(VENDORED)
-	find "$(SDK)/bin/packages" -name '$(PACKAGE)*'
+image: venv ## firmware that can move to a USB disk (IMAGEBUILDER=FOLDER or URL)
+	@test -n "$(IMAGEBUILDER)" \
+		|| { echo "IMAGEBUILDER=FOLDER, ARCHIVE or URL is missing" >&2; exit 1; }
+	@set -e; builder=$$($(BIN)/python tools/openwrt_archive.py "$(IMAGEBUILDER)"); \
+	rm -rf build/image; mkdir -p build/image; \
+	$(MAKE) -C "$$builder" image PROFILE="$(PROFILE)" PACKAGES="$(IMAGE_PACKAGES)" \
+		BIN_DIR="$(CURDIR)/build/image"; \
+	for image in build/image/*-sysupgrade.bin; do \
+		test -e "$$image" || { echo "no image: too large, or no such PROFILE" >&2; exit 1; }; \
+		size=$$(( ($$(wc -c < "$$image") + 1023) / 1024 )); \
+		echo "$$image: $$size of $(IMAGE_MAX_KIB) KiB"; \
+		test "$$size" -le $(IMAGE_MAX_KIB) || { echo "too large" >&2; exit 1; }; \
+	done

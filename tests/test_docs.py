@@ -84,7 +84,8 @@ def shown_lines() -> list[tuple[str, str]]:
 
 
 def test_make_targets_that_documents_name_exist():
-    targets = set(TARGET.findall((ROOT / "Makefile").read_text()))
+    makefiles = (ROOT / "Makefile", ROOT / "openwrt-sdk.mk")
+    targets = {one for file in makefiles for one in TARGET.findall(file.read_text())}
     named = {
         (file.name, word)
         for file, text in texts().items()

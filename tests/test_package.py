@@ -1,8 +1,8 @@
 """What the router gets: the package's Makefile, the init script, the files.
 
-The Makefile is evaluated by GNU make over tests/openwrt_stand_in, the init script by a
-shell in which OpenWrt's functions only note how they are called. Both stand-ins are
-written from facts and prove what is ours, not that OpenWrt takes it.
+The Makefile is evaluated by GNU make over tools/openwrt, the init script by a shell in
+which OpenWrt's functions only note how they are called. Both stand-ins are written from
+facts and prove what is ours, not that OpenWrt takes it.
 """
 
 import os
@@ -16,6 +16,7 @@ import pytest
 from fonshare_agent import __version__
 from fonshare_agent.config_docs import uci_sections
 from init_script import SCRIPT, updated
+from openwrt_package import MakeFailed, evaluate, install
 from programs import require_program
 
 ROOT = Path(__file__).parent.parent
@@ -37,19 +38,6 @@ SPLITS = {
 }
 
 
-def make_package(
-    target: str, folder: Path, libraries: Path | None = None
-) -> subprocess.CompletedProcess[str]:
-    variables = [f"TOPDIR={ROOT / 'tests' / 'openwrt_stand_in'}"]
-    variables += [f"STAND_IN_OUT={folder}", f"FONSHARE_VENDORED={libraries or ''}"]
-    return subprocess.run(
-        ["make", "-s", "-C", PACKAGE, *variables, target],
-        capture_output=True,
-        text=True,
-        env={name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
-    )
-
-
 @pytest.fixture
 def libraries(tmp_path) -> Path:
     for name in ("pyftpdlib", "asyncore", "asynchat"):
@@ -61,17 +49,16 @@ def libraries(tmp_path) -> Path:
 
 @pytest.fixture
 def metadata(tmp_path) -> dict[str, str]:
-    shown = make_package("show", tmp_path).stdout
-    return dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+    return evaluate("fonshare-agent", tmp_path).fields
 
 
 def test_the_package_is_for_every_router_and_names_itself(metadata):
-    assert metadata["PKG_NAME"] == "fonshare-agent"
-    assert metadata["PKG_VERSION"] == __version__
-    assert re.fullmatch(r"\d+(\.\d+)+", metadata["PKG_VERSION"]), "apk takes no more"
+    assert metadata["NAME"] == "fonshare-agent"
+    assert metadata["VERSION"] == f"{__version__}-r1"
+    assert re.fullmatch(r"\d+(\.\d+)+-r\d+", metadata["VERSION"]), "apk takes no more"
     assert metadata["PKGARCH"] == "all"
     assert metadata["conffiles"].split() == ["/etc/config/fonshare", "/etc/fonshare/"]
-    assert metadata["description"].startswith("Shares folders")
+    assert metadata["description"].split()[:2] == ["Shares", "folders"]
 
 
 def test_the_service_has_a_user_with_a_fixed_number(metadata):
@@ -94,10 +81,8 @@ def test_it_depends_on_each_part_of_python_that_the_agent_imports(metadata):
 
 
 def test_the_recipes_make_the_routers_tree(tmp_path, libraries):
-    done = make_package("install", tmp_path, libraries)
-    assert done.returncode == 0, done.stderr
+    root = install("fonshare-agent", tmp_path, libraries)
 
-    root = tmp_path / "root"
     agent = root / "usr/lib/fonshare/fonshare_agent"
     source = ROOT / "src" / "fonshare_agent"
     kinds = ("*.py", "*.sql", "*.cnf")
@@ -110,18 +95,27 @@ def test_the_recipes_make_the_routers_tree(tmp_path, libraries):
     assert modes == MODES
 
 
+def test_every_file_for_the_router_is_in_the_package(tmp_path, libraries):
+    root = install("fonshare-agent", tmp_path, libraries)
+
+    for file in (ROOT / "files").rglob("*"):
+        installed = root / file.relative_to(ROOT / "files")
+        assert file.is_dir() or installed.read_bytes() == file.read_bytes()
+
+
 MODES = {
     "etc/init.d/fonshare": 0o755,
     "etc/config/fonshare": 0o600,
+    "etc/uci-defaults/fonshare": 0o644,
+    "etc/hotplug.d/block/60-fonshare": 0o644,
     "usr/bin/fonshare": 0o755,
+    "usr/lib/fonshare/fonshare_agent/agent.py": 0o644,
 }
 
 
 def test_without_the_vendored_libraries_nothing_is_built(tmp_path):
-    done = make_package("install", tmp_path, tmp_path / "nowhere")
-
-    assert done.returncode != 0
-    assert "vendored.txt" in done.stderr
+    with pytest.raises(MakeFailed, match=r"vendored\.txt"):
+        install("fonshare-agent", tmp_path, tmp_path / "nowhere")
 
 
 def test_what_is_vendored_is_pinned_by_version_and_hash():
@@ -156,6 +150,12 @@ STAND_IN = r"""
 PATH_OF_SCRIPT=$1 ENABLED=$2 INVALID=$3
 config_load() { :; }
 config_get_bool() { eval "$1=$ENABLED"; }
+config_get() {
+	case "$2.$3" in
+	ftp.port) eval "$1=${PORT:-$4}" ;;
+	*) eval "$1=$4" ;;
+	esac
+}
 config_foreach() { "$1" "cfg_$2"; }
 uci_load_validate() {
 	echo "validate $2 $3"
@@ -163,9 +163,11 @@ uci_load_validate() {
 	[ -z "$4" ] || "$4" "$3" "$result"
 }
 logger() { echo "log $*"; }
-for name in mkdir chown chgrp chmod; do eval "$name() { echo $name \$*; }"; done
+for name in mkdir chown chgrp chmod rm; do eval "$name() { echo $name \$*; }"; done
 for name in procd_open_instance procd_set_param procd_close_instance \
-	procd_add_reload_trigger procd_add_validation; do
+	procd_add_reload_trigger procd_add_validation procd_open_data procd_close_data \
+	procd_add_mdns_service json_add_object json_close_object json_add_array \
+	json_close_array json_add_string; do
 	eval "$name() { echo $name \$*; }"
 done
 . "$PATH_OF_SCRIPT"
@@ -222,6 +224,30 @@ def test_every_kind_of_section_is_looked_at_and_a_broken_one_named(shell, sectio
     assert not [call for call in calls if call.startswith("procd_")]
 
 
+def test_only_the_friends_door_is_opened_and_only_the_house_door_announced(shell):
+    _, calls = run_init(shell, "PORT=2200 start_service")
+
+    began, ended = calls.index("procd_open_data"), calls.index("procd_close_data")
+    assert ended < calls.index("procd_close_instance"), "else it is not the service's"
+    told = calls[began:ended]
+    opened = [call.split()[-1] for call in told if " dest_port " in call]
+    assert opened == ["2201", "30010-30019"]
+    for field in ("type rule", "src wan", "proto tcp", "target ACCEPT"):
+        assert told.count(f"json_add_string {field}") == len(opened)
+    assert [call for call in told if "mdns_service" in call] == [
+        "procd_add_mdns_service ftp tcp 2200"
+    ]
+
+
+@pytest.mark.parametrize("failing", ["mkdir", "chown"])
+def test_without_its_folders_it_says_so_in_one_line_and_is_not_started(shell, failing):
+    status, calls = run_init(shell, f"{failing}() {{ return 1; }}; start_service")
+
+    assert status == 1
+    assert len([call for call in calls if call.startswith("log ")]) == 1
+    assert not [call for call in calls if call.startswith("procd_")]
+
+
 def test_a_change_of_settings_reloads_and_all_options_are_told_to_procd(shell):
     _, calls = run_init(shell, "service_triggers")
 
@@ -233,7 +259,7 @@ def test_a_change_of_settings_reloads_and_all_options_are_told_to_procd(shell):
 def test_the_library_folder_and_the_program_fit_together(tmp_path):
     """The wrapper, with its folder moved to the source: it is the command line."""
     text = (ROOT / "files/usr/bin/fonshare").read_text()
-    assert "PYTHONPATH=/usr/lib/fonshare\n" in text
+    assert "\nLIBRARY=/usr/lib/fonshare\n" in text
     wrapper = tmp_path / "fonshare"
     wrapper.write_text(text.replace("/usr/lib/fonshare", str(ROOT / "src")))
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"

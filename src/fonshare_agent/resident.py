@@ -28,7 +28,15 @@ def load() -> Callable[[str | None], int]:
 
 def main() -> int:
     """Run the agent until it is told to stop; the exit status."""
-    run = load()
+    try:
+        run = load()
+    except ModuleNotFoundError as error:  # a part of Python that its packager split off
+        print(
+            f"fonshare: Python's module `{error.name}` is missing: install what the "
+            "package fonshare-agent depends on, then `service fonshare restart`",
+            file=sys.stderr,
+        )
+        return 1
     from fonshare_agent.errors import FonshareError  # not before `load`: dataclasses
 
     try:

@@ -1,5 +1,5 @@
 # A stand-in for OpenWrt's rules.mk: the few names that package Makefiles here use, with
-# the meaning they have there. Written from facts, not from its code; for tests only.
+# the meaning they have there. Written from facts, not from its code.
 INCLUDE_DIR := $(TOPDIR)/include
 CP := cp -fpR
 INSTALL_DIR := install -d -m0755

@@ -1,0 +1,66 @@
+#!/bin/sh
+# Installs FonShare and what it needs from this folder, one package after another: opkg
+# keeps in memory what it works on, and 64 MB are soon used up. Run it again after a
+# failure; what is installed already is passed over.
+#
+#     sh /mnt/sda2/bundle/install.sh
+
+FOLDER=$(cd "$(dirname "$0")" && pwd)
+ROOT=${ROOT:-/}
+MEMORY_MIN_KIB=12288 # opkg unpacks the largest package, python3-light, in about 8 MB
+SPARE_KIB=4096
+
+fail() {
+	echo "install.sh: $1" >&2
+	exit 1
+}
+
+is_installed() {
+	opkg status "$1" | grep -q '^Status: .* installed$'
+}
+
+# The sizes of all packages here, unpacked, in KiB.
+needed_kib() {
+	local size sum=0
+	for file in "$@"; do
+		size=$(tar -xzOf "$file" ./control.tar.gz | tar -xzOf - ./control |
+			sed -n 's/^Installed-Size: //p')
+		sum=$((sum + ${size:-0} / 1024 + 1))
+	done
+	echo "$sum"
+}
+
+check_memory() {
+	local free
+	free=$(sed -n 's/^MemAvailable: *\([0-9]*\) kB/\1/p' /proc/meminfo)
+	[ "$free" -ge "$MEMORY_MIN_KIB" ] ||
+		fail "$free KiB of memory are free, $MEMORY_MIN_KIB are needed: stop other services, or reboot"
+}
+
+cd "$FOLDER" || exit 1
+case $FOLDER in
+/tmp/* | /var/*) fail "$FOLDER is memory: copy this folder to the disk" ;;
+esac
+[ -s order.txt ] || fail "there is no order.txt: run fetch.py on a PC first"
+
+todo=
+for file in $(cat order.txt) fonshare-agent_*.ipk; do
+	[ -s "$file" ] || fail "$file is missing: copy the whole folder"
+	is_installed "${file%%_*}" || todo="$todo $file"
+done
+[ -n "$todo" ] || { echo "Everything is installed."; exit 0; }
+
+# shellcheck disable=SC2086  # names without blanks
+needed=$(($(needed_kib $todo) + SPARE_KIB))
+free=$(df -k "$ROOT" | awk 'END { print $(NF - 2) }')
+[ "$free" -ge "$needed" ] ||
+	fail "$ROOT has $free KiB of room, $needed are needed: is the system on the disk (extroot)?"
+
+for file in $todo; do
+	# Lists of feeds are kept in memory, and are not needed here.
+	rm -f /var/opkg-lists/* 2> /dev/null
+	check_memory
+	echo "$file"
+	opkg install "$FOLDER/$file" || fail "$file could not be installed"
+done
+echo "Done. Next: fonshare setup"

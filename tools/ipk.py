@@ -1,0 +1,224 @@
+"""`make ipk`: the packages for OpenWrt up to 24.10, without an SDK.
+
+    python3 tools/ipk.py [--out FOLDER] [NAME...]
+
+The same .ipk as the SDK's: the same tree, control file and scripts, made of the same
+Makefile (openwrt_package.py), archived as OpenWrt's ipkg-build does it. Byte for byte
+the same for the same commit; SOURCE_DATE_EPOCH, if set, is the time of all files. The
+folder also gets Packages and Packages.gz, which make it a feed for opkg.
+"""
+
+import argparse
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import openwrt_package
+import vendored
+from openwrt_package import ROOT, Package
+
+OUT = ROOT / "build" / "ipk"
+NAMES = ("fonshare-agent",)
+# In the control file: its field, and the Makefile's variable. Empty ones are left out.
+CONTROL = {
+    "Source": "SOURCE",
+    "SourceName": "NAME",
+    "License": "LICENSE",
+    "LicenseFiles": "LICENSE_FILES",
+    "Section": "SECTION",
+    "Require-User": "USERID",
+    "SourceDateEpoch": "EPOCH",
+    "URL": "URL",
+    "Maintainer": "MAINTAINER",
+    "Architecture": "PKGARCH",
+}
+# What OpenWrt gives every package; the package's own part is in NAME.postinst-pkg,
+# which functions.sh sources.
+GUARD = """[ -s ${IPKG_INSTROOT}/lib/functions.sh ] || exit 0
+. ${IPKG_INSTROOT}/lib/functions.sh
+"""
+SCRIPTS = {
+    "postinst": '#!/bin/sh\n[ "${IPKG_NO_SCRIPT}" = "1" ] && exit 0\n'
+    + GUARD
+    + "default_postinst $0 $@\n",
+    "prerm": "#!/bin/sh\n" + GUARD + "default_prerm $0 $@\n",
+}
+OWN_SCRIPTS = {
+    "preinst": "preinst",
+    "postinst": "postinst-pkg",
+    "prerm": "prerm-pkg",
+    "postrm": "postrm",
+}
+
+
+def build(name: str, out: Path, libraries: Path, epoch: int) -> Path:
+    """Make the package *name* and return its path in *out*.
+
+    Raises MakeFailed when its Makefile fails.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out, prefix=".ipk-") as folder:
+        work = Path(folder)
+        package = openwrt_package.evaluate(name, work, libraries)
+        package.fields["EPOCH"] = str(epoch)
+        root = openwrt_package.install(name, work, libraries)
+        _note_what_is_kept(package, root)
+        inner = work / "ipk"
+        inner.mkdir()
+        _write(inner / "debian-binary", "2.0", 0o644)
+        size = _pack(root, ["."], inner / "data.tar.gz", epoch)
+        control = _write_control(package, root, size, work / "control")
+        _pack(control, ["."], inner / "control.tar.gz", epoch)
+        names = ["./debian-binary", "./data.tar.gz", "./control.tar.gz"]
+        _pack(inner, names, work / "done", epoch)
+        version, architecture = package.fields["VERSION"], package.fields["PKGARCH"]
+        file = out / f"{package.name}_{version}_{architecture}.ipk"
+        (work / "done").replace(file)
+    return file
+
+
+def _note_what_is_kept(package: Package, root: Path) -> None:
+    """List for sysupgrade the conffiles that are not files of the package."""
+    kept = [path for path in package.kept if not (root / path.lstrip("/")).is_file()]
+    if kept:
+        folder = root / "lib" / "upgrade" / "keep.d"
+        folder.mkdir(parents=True)
+        _write(folder / package.name, "\n".join(kept), 0o644)
+
+
+def _write_control(package: Package, root: Path, size: int, folder: Path) -> Path:
+    folder.mkdir()
+    lines = [
+        f"Package: {package.name}",
+        f"Version: {package.fields['VERSION']}",
+        f"Depends: {', '.join(package.depends)}",
+    ]
+    for field, variable in CONTROL.items():
+        if value := package.fields[variable]:
+            lines.append(f"{field}: {value}")
+    lines.append(f"Installed-Size: {size}")
+    description = package.fields["description"].splitlines()
+    lines.append("Description: " + "\n".join(f" {one.strip()}" for one in description))
+    _write(folder / "control", "\n".join(lines), 0o644)
+    files = [path for path in package.kept if (root / path.lstrip("/")).is_file()]
+    if files:
+        _write(folder / "conffiles", "\n".join(sorted(files)), 0o644)
+    for name, text in SCRIPTS.items():
+        _write(folder / name, text, 0o755)
+    for name, file in OWN_SCRIPTS.items():
+        if name in package.fields:
+            _write(folder / file, package.fields[name], 0o755)
+    return folder
+
+
+def _write(file: Path, text: str, mode: int) -> None:
+    file.write_text(text.rstrip("\n") + "\n")
+    file.chmod(mode)
+
+
+def _pack(folder: Path, names: Iterable[str], archive: Path, epoch: int) -> int:
+    """Archive *names* of *folder* as ipkg-build does; return the size uncompressed."""
+    for path in [folder, *folder.rglob("*")]:
+        if path.is_dir():  # whatever the umask was
+            path.chmod(0o755)
+    command = [
+        *("tar", "--format=gnu", "--numeric-owner", "--owner=0", "--group=0"),
+        *("--sort=name", f"--mtime=@{epoch}", "-cpf", "-", *names),
+    ]
+    tar = subprocess.run(
+        command, cwd=folder, env=_environment(), check=True, stdout=subprocess.PIPE
+    )
+    with archive.open("wb") as file:
+        subprocess.run(
+            ["gzip", "-n", "-"],
+            input=tar.stdout,
+            env=_environment(),
+            check=True,
+            stdout=file,
+        )
+    archive.chmod(0o644)
+    return len(tar.stdout)
+
+
+def _environment() -> dict[str, str]:
+    """The same for everybody: tar and gzip take options from variables too."""
+    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
+
+
+def write_index(folder: Path) -> None:
+    """Make *folder* a feed: the control files of all its packages, with their sums."""
+    entries = []
+    for file in sorted(folder.glob("*.ipk")):
+        data = file.read_bytes()
+        added = (
+            f"Filename: {file.name}\nSize: {len(data)}\n"
+            f"SHA256sum: {hashlib.sha256(data).hexdigest()}\nDescription:"
+        )
+        entries.append(read_control(file).replace("Description:", added, 1) + "\n")
+    text = "".join(entries)
+    (folder / "Packages").write_text(text)
+    with (folder / "Packages.gz").open("wb") as packed:
+        subprocess.run(
+            ["gzip", "-n", "-c", folder / "Packages"],
+            env=_environment(),
+            check=True,
+            stdout=packed,
+        )
+
+
+def read_control(file: Path) -> str:
+    """Return the control file of a package."""
+    outer = subprocess.run(
+        ["tar", "-xzOf", file, "./control.tar.gz"], check=True, stdout=subprocess.PIPE
+    )
+    inner = subprocess.run(
+        ["tar", "-xzOf", "-", "./control"],
+        input=outer.stdout,
+        check=True,
+        stdout=subprocess.PIPE,
+    )
+    return inner.stdout.decode()
+
+
+def source_date() -> int:
+    """Return the time that all files get: of the commit, else of the newest source."""
+    if given := os.environ.get("SOURCE_DATE_EPOCH"):
+        return int(given)
+    git = subprocess.run(
+        ["git", "-C", ROOT, "log", "-1", "--format=%ct"], capture_output=True, text=True
+    )
+    if git.returncode == 0 and (ROOT / ".git").exists():
+        return int(git.stdout)
+    folders = [ROOT / "src" / "fonshare_agent", ROOT / "files", ROOT / "package"]
+    files = [file for folder in folders for file in folder.rglob("*") if file.is_file()]
+    return max(
+        int(file.stat().st_mtime) for file in files if "__pycache__" not in file.parts
+    )
+
+
+def main() -> int:
+    """Build the packages and their index; the exit status."""
+    parser = argparse.ArgumentParser(description="Build .ipk packages without an SDK.")
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--out", type=Path, default=OUT, metavar="FOLDER")
+    options = parser.parse_args()
+    try:
+        libraries, epoch = vendored.bring(), source_date()
+        for name in options.names or NAMES:
+            for old in options.out.glob(f"{name}_*.ipk"):  # the feed has one version
+                old.unlink()
+            file = build(name, options.out, libraries, epoch)
+            print(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file}")
+    except (openwrt_package.MakeFailed, subprocess.CalledProcessError) as error:
+        print(f"make ipk: {error}", file=sys.stderr)
+        return 1
+    write_index(options.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
