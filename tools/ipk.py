@@ -55,17 +55,17 @@ OWN_SCRIPTS = {
 }
 
 
-def build(name: str, out: Path, libraries: Path, epoch: int) -> Path:
+def build(name: str, out: Path, libraries: Path, epoch: int, **variables: str) -> Path:
     """Make the package *name* and return its path in *out*.
 
-    Raises MakeFailed when its Makefile fails.
+    *variables* replace those of its Makefile. Raises MakeFailed when that fails.
     """
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".ipk-") as folder:
         work = Path(folder)
-        package = openwrt_package.evaluate(name, work, libraries)
+        package = openwrt_package.evaluate(name, work, libraries, **variables)
         package.fields["EPOCH"] = str(epoch)
-        root = openwrt_package.install(name, work, libraries)
+        root = openwrt_package.install(name, work, libraries, **variables)
         _note_what_is_kept(package, root)
         inner = work / "ipk"
         inner.mkdir()

@@ -42,31 +42,41 @@ class Package:
         return self.fields.get("conffiles", "").split()
 
 
-def evaluate(name: str, work: Path, libraries: Path | None = None) -> Package:
+def evaluate(
+    name: str, work: Path, libraries: Path | None = None, **variables: str
+) -> Package:
     """Return what the Makefile of package *name* says. Writes below *work*."""
     folder = work / "metadata"
     folder.mkdir(parents=True, exist_ok=True)
-    _make(name, "metadata", work, libraries)
+    _make(name, "metadata", work, libraries, variables)
     return Package(
         {file.name: file.read_text().rstrip("\n") for file in folder.iterdir()}
     )
 
 
-def install(name: str, work: Path, libraries: Path | None = None) -> Path:
+def install(
+    name: str, work: Path, libraries: Path | None = None, **variables: str
+) -> Path:
     """Run the Makefile's recipes; return the folder laid out as the router's tree."""
-    _make(name, "install", work, libraries)
+    _make(name, "install", work, libraries, variables)
     return work / "root"
 
 
-def _make(name: str, target: str, work: Path, libraries: Path | None) -> None:
-    variables = {"TOPDIR": STAND_IN, "STAND_IN_OUT": work.resolve()}
+def _make(
+    name: str,
+    target: str,
+    work: Path,
+    libraries: Path | None,
+    variables: dict[str, str],
+) -> None:
+    given = {"TOPDIR": str(STAND_IN), "STAND_IN_OUT": str(work.resolve()), **variables}
     if libraries is not None:
-        variables["FONSHARE_VENDORED"] = libraries.resolve()
+        given["FONSHARE_VENDORED"] = str(libraries.resolve())
     done = subprocess.run(
         [
             *("env", *(f"--unset={name}" for name in INHERITED)),
             *("make", "-s", "-C", PACKAGES / name),
-            *(f"{key}={value}" for key, value in variables.items()),
+            *(f"{key}={value}" for key, value in given.items()),
             target,
         ],
         capture_output=True,

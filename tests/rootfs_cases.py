@@ -1,0 +1,192 @@
+"""The case files of tests/rootfs/cases, and the router's user land that runs them.
+
+A case file begins with what it shows, in words. `$ COMMAND` is run by the router's
+shell; the lines below are what it must print, `…` standing for anything in a line, and
+alone for any number of lines; `? N` is its exit status if not 0. `< PATH` writes the
+lines up to one with a single dot into a file. All commands of a case see what the ones
+before have done; each case begins with a fresh router.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+import rootfs
+from programs import refuse, require_program
+
+HERE = Path(__file__).parent / "rootfs"
+STAND_INS = HERE / "stand_in"
+TIMEOUT_S = 540
+# In namespaces and over a memory file system of its own: neither the user land nor the
+# machine changes, and all that was started dies with the first process.
+ENTER = """
+set -e
+layers=$1 case=$2 packages=$3
+base=$case/router
+mkdir -p $base
+mount -t tmpfs router $base
+mkdir $base/upper $base/work $base/root
+options=lowerdir=$layers,upperdir=$base/upper,workdir=$base/work
+root=$base/root
+mount -t overlay router $root -o $options
+mkdir -p $root/proc $root/tmp $root/dev $root/case $root/packages
+mount -t proc proc $root/proc
+[ ! -e $root/proc/kmsg ] || mount --bind /dev/null $root/proc/kmsg
+mount -t tmpfs tmp $root/tmp
+mount -t tmpfs dev $root/dev
+for name in null zero full random urandom; do
+    : > $root/dev/$name
+    mount --bind /dev/$name $root/dev/$name
+done
+mkdir $root/dev/shm
+mount --bind $case $root/case
+mount --bind $packages $root/packages
+ip link set lo up
+exec chroot $root sh /case/boot.sh
+"""
+
+
+@dataclass
+class Step:
+    """One command, what it must print and how it must end."""
+
+    command: str
+    line: int
+    expected: list[str] = field(default_factory=list)
+    status: int = 0
+
+    @property
+    def pattern(self) -> str:
+        """What the whole output must match."""
+        parts = []
+        for line in self.expected:
+            if line == "…":
+                parts.append(r"(?:.*\n)*?")
+            else:
+                parts.append(".*".join(map(re.escape, line.split("…"))) + r"\n")
+        return "".join(parts)
+
+
+@dataclass
+class Case:
+    """A case file: what it shows, and its steps."""
+
+    name: str
+    description: str
+    steps: list[Step]
+
+
+def read_case(file: Path) -> Case:
+    """Read a case file; SyntaxError for a line that is none of its forms."""
+    description, steps = [], []
+    lines = enumerate(file.read_text().splitlines(), 1)
+    for number, line in lines:
+        if line.startswith("$ "):
+            steps.append(Step(line[2:], number))
+        elif line.startswith("< "):
+            text = "".join(f"{one}\n" for one in _block(lines))
+            quoted = f"printf %s {shlex.quote(text)} > {shlex.quote(line[2:])}"
+            steps.append(Step(quoted, number))
+        elif line.startswith("? "):
+            steps[-1].status = int(line[2:])
+        elif steps and line.startswith("#"):
+            continue
+        elif steps and line:
+            steps[-1].expected.append(line)
+        elif line:
+            description.append(line)
+    if not description or not steps:
+        raise SyntaxError(f"{file.name}: a description first, then commands")
+    return Case(file.stem, " ".join(description), steps)
+
+
+def _block(lines: Iterator[tuple[int, str]]) -> Iterator[str]:
+    for _, line in lines:
+        if line == ".":
+            return
+        yield line
+    raise SyntaxError("no single dot ends the file's text")
+
+
+def cases() -> list[Case]:
+    return [read_case(file) for file in sorted((HERE / "cases").glob("*.case"))]
+
+
+class Router:
+    """A router's user land: folders laid over each other, the first on top."""
+
+    def __init__(self, layers: Sequence[Path], packages: Path) -> None:
+        self._layers, self._packages = layers, packages
+
+    def run(self, case: Case, folder: Path) -> list[str]:
+        """Run *case*, with *folder* for its files; what went otherwise, in words."""
+        self._prepare(case, folder)
+        layers = ":".join(map(str, self._layers))
+        done = subprocess.run(
+            [
+                *("unshare", "--mount", "--pid", "--net", "--ipc", "--uts", "--fork"),
+                *("--kill-child", "sh", "-c", ENTER, "enter"),
+                *(layers, str(folder), str(self._packages)),
+            ],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            env={"PATH": os.environ["PATH"]},
+        )
+        if done.returncode != 0:
+            return [f"the router did not boot: {done.stdout}{done.stderr}"]
+        return [
+            complaint
+            for number, step in enumerate(case.steps, 1)
+            if (complaint := _judge(case, step, folder, number))
+        ]
+
+    def _prepare(self, case: Case, folder: Path) -> None:
+        (folder / "bin").mkdir(parents=True)
+        for file in (HERE / "boot.sh", *(HERE / "bin").iterdir()):
+            into = folder if file.name == "boot.sh" else folder / "bin"
+            (into / file.name).write_text(file.read_text())
+            (into / file.name).chmod(0o755)
+        for number, step in enumerate(case.steps, 1):
+            (folder / f"{number}.sh").write_text(step.command + "\n")
+
+
+def _judge(case: Case, step: Step, folder: Path, number: int) -> str:
+    said = (folder / f"{number}.out").read_text(errors="replace")
+    status = int((folder / f"{number}.status").read_text())
+    if status == step.status and re.fullmatch(step.pattern, said):
+        return ""
+    expected = "\n".join(step.expected)
+    return (
+        f"{case.name}.case, line {step.line}: $ {step.command}\n"
+        f"said ({status}):\n{said}expected ({step.status}):\n{expected}"
+    )
+
+
+def router(packages: Path) -> Router:
+    """Return the user land to test with; skip the test where there can be none.
+
+    ROOTFS names another one: a folder with a real OpenWrt, which brings its own
+    programs and has the packages that ours depends on.
+    """
+    if os.geteuid():
+        pytest.skip("a user land of its own needs root")
+    require_program("unshare")
+    if given := os.environ.get("ROOTFS"):
+        return Router([Path(given).resolve()], packages)
+    architecture = os.environ.get("ROOTFS_ARCHITECTURE", "mipsel")
+    if architecture in rootfs.EMULATORS:
+        require_program(f"{rootfs.EMULATORS[architecture]}-static")
+    try:
+        root = rootfs.build(architecture)
+        rootfs.register(architecture)
+    except (OSError, subprocess.CalledProcessError, RuntimeError) as error:
+        refuse(f"Debian's user land for {architecture} is missing: {error}")
+    return Router([STAND_INS, root], packages)

@@ -1,0 +1,48 @@
+"""The package on an emulated router: MIPS programs, busybox, OpenWrt's ways.
+
+One short case in the fast tier, the stories in the other; ROOTFS=FOLDER runs the very
+same in a real OpenWrt's user land.
+"""
+
+import shutil
+
+import pytest
+
+import ipk
+import vendored
+from rootfs_cases import Case, cases, router
+
+EPOCH = 1_800_000_000
+FAST = {"10-install"}
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory):
+    """The package, and the same as an older and a newer version."""
+    folder = tmp_path_factory.mktemp("packages")
+    libraries = vendored.bring()
+    shutil.move(
+        ipk.build("fonshare-agent", folder, libraries, EPOCH),
+        folder / "fonshare-agent.ipk",
+    )
+    for version in ("0.0.9", "99.0"):
+        file = ipk.build(
+            "fonshare-agent", folder, libraries, EPOCH, PKG_VERSION=version
+        )
+        shutil.move(file, folder / f"fonshare-agent-{version}.ipk")
+    return folder
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(
+            one, id=one.name, marks=[] if one.name in FAST else pytest.mark.full
+        )
+        for one in cases()
+    ],
+)
+def test_the_package_on_the_router(case: Case, packages, tmp_path):
+    complaints = router(packages).run(case, tmp_path / "case")
+    assert not complaints, "\n\n".join(complaints)
