@@ -209,7 +209,7 @@ def test_enabled_it_runs_the_agent_as_its_own_user_for_ever(shell):
         "procd_set_param stdout 1",
         "procd_set_param stderr 1",
         "chmod 700 /etc/fonshare",
-        "chmod 640 /etc/config/fonshare",
+        "chmod 660 /etc/config/fonshare",
     ):
         assert call in calls
     assert calls[-1] == "procd_close_instance"

@@ -272,10 +272,47 @@ def test_a_password_hash_is_in_no_argument(tmp_path, stand_in):
 
 
 def test_a_change_that_uci_did_not_write_is_noticed(tmp_path):
-    writer = UciWriter(uci_settings(tmp_path), run=lambda arguments, stdin: "cfg1\n")
+    path = uci_settings(tmp_path)
+    before = path.read_bytes()
+    writer = UciWriter(path, run=lambda arguments, stdin: "cfg1\n")
 
-    with pytest.raises(SettingsUnwritten, match="does not say"):
+    with pytest.raises(SettingsUnwritten, match="did not write"):
         writer.set_limits({"transfers": 1})
+    assert path.read_bytes() == before
+
+
+def test_the_folder_of_all_settings_need_not_be_writable(tmp_path, stand_in):
+    """The agent's user may write its own file only, as it is: owner, mode and place."""
+    path = uci_settings(tmp_path)
+    path.chmod(0o660)
+    was = path.stat()
+    made = set()
+
+    def run(arguments: Sequence[str], stdin: str) -> str:
+        said = run_command(arguments, stdin)
+        made.update(path.parent.iterdir())
+        return said
+
+    UciWriter(path, run=run, program=stand_in).remove_share("Music")
+
+    assert made == {path}, "nothing was made beside it"
+    now = path.stat()
+    assert (now.st_ino, now.st_mode) == (was.st_ino, was.st_mode)
+    assert now.st_size < was.st_size
+    assert load_settings(path).shares == ()
+
+
+def test_what_somebody_else_wrote_meanwhile_is_not_overwritten(tmp_path, stand_in):
+    path = uci_settings(tmp_path)
+
+    def run(arguments: Sequence[str], stdin: str) -> str:
+        if "commit" in arguments:
+            path.write_text(path.read_text().replace("'Music'", "'Songs'"))
+        return run_command(arguments, stdin)
+
+    with pytest.raises(SettingsUnwritten, match="somebody else"):
+        UciWriter(path, run=run, program=stand_in).set_limits({"transfers": 1})
+    assert "'Songs'" in path.read_text()
 
 
 def test_a_failing_uci_is_an_error_with_its_reason(tmp_path):

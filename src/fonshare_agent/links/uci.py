@@ -1,17 +1,22 @@
 """Changes to settings on the router, by the `uci` command. Decides nothing.
 
 Rules: argument lists, never a shell. A password's hash goes through the standard input
-of `uci batch`, since /proc shows arguments to every process. Changes are staged in a
-folder of their own, so that half of one is never committed, and what the owner staged
-by hand (`uci set` without commit) is neither committed nor lost. `uci batch` reports no
-failure, so after each commit the file is read again and must say what was asked.
+of `uci batch`, since /proc shows arguments to every process. `uci` works on a copy of
+the file in a folder of its own, so that half of a change is never committed, and what
+the owner staged by hand (`uci set` without commit) is neither committed nor lost.
+`uci batch` reports no failure, so the copy is read and must say what was asked.
+
+The agent's user may write its own file but not the folder of all packages' settings, so
+what `uci` made of the copy is written over the file (docs/decisions/0072).
 """
 
+import fcntl
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fonshare_agent.config import Settings, Source, check_source, read_source, share_row
+from fonshare_agent.config import Settings, check_source, read_source, share_row
 from fonshare_agent.config_uci import quote_uci
 from fonshare_agent.errors import NotFound, SettingsUnwritten
 from fonshare_agent.settings import ShareSettings
@@ -131,23 +136,43 @@ class UciWriter:
         wanted = read_source(self._path)
         edit(wanted.raw)
         check_source(wanted)
-        with tempfile.TemporaryDirectory(prefix="fonshare-uci-") as staged:
-            options = ("-c", str(self._path.parent), "-t", staged)
+        with tempfile.TemporaryDirectory(prefix="fonshare-uci-") as work:
+            copy, staged = Path(work, "config", self._package), Path(work, "staged")
+            copy.parent.mkdir()
+            staged.mkdir()
+            before = self._path.read_bytes()
+            copy.write_bytes(before)
+            options = ("-c", str(copy.parent), "-t", str(staged))
 
             def uci(*arguments: str, stdin: str = "") -> str:
                 return self._run([self._program, *options, *arguments], stdin)
 
             store(uci)
             uci("commit", self._package)
-        return self._see(wanted)
+            if read_source(copy).raw != wanted.raw:
+                raise SettingsUnwritten(
+                    f"`{self._program}` did not write what it was told",
+                    thing=str(self._path),
+                )
+            self._overwrite(before, copy.read_bytes())
+        return check_source(read_source(self._path))
 
-    def _see(self, wanted: Source) -> Settings:
-        written = read_source(self._path)
-        settings = check_source(written)
-        if written.raw != wanted.raw:
+    def _overwrite(self, before: bytes, after: bytes) -> None:
+        """Write *after* over *before*; the length changes last, once it is safe."""
+        try:
+            with self._path.open("r+b", buffering=0) as file:
+                fcntl.flock(file, fcntl.LOCK_EX)  # as uci does
+                if file.read() != before:
+                    raise SettingsUnwritten(
+                        f"{self._path} was just changed by somebody else",
+                        thing=str(self._path),
+                    )
+                os.pwrite(file.fileno(), after, 0)
+                os.fsync(file.fileno())
+                file.truncate(len(after))
+                os.fsync(file.fileno())
+        except OSError as error:
             raise SettingsUnwritten(
-                f"{self._path} does not say what `{self._program}` was told to write",
+                f"{self._path} cannot be written: {error.strerror}",
                 thing=str(self._path),
-                next="Look at the file; restart the agent when it is right.",
-            )
-        return settings
+            ) from error
