@@ -327,6 +327,84 @@ def test_lean_dataclasses_show_no_more_than_the_usual_ones():
     assert "b" not in repr(lean("a", "b"))
 
 
+def kinds(dataclass):
+    """Dataclasses of every sort that there is here, made by *dataclass*."""
+    field = dataclasses.field
+
+    @dataclass(frozen=True, slots=True)
+    class Two:
+        one: int
+        two: str = ""
+
+    @dataclass(frozen=True)
+    class None_:
+        pass
+
+    @dataclass(frozen=True, slots=True)
+    class One:
+        one: int
+        other: int = field(default=0, compare=False)
+
+    @dataclass(slots=True)
+    class Changing:
+        one: list
+
+    @dataclass(frozen=True, slots=True)
+    class Below(Two):
+        three: int = 3
+
+    class Plain(Two):
+        pass
+
+    @dataclass(frozen=True)
+    class Own:
+        one: int
+
+        def __eq__(self, other):
+            return True
+
+        def __hash__(self):
+            return 7
+
+    @dataclass(frozen=True)
+    class Hashed:
+        one: int
+        two: int = field(default=1, hash=False)
+
+    @dataclass(order=True)
+    class Ordered:
+        one: int
+
+    @dataclass(eq=False)
+    class Same:
+        one: int
+
+    return [
+        *(Two(1), Two(1), Two(1, "b"), None_(), None_(), One(1, 2), One(1, 3), One(2)),
+        *(Changing([1]), Changing([1]), Changing([2]), Below(1), Below(1, "", 4)),
+        *(Plain(1), Plain(1), Own(1), Own(2), Hashed(1, 2), Hashed(1, 3), Ordered(1)),
+        *(Ordered(1), Ordered(2), Same(1), Same(1), (1, ""), None),
+    ]
+
+
+def test_lean_dataclasses_compare_and_hash_as_the_usual_ones():
+    from fonshare_agent.lean_dataclasses import lean_dataclass, usual_dataclass
+
+    def hashes(values):
+        return [
+            hash(one) if type(one).__hash__ not in (None, object.__hash__) else None
+            for one in values
+        ]
+
+    lean, usual = kinds(lean_dataclass), kinds(usual_dataclass)
+    for one, other in zip(lean, usual, strict=True):
+        assert [one == each for each in lean] == [other == each for each in usual]
+        assert [one != each for each in lean] == [other != each for each in usual]
+    assert hashes(lean) == hashes(usual)
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(lean[8])
+
+
 def test_where_the_command_lines_files_are_gone_the_agent_still_says_why_it_ends():
     said = resident("""
 import sys

@@ -32,6 +32,9 @@ from fonshare_agent.errors import (
 
 SCHEMA_FOLDER = Path(__file__).parent / "schema"
 CACHE_KIB = 1024  # page cache: the router has 64 MB for everything
+# Compiled statements take some 4 KB each. Scanning, hashing and searching need up to 24
+# at a time, and compile nothing twice with so many.
+STATEMENTS_KEPT = 32
 # The log is copied into the database, which syncs both, each time it has grown so far:
 # a page that many transactions change is then copied once. 32 KiB of memory.
 WAL_PAGES = 4000
@@ -198,7 +201,11 @@ def _open(
 def _connect(path: Path) -> sqlite3.Connection:
     with translated(path):
         return sqlite3.connect(
-            path, timeout=0, isolation_level=None, check_same_thread=False
+            path,
+            timeout=0,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=STATEMENTS_KEPT,
         )
 
 
