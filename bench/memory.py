@@ -34,7 +34,8 @@ BUILD = ROOT / "build"
 VENDORED = ROOT / "package" / "fonshare-agent" / "vendored.txt"
 PACKAGES = ["dash", "python3", "python3-nacl", "python3-paho-mqtt"]
 BUDGET = {"resident_kib": 22 * 1024, "anonymous_kib": 10 * 1024}  # DESIGN section 7
-BUSY_MAX_KIB = 3 * 1024  # more than idle, while it works
+# While it works, whatever a resting node leaves out of memory until then.
+BUSY_BUDGET = {kind: most + 3 * 1024 for kind, most in BUDGET.items()}
 SETTLE_S = 10.0  # after the last thing that happened
 WAIT_S = 60.0
 IDLE, MOVING, SCANNING = "agent, idle", "moving 4 blocks", "scanning 100,000 files"
@@ -308,7 +309,7 @@ def _over(rows: dict[str, dict[str, int]]) -> list[str]:
         name
         for name in (MOVING, SCANNING)
         if name in rows
-        and any(rows[name][kind] - idle[kind] > BUSY_MAX_KIB for kind in BUDGET)
+        and any(rows[name][kind] > most for kind, most in BUSY_BUDGET.items())
     ]
     return over + [IDLE] * any(idle[kind] > most for kind, most in BUDGET.items())
 
@@ -320,7 +321,8 @@ def _print_table(rows: dict[str, dict[str, int]]) -> None:
         print(f"{name:28}{figures}{row['threads']:9}")
     resident, anonymous = BUDGET.values()
     print(f"{'budget, idle':28}{resident:10,}{anonymous:11,}")
-    print(f"{'budget, at work, over idle':28}{BUSY_MAX_KIB:10,}{BUSY_MAX_KIB:11,}")
+    resident, anonymous = BUSY_BUDGET.values()
+    print(f"{'budget, at work':28}{resident:10,}{anonymous:11,}")
     for name in _over(rows):
         print(f"OVER the budget: {name}.")
 
@@ -333,7 +335,7 @@ def _report(userland: Userland, rows: dict[str, dict[str, int]]) -> dict[str, An
         "userland": "Debian i386",
         "versions": userland.run(RUN, "-c", code).strip(),
         "budget": BUDGET,
-        "budget_busy_kib": BUSY_MAX_KIB,
+        "budget_busy": BUSY_BUDGET,
         "rows": rows,
     }
 

@@ -19,14 +19,14 @@ UNWANTED = {
 if sys.version_info < (3, 13):  # then tracebacks use more of them
     UNWANTED |= {"textwrap", "tokenize"}
 if sys.version_info < (3, 14):  # from then on dataclasses asks for more
-    UNWANTED |= {"ast", "inspect"}
+    UNWANTED |= {"ast", "inspect", "typing"}
 # -S: what site and its hooks import (coverage, editable installs) is not the agent's.
 RESIDENT = f"""
 import sys
 sys.path[:0] = {sys.path!r}
 from fonshare_agent import resident
 resident.load()
-print(*(name for name, module in sys.modules.items() if module))
+print(*(name for name, one in sys.modules.items() if type(one) is type(sys)))
 """
 
 
