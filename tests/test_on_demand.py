@@ -12,7 +12,7 @@ from fonshare_agent.on_demand import OnDemand
 from fonshare_agent.reasons import Postponed
 from fonshare_agent.transfer.leftovers import discard_job, has_leftovers, kept_jobs
 from fonshare_agent.transfer_side import Attempter, Copier
-from nodes import SWITCHES, NodeProcess, eventually
+from nodes import SWITCHES, NodeProcess, eventually, running
 
 # The service, which tells what it has loaded when it gets a signal.
 TELLING = """
@@ -67,14 +67,13 @@ def loaded(node: NodeProcess) -> set[str]:
 def test_an_idle_node_has_no_part_loaded_that_it_does_not_use(make_node):
     node = make_node("alice")
     node.program = [sys.executable, *SWITCHES, "-c", TELLING]
-    node.start()
-    eventually(lambda: node("status")["broker"]["connected"], "the broker is there")
     late = names(UNUSED).union(*(names(parts) for _, parts in USES))
-    assert loaded(node) & late == set()
-    for command, parts in USES:
-        node(*command)
-        assert names(parts) - loaded(node) == set(), command
-    assert node.stop() == 0
+    with running(node):
+        eventually(lambda: node("status")["broker"]["connected"], "the broker is there")
+        assert loaded(node) & late == set()
+        for command, parts in USES:
+            node(*command)
+            assert names(parts) - loaded(node) == set(), command
 
 
 # --- the part itself
@@ -189,14 +188,15 @@ def test_what_is_not_whole_is_seen_without_loading_what_makes_it(tmp_path):
 
 def test_a_start_removes_what_was_kept_for_no_job(make_node):
     node = make_node("alice")
-    node.start()
-    node.stop()
+    with running(node):
+        pass
     left = node.disk / ".fonshare" / "partial" / "abcdefgh-0"
     left.mkdir(parents=True)
     (left / "data").write_bytes(b"old")
     copies = node.disk / ".fonshare" / "copies"
     copies.mkdir(exist_ok=True)
     (copies / "writing").write_bytes(b"old")
-    node.start()
-    eventually(lambda: not left.exists() and not any(copies.iterdir()), "it is gone")
-    assert node.stop() == 0
+    with running(node):
+        eventually(
+            lambda: not left.exists() and not any(copies.iterdir()), "it is gone"
+        )
