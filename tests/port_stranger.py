@@ -3,7 +3,7 @@
     python3 port_stranger.py HOST FIRST LAST
 
 Shakes hands by TLS where it can, as a client without a certificate, waits for data, and
-at its end tells how often it was connected and how many bytes it was given.
+at its end tells how many bytes it was given. The first connection is told at once.
 """
 
 import socket
@@ -22,7 +22,9 @@ def rush(host: str, port: int) -> None:
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     while not is_over.wait(0.001):
         with suppress(OSError), socket.create_connection((host, port), 0.5) as raw:
-            connected.append(port)
+            if not connected:
+                connected.append(port)
+                print("connected", flush=True)
             with context.wrap_socket(raw) as secured:
                 got.append(len(secured.recv(65536)))
 
@@ -38,7 +40,7 @@ def main(host: str, first: int, last: int) -> None:
     is_over.set()
     for thread in threads:
         thread.join()
-    print(len(connected), sum(got))
+    print(sum(got))
 
 
 if __name__ == "__main__":
