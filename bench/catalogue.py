@@ -22,6 +22,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from brokers import Mosquitto
+from fonshare_agent.control.client import request
+from fonshare_agent.control.rows import JSON
 from long_catalogues import (
     GROUP,
     IN_A_FOLDER,
@@ -37,6 +39,7 @@ from nodes import (
 )
 
 PROBE_S = 0.05
+ASKED = 100  # searches through the socket
 NO_SCAN = {"scan_period_s": 24 * 3600}  # but for the one at the start
 
 
@@ -115,6 +118,23 @@ def new_file_seconds(alice: NodeProcess, bob: NodeProcess) -> float:
     return round(time.monotonic() - start, 2)
 
 
+def find_ms(node: NodeProcess) -> dict[str, float]:
+    """Ask through the socket for pages of 50, as a program does."""
+    path, times = node.folder / "state" / "control.sock", []
+    for number in range(ASKED):
+        words: list[JSON] = ["brehat", f"{number:03}"]
+        start = time.perf_counter()
+        rows = request(path, "find", {"words": words, "limit": 50})
+        times.append((time.perf_counter() - start) * 1000)
+        assert isinstance(rows, list)
+        assert rows
+    times.sort()
+    return {
+        "find_p50_ms": round(times[ASKED // 2], 1),
+        "find_p95_ms": round(times[ASKED * 19 // 20], 1),
+    }
+
+
 def measure(folder: Path, entries: int) -> dict[str, float]:
     with Mosquitto(folder / "broker") as broker:
         alice, bob = (
@@ -127,6 +147,7 @@ def measure(folder: Path, entries: int) -> dict[str, float]:
             while alice("status")["index"]["scanning"]:
                 time.sleep(PROBE_S)
             result: dict[str, float] = join(alice, bob, broker, entries)
+            result |= find_ms(bob)
             result["new_file_to_friends_search_s"] = new_file_seconds(alice, bob)
     return result
 

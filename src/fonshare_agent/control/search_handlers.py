@@ -1,10 +1,14 @@
 """Handlers of `find` and `search …`: searching once, and again and again."""
 
+from collections.abc import Callable
+from functools import cache
+
 from fonshare_agent import clock
 from fonshare_agent.control import views
 from fonshare_agent.control.parts import Parts
 from fonshare_agent.control.rows import JSON, ROWS_UNASKED, Page
 from fonshare_agent.errors import NotFound
+from fonshare_agent.index.finder import Search
 from fonshare_agent.index.query import Hit, Order, Query, SearchResult, Wish
 from fonshare_agent.index.saved import SavedSearches
 from fonshare_agent.model import GroupId, NodeId
@@ -28,26 +32,30 @@ class SearchHandlers:
     async def find(self, arguments: Arguments) -> JSON:
         query = self._query(self._wish(arguments))
         limit, after = arguments["limit"], arguments["after"]
-        search = await self._parts.store.run(
-            self._parts.index.begin_search,
-            query,
-            Order(arguments["sort"]),
-            limit if isinstance(limit, int) else ROWS_UNASKED,
-            None if after is None else str(after),
-        )
         deadline = self._parts.core.clock() + SEARCH_S
-        result: SearchResult | None = None
-        while result is None:
-            result = await self._parts.store.run(
-                self._parts.index.go_on_searching,
-                search,
-                deadline,
-                self._parts.core.clock() + SLICE_S,
+
+        def begin() -> tuple[Search, SearchResult | None]:
+            # Most searches end within their first slice: one hand-over is enough.
+            search = self._parts.index.begin_search(
+                query,
+                Order(arguments["sort"]),
+                limit if isinstance(limit, int) else ROWS_UNASKED,
+                None if after is None else str(after),
             )
-        rows = [row for hit in result.hits for row in self._rows(hit, query)]
+            return search, self._go_on(search, deadline)
+
+        search, result = await self._parts.store.run(begin)
+        while result is None:
+            result = await self._parts.store.run(self._go_on, search, deadline)
+        rows = self._rows(result, query)
         return Page(
             views.with_cursor(rows, result.more), result.more, is_cut=result.is_cut
         )
+
+    def _go_on(self, search: Search, deadline: float) -> SearchResult | None:
+        """Run *search* for a slice; the store's thread."""
+        until = self._parts.core.clock() + SLICE_S
+        return self._parts.index.go_on_searching(search, deadline, until)
 
     def _wish(self, arguments: Arguments) -> Wish:
         words = arguments["words"]
@@ -93,14 +101,21 @@ class SearchHandlers:
         now = clock.known_time() if wish.needs_clock else 0
         return wish.query(groups, online, now)
 
-    def _rows(self, hit: Hit, query: Query) -> list[dict[str, JSON]]:
-        """Return the row of *hit*; none if its groups were left in between."""
+    def _rows(self, result: SearchResult, query: Query) -> list[dict[str, JSON]]:
+        """Return a row for each hit, but for those whose groups were left meanwhile."""
+        # A name takes the whole roster: it is asked for once, not for each row.
+        name_of = cache(self._parts.groups.member_name)
+        return [row for hit in result.hits for row in self._of_hit(hit, query, name_of)]
+
+    def _of_hit(
+        self, hit: Hit, query: Query, name_of: Callable[[GroupId, NodeId], str]
+    ) -> list[dict[str, JSON]]:
         groups = self._parts.groups
         sources = [
             views.entry(
                 found,
                 groups.label(found.group),
-                groups.member_name(found.group, found.member),
+                name_of(found.group, found.member),
                 found.own or (found.group, found.member) in query.online,
             )
             for found in hit.sources
@@ -145,8 +160,7 @@ class SearchHandlers:
                 is_kept=arguments["keep"] is True,
                 deadline=self._parts.core.clock() + SEARCH_S,
             )
-            for hit in result.hits:
-                page += [{"search": one, **row} for row in self._rows(hit, query)]
+            page += [{"search": one, **row} for row in self._rows(result, query)]
             page.is_cut |= result.is_cut
             page.has_more |= not result.is_complete
         return page

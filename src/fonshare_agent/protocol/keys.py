@@ -12,6 +12,7 @@ import hmac
 import struct
 from dataclasses import dataclass
 from enum import StrEnum, unique
+from functools import lru_cache
 from typing import Final, Self
 
 from nacl import bindings, exceptions
@@ -207,6 +208,7 @@ def node_id(public: bytes) -> NodeId:
     return NodeId(hashlib.sha256(public).digest())
 
 
+@lru_cache(maxsize=64)  # each line of a listing has one; computing it takes 0.2 ms
 def node_id_text(node: NodeId) -> str:
     """Return *node* as 56 lower-case characters: 4 times 13 and a check character."""
     _expect(node, HASH_BYTES, "a node id")
