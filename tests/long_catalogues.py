@@ -8,10 +8,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
+from pathlib import Path
 
 from fonshare_agent.index.records import (
     Found,
     Listing,
+    SeenFile,
     seen_file,
 )
 from fonshare_agent.index.store import BATCH, IndexStore
@@ -20,6 +22,7 @@ from nodes import NodeProcess, running, share
 
 GROUP, SHARE = "Famille", "Films"
 IN_A_FOLDER = 100
+FOLDERS_AT_ONCE = 10
 
 
 def found_group(node: NodeProcess) -> None:
@@ -33,22 +36,32 @@ def add_entries(node: NodeProcess, first: int, end: int) -> None:
     """Offer so many files more; the agent must not run."""
     top = node.disk / "films"
     with opened_index(node) as index:
+        listings: list[Listing] = []
         for start in range(first, end, IN_A_FOLDER):
             folder = f"album {start // IN_A_FOLDER:05}"
             (top / folder).mkdir(exist_ok=True)
-            names = [
-                f"Bréhat {number:07}.ogg"
-                for number in range(start, min(end, start + IN_A_FOLDER))
-            ]
-            for name in names:
-                (top / folder / name).touch()
-            files = [
-                seen_file(os.fsencode(name), (top / folder / name).stat())
-                for name in names
-            ]
-            index.take_listings(SHARE, [Listing((), folders=[folder.encode()])])
-            index.take_listings(SHARE, [Listing((folder.encode(),), files)])
+            numbers = range(start, min(end, start + IN_A_FOLDER))
+            files = make_files(top / folder, [f"Bréhat {n:07}.ogg" for n in numbers])
+            listings.append(Listing((folder.encode(),), files))
+            if len(listings) == FOLDERS_AT_ONCE:
+                index.take_listings(SHARE, listings)
+                listings = []
+        index.take_listings(SHARE, listings)
         hash_all(index)
+
+
+def make_files(folder: Path, names: list[str]) -> list[SeenFile]:
+    """Make empty files; return how a scan sees them."""
+    seen = []
+    at = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for name in names:
+            file = os.open(name, os.O_WRONLY | os.O_CREAT, 0o644, dir_fd=at)
+            seen.append(seen_file(os.fsencode(name), os.fstat(file)))
+            os.close(file)
+    finally:
+        os.close(at)
+    return seen
 
 
 def hash_all(index: IndexStore) -> None:
