@@ -2,8 +2,8 @@
 
     python bench/catalogue.py [--entries N] [--folder DIR]
 
-Two agents and a Mosquitto on loopback. One offers N files (empty ones, put into its
-index as a scan and a hashing leave them), the other joins. Prints seconds, bytes over
+Two agents and a Mosquitto on loopback. One offers N files (they are in its index only,
+as a scan and a hashing leave them), the other joins. Prints seconds, bytes over
 the broker and over the data channel, what each side's resident memory is at rest and
 how much more at its peak, and how long a new file takes to a friend's search result;
 last, one line of JSON.
@@ -36,6 +36,7 @@ from nodes import (
     NodeProcess,
     befriend,
     running,
+    share,
 )
 
 PROBE_S = 0.05
@@ -113,7 +114,7 @@ def join(
 
 def new_file_seconds(alice: NodeProcess, bob: NodeProcess) -> float:
     start = time.monotonic()
-    (alice.disk / "films" / "a new one.ogg").write_bytes(b"x")
+    (alice.disk / "new" / "a new one.ogg").write_bytes(b"x")
     wait_for(bob, "a new one")
     return round(time.monotonic() - start, 2)
 
@@ -142,7 +143,10 @@ def measure(folder: Path, entries: int) -> dict[str, float]:
             for name in ("alice", "bob")
         )
         found_group(alice)
-        add_entries(alice, 0, entries)
+        with running(alice):
+            share(alice, "new", "New", GROUP)
+        add_entries(alice, 0, entries, on_disk=False)
+        (alice.disk / "films").rmdir()
         with running(alice, bob):
             while alice("status")["index"]["scanning"]:
                 time.sleep(PROBE_S)

@@ -32,16 +32,29 @@ def found_group(node: NodeProcess) -> None:
         share(node, "films", SHARE, GROUP)
 
 
-def add_entries(node: NodeProcess, first: int, end: int) -> None:
-    """Offer so many files more; the agent must not run."""
+def add_entries(
+    node: NodeProcess, first: int, end: int, *, on_disk: bool = True
+) -> None:
+    """Offer so many files more; the agent must not run.
+
+    Not *on_disk* only the index has them. Then the share's folder must go as well: a
+    scan that finds no folder takes nothing for deleted.
+    """
     top = node.disk / "films"
     with opened_index(node) as index:
         listings: list[Listing] = []
         for start in range(first, end, IN_A_FOLDER):
             folder = f"album {start // IN_A_FOLDER:05}"
-            (top / folder).mkdir(exist_ok=True)
             numbers = range(start, min(end, start + IN_A_FOLDER))
-            files = make_files(top / folder, [f"Bréhat {n:07}.ogg" for n in numbers])
+            names = [f"Bréhat {number:07}.ogg" for number in numbers]
+            if on_disk:
+                (top / folder).mkdir(exist_ok=True)
+                files = make_files(top / folder, names)
+            else:
+                files = [
+                    (os.fsencode(name), 0, 10**18, number)
+                    for name, number in zip(names, numbers, strict=True)
+                ]
             listings.append(Listing((folder.encode(),), files))
             if len(listings) == FOLDERS_AT_ONCE:
                 index.take_listings(SHARE, listings)
