@@ -24,6 +24,7 @@ class Attempts:
     def __init__(self, disk) -> None:
         self.turns: list[str] = []
         self.given_up: list[str] = []
+        self.places: dict[str, int] = {}
         self.disk = disk
         self.how = lambda job: Postponed("source.silent")
 
@@ -33,6 +34,12 @@ class Attempts:
 
     def give_up(self, job_id):
         self.given_up.append(job_id)
+
+    def place(self, job_id):
+        return self.places.get(job_id)
+
+    def is_queued_at(self, job_id, source):
+        return job_id in self.places
 
     def end(self, job):
         assert job.id in self.turns
@@ -227,3 +234,155 @@ def test_what_does_not_change_soon_is_tried_less_and_less_often_until_a_wake():
     pauses.end_all()
     assert not pauses.is_paused("a")
     assert pauses.postpone("a", reason) <= 120
+
+
+# --- the owner's order --------------------------------------------------------------
+
+
+def ask(queue, work):
+    asked = queue.core.spawn(work)
+    queue.run_until(lambda: asked.is_settled)
+    return asked.result()
+
+
+def hang_until_cancelled(queue):
+    """Let attempts run until they are stopped; return who runs now."""
+    running = []
+
+    async def bring(job, watch):
+        queue.attempts.turns.append(job.id)
+        running.append(job.id)
+        while not watch.is_cancelled:
+            await queue.core.sleep(0.01)
+        running.remove(job.id)
+        return False
+
+    queue.attempts.bring = bring
+    return running
+
+
+def names_of(queue):
+    return [job.id for job in queue.state.jobs()]
+
+
+def test_a_job_put_first_is_tried_before_all_others_and_takes_a_place_at_once(queue):
+    running = hang_until_cancelled(queue)
+    queue.downloads.wake()
+    queue.run_until(lambda: running == ["a"])
+    view = ask(queue, queue.downloads.move("c", to_front=True))
+    assert view["first"]
+    queue.run_until(lambda: running == ["c"])
+    assert names_of(queue) == ["c", "a", "b"]
+    assert queue.state.get_job("a").state is JobState.QUEUED
+    ask(queue, queue.downloads.move("b", to_front=True))
+    queue.run_for(0.1)
+    assert running == ["c"], "what was put first itself is not driven out"
+    ask(queue, queue.downloads.pause("c"))
+    queue.run_until(lambda: running == ["b"])
+
+
+def test_a_job_put_last_lets_the_others_go_before(queue):
+    running = hang_until_cancelled(queue)
+    queue.downloads.wake()
+    queue.run_until(lambda: running == ["a"])
+    ask(queue, queue.downloads.move("a", to_front=False))
+    queue.run_until(lambda: running == ["b"])
+    assert names_of(queue) == ["b", "c", "a"]
+    ask(queue, queue.downloads.pause("b"))
+    queue.run_until(lambda: running == ["c"])
+    ask(queue, queue.downloads.pause("c"))
+    queue.run_until(lambda: running == ["a"])
+
+
+def test_the_order_survives_a_restart_and_new_jobs_come_behind_it(queue, tmp_path):
+    for name in ("b", "c"):
+        queue.state.move_job(name, to_front=True)
+    queue.state.move_job("a", to_front=False)
+    queue.add("d")
+    queue.state.close()
+    again = StateStore(tmp_path / "state.db", "disk", time.monotonic)
+    jobs = again.jobs()
+    assert [job.id for job in jobs] == ["c", "b", "a", "d"]
+    assert [job.is_first for job in jobs] == [True, True, False, False]
+    assert [job.id for job in again.jobs(jobs[0].position, limit=2)] == ["b", "a"]
+    queue.state = again
+
+
+def test_one_put_first_that_fails_does_not_starve_the_others(queue):
+    queue.state.move_job("a", to_front=True)
+
+    def silent(job):
+        queue.downloads.wake()
+        return Postponed("source.silent")
+
+    queue.attempts.how = silent
+    queue.downloads.wake()
+    queue.run_until(lambda: len(queue.attempts.turns) >= 9)
+    assert queue.attempts.turns[0] == "a"
+    assert {"b", "c"} <= set(queue.attempts.turns)
+
+
+def test_all_jobs_may_be_paused_and_go_on_the_failed_and_ended_ones_stay(queue):
+    running = hang_until_cancelled(queue)
+    queue.add("d")
+    queue.state.update_job("c", JobState.FAILED)
+    queue.state.update_job("d", JobState.DONE)
+    queue.downloads.wake()
+    queue.run_until(lambda: running == ["a"])
+    paused = ask(queue, queue.downloads.pause_all())
+    assert [view["id"] for view in paused] == ["a", "b"]
+    queue.run_until(lambda: not running)
+    states = {job.id: job.state for job in queue.state.jobs()}
+    assert states["a"] is states["b"] is JobState.PAUSED
+    resumed = ask(queue, queue.downloads.resume_all())
+    assert [view["id"] for view in resumed] == ["a", "b"]
+    queue.run_until(lambda: len(running) == 1)
+    assert queue.state.get_job("c").state is JobState.FAILED
+    ask(queue, queue.downloads.pause_all())
+    queue.run_until(lambda: not running)
+
+
+# --- hours, and places at a source --------------------------------------------------
+
+
+def test_when_the_hours_are_over_what_runs_ends_and_jobs_say_what_they_wait_for(queue):
+    running, why = hang_until_cancelled(queue), ""
+    queue.downloads.wire_limits(lambda limits: None, lambda: why)
+    queue.downloads.wake()
+    queue.run_until(lambda: running == ["a"])
+    ask(queue, queue.downloads.pause("c"))
+    why = "waits for the hours 23:00-07:00"
+    queue.downloads.look_at_hours()
+    queue.run_until(lambda: not queue.downloads.is_busy)
+    queue.downloads.wake()
+    queue.run_for(0.1)
+    assert not running
+    views = {view["id"]: view for view in ask(queue, queue.downloads.views())}
+    for name in "ab":
+        assert views[name]["state"] == "queued"
+        assert views[name]["error"] == {"code": "hours.closed", "message": why}
+    assert views["c"]["state"] == "paused"
+    assert views["c"]["error"] is None
+    why = ""
+    queue.downloads.look_at_hours()
+    queue.run_until(lambda: len(running) == 1)
+    assert ask(queue, queue.downloads.views())[0]["error"] is None
+    ask(queue, queue.downloads.pause_all())
+    queue.run_until(lambda: not running)
+
+
+def test_the_place_in_a_sources_queue_is_shown_and_its_call_heard_at_once(queue):
+    for name in "bc":
+        queue.state.update_job(name, JobState.PAUSED)
+    queue.attempts.places = {"a": 3}
+    attempt(queue, "source.queued")
+    queue.run_until(lambda: queue.state.get_job("a").error_code == "source.queued")
+    view = ask(queue, queue.downloads.views())[0]
+    assert view["place"] == 3
+    assert view["error"]["message"].endswith("place 3")
+    source = NodeId(bytes(32))
+    queue.downloads.note_place_free(source, "b")
+    queue.downloads.note_place_free(source, "unknown")
+    queue.downloads.note_place_free(source, "a")
+    queue.run_until(lambda: len(queue.attempts.turns) == 2)
+    assert queue.attempts.turns == ["a", "a"]

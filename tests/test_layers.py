@@ -30,8 +30,8 @@ PARTS = {
     "sharing": "sharing catching_up",
     "jobs": (
         "attempts bringing bundles copies copy_fetching downloads fetching gathering "
-        "granting granting_bundles holdings manners parts pauses reasons receiving "
-        "sources watch"
+        "granting granting_bundles holdings job_adding job_order manners parts pauses "
+        "reasons receiving serving sources watch"
     ),
     "reach": "port_mapping reach",
     "control": "doctor doctor_storage",  # beside the folder of that name

@@ -17,6 +17,7 @@ from fonshare_agent.disk import Disk
 from fonshare_agent.fetching import Fetcher, target_folder
 from fonshare_agent.index.state import StateStore
 from fonshare_agent.index.state_records import MISSING, Job, JobFile
+from fonshare_agent.model import NodeId
 from fonshare_agent.protocol.content import BUNDLED_BYTES_MAX
 from fonshare_agent.protocol.fields import BUNDLE_FILES_MAX
 from fonshare_agent.reasons import Postponed
@@ -73,6 +74,13 @@ class Attempts:
     def give_up(self, job_id: str) -> None:
         """Nobody waits for this job's answers any more."""
         self._sources.give_up(job_id)
+
+    def place(self, job_id: str) -> int | None:
+        """Return the job's place in a source's queue, if it waits in one."""
+        return self._sources.place(job_id)
+
+    def is_queued_at(self, job_id: str, source: NodeId) -> bool:
+        return self._sources.is_queued_at(job_id, source)
 
     def end(self, job: Job) -> None:
         """The attempt is over: the sources need keep nothing for it."""

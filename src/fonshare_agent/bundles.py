@@ -169,6 +169,7 @@ class Bundles:
             ),
             owner=job.id,
         )
+        self._sources.note_place(job.id, source, answer)
         if not isinstance(answer, BundleGrant):
             return refusal(answer)
         if len(answer.files) != len(places):

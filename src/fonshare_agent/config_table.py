@@ -236,7 +236,7 @@ OPTIONS: Final = (
     _same(
         "limits.uploads",
         number(1, UPLOADS_MAX),
-        4,
+        8,
         "Jobs of friends that are served at the same time; the others are told their "
         "place in the queue, in which friends take turns.",
     ),

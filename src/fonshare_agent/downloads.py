@@ -8,29 +8,22 @@ online or a catalogue moves. Core thread; decides about jobs, attempts.py does a
 
 import logging
 import os
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from fonshare_agent.control import views
 from fonshare_agent.control.rows import JSON
 from fonshare_agent.core import Core, Timer, Worker
 from fonshare_agent.disk import Disk
-from fonshare_agent.errors import BadPath, NotAllowed, StorageError
+from fonshare_agent.errors import StorageError
 from fonshare_agent.index.records import Found, id_digest, id_text
 from fonshare_agent.index.state import StateStore
-from fonshare_agent.index.state_records import MISSING, Job, JobFile
+from fonshare_agent.index.state_records import MISSING, Job
 from fonshare_agent.index.store import IndexStore
-from fonshare_agent.model import (
-    GroupId,
-    JobState,
-    NodeId,
-    SharePath,
-    base32,
-    printable,
-)
+from fonshare_agent.job_adding import JobAdding
+from fonshare_agent.job_order import JobOrder
+from fonshare_agent.model import GroupId, JobState, NodeId
 from fonshare_agent.pauses import Pauses
 from fonshare_agent.reasons import Postponed
 from fonshare_agent.settings import LimitSettings, Settings
@@ -39,7 +32,6 @@ from fonshare_agent.watch import Watch
 
 log = logging.getLogger(__name__)
 
-JOB_ID_BYTES = 5  # 8 characters: enough for the jobs one node keeps
 STORE_RETRY_S = 10.0
 FAILURE_RETRY_S = 60.0  # whatever it was: trying again at once would spin
 STOP_S = 8.0  # attempts let go within a read; a disk that hangs is not waited for
@@ -55,12 +47,17 @@ class Attempts(Protocol):
 
     def give_up(self, job_id: str) -> None: ...
 
+    def place(self, job_id: str) -> int | None: ...
+
+    def is_queued_at(self, job_id: str, source: NodeId) -> bool: ...
+
     def end(self, job: Job) -> None: ...
 
 
 @dataclass(slots=True)
 class _Running:
     watch: Watch
+    is_first: bool
     stop: JobState | None = None  # what the owner wants instead
 
 
@@ -80,21 +77,26 @@ class Downloads:
         draw: Callable[[int], bytes],
     ) -> None:
         self._core, self._store, self._files = core, store, files
-        self._index, self._state, self._attempts = index, state, attempts
-        self._settings, self._names = settings, names
-        self._draw = draw
+        self._state, self._attempts = state, attempts
         self._transfers = settings.limits.transfers
         self._running: dict[str, _Running] = {}
         self._pauses = Pauses(core.clock, draw)
         self._timer: Timer | None = None
-        self._turns: dict[str, float] = {}  # when each was tried last
+        self._order = JobOrder()
+        self._adding = JobAdding(store, files, index, state, settings, names, draw)
         self._logged: dict[str, str] = {}  # why each waits, as the log has it
         self._is_filling = self._is_full_look_wanted = False
         self._is_stopped = False
         self._on_limits: Callable[[LimitSettings], None] = lambda limits: None
+        self._why_closed: Callable[[], str] = lambda: ""
 
-    def wire_limits(self, on_limits: Callable[[LimitSettings], None]) -> None:
-        self._on_limits = on_limits
+    def wire_limits(
+        self,
+        on_limits: Callable[[LimitSettings], None],
+        why_closed: Callable[[], str],
+    ) -> None:
+        """*why_closed* tells why nothing may be fetched now, "" if it may."""
+        self._on_limits, self._why_closed = on_limits, why_closed
 
     @property
     def is_busy(self) -> bool:
@@ -110,88 +112,10 @@ class Downloads:
 
     async def add(self, found: Found, to: str | None) -> Job:
         """Make a job of *found*, or return the one there is for it already."""
-        if found.own:
-            raise NotAllowed(
-                "that is a file of this node already",
-                thing=printable(found.name),
-                next="Nothing was fetched.",
-            )
-        same = await self._find_same(found)
-        if same is not None:
-            return same
-        target = self._target(found, to)
-        job = Job(
-            id=base32(self._draw(JOB_ID_BYTES)),
-            group=found.group,
-            member=found.member,
-            share=found.share,
-            path=found.path,
-            kind=found.kind,
-            name=printable(found.name),
-            target=target,
-            created=int(time.time()),
-        )
-        job = await self._store.run(self._add_job, job, found)
-        self.wake()
+        job, is_new = await self._adding.add(found, to)
+        if is_new:
+            self.wake()
         return job
-
-    async def _find_same(self, found: Found) -> Job | None:
-        """Return the job that fetches *found*, or has fetched just this content."""
-        job = await self._store.run(
-            self._state.find_same,
-            found.group,
-            found.member,
-            found.share,
-            found.path,
-            also_ended=True,
-        )
-        if job is None or job.state in (JobState.FAILED, JobState.CANCELLED):
-            return None
-        if job.state is not JobState.DONE:
-            return job
-        if job.kind != "file":
-            return None  # what is new in a folder is worth another look
-        file = await self._store.run(self._state.get_file, job.id, 0)
-        place = Path(os.fsdecode(os.path.join(job.target, file.final_name or b"")))
-        is_here = await self._files.run(place.is_file)
-        return job if is_here and file.root == found.root else None
-
-    def _add_job(self, job: Job, found: Found) -> Job:
-        """On the store thread: the files of a folder are streamed, never gathered."""
-        # Again, now that nobody comes between: two may have asked for it at once.
-        same = self._state.find_same(job.group, job.member, job.share, job.path)
-        return same or self._state.add_job(job, self._files_of(job.id, found))
-
-    def _files_of(self, job: str, found: Found) -> Iterator[JobFile]:
-        if found.kind == "file" and found.path is not None:
-            yield JobFile(job, 0, found.path, found.size, found.modified, found.root)
-            return
-        number, after = 0, None
-        while page := self._index.walk_folder(found, after):
-            for one in page:
-                if one.path is not None:
-                    yield JobFile(
-                        job, number, one.path, one.size, one.modified, one.root
-                    )
-                    number += 1
-            after = page[-1].path
-
-    def _target(self, found: Found, to: str | None) -> bytes:
-        """Return the absolute folder of the disk where *found* goes."""
-        disk = self._settings.disk
-        if to is None:
-            group, member = self._names(found.group, found.member)
-            return os.fsencode(self._settings.downloads_folder / group / member)
-        folder = Path(os.path.normpath(disk / to))
-        if folder != disk and disk not in folder.parents:
-            raise BadPath(
-                f"{to!r} is not on the disk {disk}",
-                thing=to,
-                next="Name a folder of the disk; nothing was fetched.",
-            )
-        if folder != disk:  # FonShare's own folder is no place for files
-            SharePath.parse(os.fsencode(folder.relative_to(disk)))
-        return os.fsencode(folder)
 
     async def pause(self, job_id: str) -> JSON:
         """Let a job rest; what has arrived of it stays."""
@@ -211,6 +135,42 @@ class Downloads:
             self._pauses.end(job_id)
             self.wake()
         return await self.view(job)
+
+    async def pause_all(self) -> list[JSON]:
+        """Let every job rest that has not ended."""
+        return [await self.pause(job.id) for job in await self._all(MISSING)]
+
+    async def resume_all(self) -> list[JSON]:
+        """Let every paused job go on."""
+        paused = await self._all((JobState.PAUSED,))
+        return [await self.resume(job.id) for job in paused]
+
+    async def move(self, job_id: str, *, to_front: bool) -> JSON:
+        """Put a job before all others, at once, or behind all there are."""
+        job = await self._store.run(self._state.move_job, job_id, to_front=to_front)
+        if to_front:
+            self._order.forget_turn(job_id)
+            self._pauses.end(job_id)
+            if job_id not in self._running and job.state in MISSING:
+                self._make_room()
+        else:
+            self._order.note_turn(job_id, self._core.clock())
+            self._halt(job_id)
+        self._fill_soon()
+        return await self.view(job)
+
+    def _make_room(self) -> None:
+        """Let one that was not put first give its place away, if all are taken."""
+        others = [one for one, run in self._running.items() if not run.is_first]
+        if len(self._running) >= self._transfers and others:
+            self._halt(others[-1])
+
+    def _halt(self, job_id: str) -> None:
+        """End an attempt; the job itself waits for its next turn."""
+        running = self._running.get(job_id)
+        if running is not None and running.stop is None:
+            running.stop, running.watch.is_cancelled = JobState.QUEUED, True
+            self._attempts.give_up(job_id)
 
     async def _put(self, job_id: str, state: JobState) -> JSON:
         job = await self._store.run(self._state.get_job, job_id)
@@ -250,7 +210,7 @@ class Downloads:
     async def _all(self, states: tuple[JobState, ...]) -> list[Job]:
         jobs: list[Job] = []
         while page := await self._store.run(
-            self._state.jobs, jobs[-1].position if jobs else 0, states=states
+            self._state.jobs, jobs[-1].position if jobs else None, states=states
         ):
             jobs += page
         return jobs
@@ -273,7 +233,15 @@ class Downloads:
         done = job.done_bytes + (running.watch.done_bytes if running else 0)
         sources = running.watch.sources if running else 0
         path = os.path.join(job.target, name)
-        return views.job(job, entry, min(done, job.size), sources, path)
+        why = (
+            "" if job.has_ended or job.state is JobState.PAUSED else self._why_closed()
+        )
+        if why:
+            job = replace(
+                job, state=JobState.QUEUED, error_code="hours.closed", error_text=why
+            )
+        place = None if why or running else self._attempts.place(job.id)
+        return views.job(job, entry, min(done, job.size), sources, path, place)
 
     # --- running ---
 
@@ -282,6 +250,20 @@ class Downloads:
         del group  # which jobs it frees is cheaper to try than to know
         self._pauses.end_all()
         self._fill_soon()
+
+    def note_place_free(self, member: NodeId, job_id: str) -> None:
+        """*member* says that the job's turn has come in its queue."""
+        if self._attempts.is_queued_at(job_id, member):
+            self._pauses.end(job_id)
+            self._fill_soon()
+
+    def look_at_hours(self) -> None:
+        """The hours have begun or ended."""
+        if self._why_closed():
+            for job_id in self._running:
+                self._halt(job_id)
+        else:
+            self.wake()
 
     def _fill_soon(self) -> None:
         self._is_full_look_wanted = self._is_filling  # what it has read may be old
@@ -292,7 +274,8 @@ class Downloads:
     async def _fill(self) -> None:
         """Give every free place to the next job that may run."""
         try:
-            for job in self._fairly(await self._all(MISSING)):
+            jobs = [] if self._why_closed() else await self._all(MISSING)
+            for job in self._in_order(jobs):
                 if len(self._running) >= self._transfers:
                     break
                 if job.id not in self._running and not self._pauses.is_paused(job.id):
@@ -306,11 +289,10 @@ class Downloads:
             if self._is_full_look_wanted:
                 self._fill_soon()
 
-    def _fairly(self, jobs: list[Job]) -> list[Job]:
-        """Those whose turn was longest ago first: a wake must not starve the others."""
-        self._turns = {one.id: self._turns.get(one.id, 0.0) for one in jobs}
-        self._logged = {j: c for j, c in self._logged.items() if j in self._turns}
-        return sorted(jobs, key=lambda job: self._turns[job.id])
+    def _in_order(self, jobs: list[Job]) -> list[Job]:
+        known = {one.id for one in jobs}
+        self._logged = {j: c for j, c in self._logged.items() if j in known}
+        return self._order.sort(jobs, self._core.clock())
 
     def _arm(self) -> None:
         if self._timer is not None:
@@ -324,9 +306,10 @@ class Downloads:
         self._fill_soon()
 
     def _start(self, job: Job) -> None:
-        self._turns[job.id] = self._core.clock()
+        self._order.note_turn(job.id, self._core.clock())
         running = self._running[job.id] = _Running(
-            Watch(lambda: self._core.post(lambda: self._note_begun(job.id)))
+            Watch(lambda: self._core.post(lambda: self._note_begun(job.id))),
+            job.is_first,
         )
         self._core.spawn_service(f"job {job.id}", self._run(job, running))
 
@@ -357,14 +340,23 @@ class Downloads:
         if not job.error_code:  # else that stays told until bytes come again
             await self._set_state(job.id, JobState.LOCATING)
         is_whole = await self._attempts.bring(job, running.watch)
-        if is_whole and running.stop is None:  # else its owner was told so: that stays
+        # If its owner was told that it was stopped, that stays.
+        if is_whole and running.stop in (None, JobState.QUEUED):
             await self._set_state(job.id, JobState.DONE)
             log.info("job %s is done", job.id)
+        elif running.stop is JobState.QUEUED:
+            await self._set_state(job.id, JobState.QUEUED)
 
     async def _postpone(
         self, job: Job, running: _Running, postponed: Postponed
     ) -> None:
         reason = postponed.reason
+        if running.stop is JobState.QUEUED:  # that is why it ended
+            await self._set_state(job.id, JobState.QUEUED)
+            return
+        if reason.code == "source.queued":
+            place = self._attempts.place(job.id)
+            reason = replace(reason, text=f"{reason.text}: place {place or 1}")
         self._pauses.postpone(job.id, reason)
         if running.stop is None:
             await self._store.run(

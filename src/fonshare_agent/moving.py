@@ -19,6 +19,7 @@ from fonshare_agent.ground import Ground
 from fonshare_agent.group_side import GroupSide
 from fonshare_agent.holdings import Holdings
 from fonshare_agent.model import Root
+from fonshare_agent.serving import Serving
 from fonshare_agent.sources import Sources
 from fonshare_agent.transfer.worker import TransferWorkers
 from fonshare_agent.transfer_side import Doors
@@ -43,6 +44,7 @@ class Moving:
     ) -> None:
         self._ground, self._talking = ground, talking
         self._desk, self._asking = doors.desk, asking
+        self._manners = doors.manners
         self._outside = Outside(
             ground.keys.tls_certificate_der,
             doors.reach.addresses,
@@ -63,6 +65,7 @@ class Moving:
 
     async def stop(self) -> None:
         """Let go of the disk."""
+        self.serving.stop()
         await self.copies.stop()
         await self.copy_fetcher.stop()
 
@@ -108,6 +111,16 @@ class Moving:
             talking.channel.send,
             self._outside,
             ground.draw,
+        )
+
+        self.serving = Serving(
+            ground.core,
+            self._desk,
+            self.granting,
+            self.granting_bundles,
+            talking.channel.send,
+            lambda: self._manners.may_send,
+            ground.settings.limits.uploads,
         )
 
     def _build_destination(self) -> None:

@@ -29,6 +29,11 @@ REASONS = {
         Reason("source.vanished", "it is not offered any more", RETRY_SLOWLY_S),
         Reason("source.changed", "the file has changed at the source", RETRY_S),
         Reason("source.busy", "the source has no free place", RETRY_S),
+        Reason("source.queued", "the source serves others first", RETRY_S),
+        Reason(
+            "source.hours", "the source sends only within its hours", RETRY_SLOWLY_S
+        ),
+        Reason("hours.closed", "waits for the hours", RETRY_SLOWLY_S, QUEUED),
         Reason("source.disk", "the source's disk is missing", RETRY_SLOWLY_S),
         Reason("source.lost", "the connection broke off", HASHING_RETRY_S),
         Reason("source.corrupt", "the source sent damaged data", RETRY_SLOWLY_S),

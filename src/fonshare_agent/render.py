@@ -369,6 +369,8 @@ RENDERERS: dict[str, Callable[[Any], str]] = {
     "search new": _new,
     "get": _jobs,
     "jobs": _jobs,
+    "jobs first": _jobs,
+    "jobs last": _jobs,
     "jobs pause": _jobs,
     "jobs resume": _jobs,
     "jobs cancel": _jobs,

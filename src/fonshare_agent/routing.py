@@ -29,6 +29,7 @@ from fonshare_agent.protocol.messages import (
     JobEnded,
     Message,
     Parts,
+    PlaceFree,
     PushAsk,
     PushEnded,
     TicketAsk,
@@ -41,8 +42,8 @@ from fonshare_agent.sharing import Sharing
 
 if TYPE_CHECKING:
     from fonshare_agent.granting import Granting
-    from fonshare_agent.granting_bundles import BundleGranting
     from fonshare_agent.holdings import Holdings
+    from fonshare_agent.serving import Serving
 
 # A burst of one member; a disk that hangs must not gather what it asks for ever.
 OPEN_MAX = 64
@@ -55,7 +56,7 @@ class Grants(Protocol):
     def granting(self) -> "Granting": ...
 
     @property
-    def granting_bundles(self) -> "BundleGranting": ...
+    def serving(self) -> "Serving": ...
 
     @property
     def holdings(self) -> "Holdings": ...
@@ -114,10 +115,12 @@ class Routing:
                 self.asking.answer(member, message.request, message)
             case JobEnded():
                 if self.moving.made is not None:
-                    self.moving.made.granting.on_job_ended(group, member, message)
+                    self.moving.made.serving.on_job_ended(group, member, message)
             case Parts():
                 if self.moving.made is not None:
                     self.moving.made.holdings.on_parts(group, member, message)
+            case PlaceFree():
+                self.downloads.note_place_free(member, message.job)
             case CatalogueAsk():
                 work = self.sharing.on_ask(group, member, message)
                 self._serve("catalogue", group, member, work)
@@ -144,15 +147,15 @@ class Routing:
         moving = await self.moving.get()
         match message:
             case TicketAsk():
-                await moving.granting.on_ticket_ask(group, member, message)
+                await moving.serving.on_ticket_ask(group, member, message)
             case BundleAsk():
-                await moving.granting_bundles.on_bundle_ask(group, member, message)
+                await moving.serving.on_bundle_ask(group, member, message)
             case CatalogueCopyAsk():
-                await moving.granting.on_copy_ask(group, member, message)
+                await moving.serving.on_copy_ask(group, member, message)
             case BlocksAsk():
                 await moving.granting.on_blocks_ask(group, member, message)
             case PushAsk():
-                await moving.granting.on_push_ask(group, member, message)
+                await moving.serving.on_push_ask(group, member, message)
 
     def _serve(
         self, what: str, group: GroupId, member: NodeId, work: Coroutine[Any, Any, None]

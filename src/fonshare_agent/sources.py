@@ -57,6 +57,7 @@ class Sources:
         self._machine, self._send, self._outside = machine, send, outside
         self._used: dict[str, set[NodeId]] = {}  # job -> who granted it tickets
         self._distrusted: dict[str, set[NodeId]] = {}  # by job
+        self._places: dict[str, dict[NodeId, int]] = {}  # by job: in whose queues it is
 
     def note_used(self, job: Job, source: NodeId) -> None:
         """*source* is asked for *job*: it is told when the job ends.
@@ -68,6 +69,23 @@ class Sources:
     def give_up(self, job_id: str) -> None:
         """Nobody waits for this job's answers any more."""
         self._asking.give_up(job_id)
+        self._places.pop(job_id, None)
+
+    def place(self, job_id: str) -> int | None:
+        """Return the best place that the job has in a source's queue, if it has one."""
+        return min(self._places.get(job_id, {}).values(), default=None)
+
+    def is_queued_at(self, job_id: str, source: NodeId) -> bool:
+        return source in self._places.get(job_id, {})
+
+    def note_place(self, job_id: str, source: NodeId, answer: Message) -> None:
+        """*source* has said *answer* to a question for that job."""
+        places = self._places.setdefault(job_id, {})
+        places.pop(source, None)
+        if isinstance(answer, TicketRefuse) and answer.reason == "queued":
+            places[source] = max(1, answer.place)
+        if not places:
+            del self._places[job_id]
 
     def end(self, job: Job) -> None:
         """Tell the sources that *job* needs its tickets no more, or not for now.
@@ -219,7 +237,7 @@ class Sources:
         path: SharePath | None,
     ) -> Message:
         self.note_used(job, source)
-        return await self._asking.ask(
+        answer = await self._asking.ask(
             job.group,
             source,
             lambda request: TicketAsk(
@@ -233,6 +251,8 @@ class Sources:
             ),
             owner=job.id,
         )
+        self.note_place(job.id, source, answer)
+        return answer
 
 
 def owner_of(file: JobFile) -> str:
@@ -249,5 +269,7 @@ def refusal(answer: Message) -> str:
         "changed": "source.changed",
         "busy": "source.busy",
         "disk": "source.disk",
+        "hours": "source.hours",
+        "queued": "source.queued",
     }.get(answer.reason)
     return code or "source.busy"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from fonshare_agent.asking import Asking
 from fonshare_agent.catching_up import Take
+from fonshare_agent.clock import is_known
 from fonshare_agent.disk import Disk
 from fonshare_agent.downloads import Downloads
 from fonshare_agent.errors import DiskMissing
@@ -36,7 +37,7 @@ from fonshare_agent.passwords import verify_password
 from fonshare_agent.port_mapping import PortMapping
 from fonshare_agent.reach import Reach
 from fonshare_agent.reasons import Postponed
-from fonshare_agent.settings import FtpSettings, Network, Settings
+from fonshare_agent.settings import FtpSettings, LimitSettings, Network, Settings
 from fonshare_agent.transfer.leftovers import has_leftovers
 from fonshare_agent.watch import Watch
 
@@ -72,6 +73,7 @@ class TransferSide:
         self.moving = OnDemand(ground.files, self._load_moving)
         self.copier = Copier(self.moving, self._can_ask)
         self.downloads = self._build_downloads()
+        self._places = ground.settings.limits.uploads
         self._is_stopped = False
 
     def _build_doors(self) -> Doors:
@@ -107,7 +109,8 @@ class TransferSide:
             self._folder_names,
             ground.draw,
         )
-        downloads.wire_limits(self.manners.set_limits)
+        downloads.wire_limits(self._set_limits, self._why_closed)
+        self.manners.wire(self._on_hours)
         return downloads
 
     # --- what moves files, on demand ---
@@ -121,6 +124,7 @@ class TransferSide:
 
         def make() -> Moving:
             moving = Moving(ground, self._talking, self._doors, self.asking, context)
+            moving.serving.set_places(self._places)
             if self._is_stopped:  # the node ends just now
                 moving.workers.stop()
             return moving
@@ -187,6 +191,26 @@ class TransferSide:
         self.ftp.set_forwarded(mapped.ports if mapped is not None else {})
         self.downloads.wake()
 
+    def _set_limits(self, limits: LimitSettings) -> None:
+        self._places = limits.uploads
+        if self.moving.made is not None:
+            self.moving.made.serving.set_places(limits.uploads)
+        self.manners.set_limits(limits)
+
+    def _on_hours(self) -> None:
+        """The hours have begun or ended."""
+        if self.moving.made is not None:
+            self.moving.made.serving.end_if_closed()
+        self.downloads.look_at_hours()
+
+    def _why_closed(self) -> str:
+        """Why nothing may be fetched now, "" if it may."""
+        if self.manners.may_fetch:
+            return ""
+        if not is_known():
+            return "waits until the time is known, for the hours"
+        return f"waits for the hours {self.manners.hours}"
+
     def follow_lan(self) -> None:
         """The lan may have other networks than before; blocks a little."""
         networks = _house_networks(self._ground.settings.ftp)
@@ -220,6 +244,14 @@ class Attempter:
     def give_up(self, job_id: str) -> None:
         if self._moving.made is not None:
             self._moving.made.attempts.give_up(job_id)
+
+    def place(self, job_id: str) -> int | None:
+        made = self._moving.made
+        return None if made is None else made.attempts.place(job_id)
+
+    def is_queued_at(self, job_id: str, source: NodeId) -> bool:
+        made = self._moving.made
+        return made is not None and made.attempts.is_queued_at(job_id, source)
 
     def end(self, job: Job) -> None:
         if self._moving.made is not None:

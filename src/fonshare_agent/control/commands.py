@@ -51,6 +51,7 @@ def _member_command(verb: str, help: str, member: str) -> Command:
 GROUP = Argument("group", "the group's name on this node")
 MEMBER = Argument("member", "a member's name, or 6 or more characters of its id")
 JOB = Argument("id", "the job's id, as `fonshare jobs` shows it")
+JOBS = Argument("id", "the job's id, as `fonshare jobs` shows it, or `all`")
 FILE = Argument("file", "the backup file", is_file=True)
 PASSPHRASE = Argument(
     "passphrase_file",
@@ -62,8 +63,10 @@ PASSPHRASE = Argument(
 )
 DISK_ANSWER = "`{present, path, total_bytes, free_bytes, writable, problem}`"
 JOB_ANSWER = (
-    "`[{id, entry, name, size, done_bytes, state, sources, error, path}]`, state one "
-    "of queued, locating, running, verifying, done, paused, failed, cancelled"
+    "`[{id, entry, name, size, done_bytes, state, sources, error, path, place, first}]`"
+    ", state one of queued, locating, running, verifying, done, paused, failed, "
+    "cancelled; `place` in the queue of a source that serves others first, else null; "
+    "`first` if it was put before all others"
 )
 ENTRY_ANSWER = (
     "`[{id, kind, name, path, size, modified, group, member, member_id, share, root, "
@@ -412,19 +415,35 @@ FILE_COMMANDS = (
 JOB_COMMANDS = (
     Command("jobs", "list the jobs", "jobs", answer=JOB_ANSWER),
     Command(
-        "jobs pause",
-        "let a job rest",
-        "jobs pause 3",
+        "jobs first",
+        "put a job before all others, now and after a restart",
+        "jobs first 3",
         answer=JOB_ANSWER,
         arguments=(JOB,),
         access=Access.WRITE,
     ),
     Command(
-        "jobs resume",
-        "let a paused job go on",
-        "jobs resume 3",
+        "jobs last",
+        "put a job behind all others that there are",
+        "jobs last 3",
         answer=JOB_ANSWER,
         arguments=(JOB,),
+        access=Access.WRITE,
+    ),
+    Command(
+        "jobs pause",
+        "let a job rest",
+        "jobs pause all",
+        answer=JOB_ANSWER,
+        arguments=(JOBS,),
+        access=Access.WRITE,
+    ),
+    Command(
+        "jobs resume",
+        "let a paused or failed job go on; `all` lets all paused ones",
+        "jobs resume 3",
+        answer=JOB_ANSWER,
+        arguments=(JOBS,),
         access=Access.WRITE,
     ),
     Command(

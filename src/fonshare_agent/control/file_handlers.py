@@ -11,6 +11,7 @@ from fonshare_agent.protocol.keys import node_id_text
 
 Arguments = dict[str, JSON]
 
+ALL = "all"  # instead of a job's id, which is longer
 BROWSE_PAGE = 500  # rows in one go on the store thread
 
 
@@ -157,9 +158,23 @@ class FileHandlers:
         return await self._parts.downloads.views()
 
     async def jobs_pause(self, arguments: Arguments) -> JSON:
+        if arguments["id"] == ALL:
+            return [*await self._parts.downloads.pause_all()]
         return [await self._parts.downloads.pause(str(arguments["id"]))]
 
+    async def jobs_first(self, arguments: Arguments) -> JSON:
+        return [await self._move(arguments, to_front=True)]
+
+    async def jobs_last(self, arguments: Arguments) -> JSON:
+        return [await self._move(arguments, to_front=False)]
+
+    async def _move(self, arguments: Arguments, *, to_front: bool) -> JSON:
+        job_id = str(arguments["id"])
+        return await self._parts.downloads.move(job_id, to_front=to_front)
+
     async def jobs_resume(self, arguments: Arguments) -> JSON:
+        if arguments["id"] == ALL:
+            return [*await self._parts.downloads.resume_all()]
         return [await self._parts.downloads.resume(str(arguments["id"]))]
 
     async def jobs_cancel(self, arguments: Arguments) -> JSON:

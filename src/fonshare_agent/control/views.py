@@ -153,8 +153,18 @@ def job_totals(totals: dict[JobState, int]) -> dict[str, JSON]:
     }
 
 
-def job(job: Job, entry_id: str, done_bytes: int, sources: int, path: bytes) -> JSON:
-    """One job. *path* is absolute: the file, or the folder that holds its files."""
+def job(
+    job: Job,
+    entry_id: str,
+    done_bytes: int,
+    sources: int,
+    path: bytes,
+    place: int | None,
+) -> JSON:
+    """One job. *path* is absolute: the file, or the folder that holds its files.
+
+    *place*: in the queue of a source that serves others first.
+    """
     return {
         "id": job.id,
         "entry": entry_id,
@@ -167,6 +177,8 @@ def job(job: Job, entry_id: str, done_bytes: int, sources: int, path: bytes) -> 
         if job.error_code
         else None,
         "path": printable(path),
+        "place": place,
+        "first": job.is_first,
     }
 
 

@@ -206,6 +206,11 @@ class TicketDesk:
             self._drop_expired()
             return list(self._tickets.values())
 
+    def in_use(self) -> list[Ticket]:
+        """Return the tickets that a session has redeemed."""
+        with self._lock:
+            return [self._tickets[one] for one in self._holders if one in self._tickets]
+
     def _drop_expired(self) -> None:
         now = self._clock()
         for ticket_id, expires in list(self._expires.items()):

@@ -29,7 +29,7 @@ from fonshare_agent.index.state_records import (
     job_of,
 )
 from fonshare_agent.loading import loading
-from fonshare_agent.model import GroupId, JobState, NodeId, SharePath
+from fonshare_agent.model import SIZE_MAX, GroupId, JobState, NodeId, SharePath
 
 if TYPE_CHECKING:
     from fonshare_agent.index.state_searches import SearchTables
@@ -174,7 +174,7 @@ class StateStore:
                 "INSERT INTO job (id, grp, member, share, path, kind, name, target,"
                 " created, state, error_code, error_text, position)"
                 " SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
-                " coalesce(max(position), 0) + 1 FROM job",
+                " max(0, coalesce(max(position), 0)) + 1 FROM job",
                 (
                     *(job.id, job.group, job.member, job.share),
                     *(job.path.raw if job.path else b"", job.kind, job.name),
@@ -211,11 +211,12 @@ class StateStore:
 
     def jobs(
         self,
-        after: int = 0,
+        after: int | None = None,
         limit: int = PAGE,
         states: Sequence[JobState] = tuple(JobState),
     ) -> list[Job]:
         """Return jobs in the order of the queue, those behind position *after*."""
+        after = -SIZE_MAX if after is None else after
         sql = (
             f"SELECT {JOB_COLUMNS} FROM job WHERE position > ?"
             f" AND state IN ({_marks(states)}) ORDER BY position LIMIT ?"
@@ -251,6 +252,16 @@ class StateStore:
             self._write(
                 "UPDATE job SET state = ?, error_code = ?, error_text = ? WHERE id = ?",
                 (state.value, error_code, error_text, job_id),
+            )
+            return self.get_job(job_id)
+
+    def move_job(self, job_id: str, *, to_front: bool) -> Job:
+        """Put the job before or behind all others in the queue."""
+        place = "min(0, min(position)) - 1" if to_front else "max(0, max(position)) + 1"
+        with self.transaction():
+            self._write(
+                f"UPDATE job SET position = (SELECT {place} FROM job) WHERE id = ?",
+                (job_id,),
             )
             return self.get_job(job_id)
 

@@ -31,11 +31,16 @@ class Job:
     state: JobState = JobState.QUEUED
     error_code: str = ""
     error_text: str = ""
-    position: int = 0  # in the queue; set by `add_job`
+    position: int = 0  # in the queue, below zero if put first
     files: int = 0
     files_done: int = 0
     size: int = 0  # of all files together
     done_bytes: int = 0
+
+    @property
+    def is_first(self) -> bool:
+        """Whether its owner has put it before all others."""
+        return self.position < 0
 
     @property
     def has_ended(self) -> bool:

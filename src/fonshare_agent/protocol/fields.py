@@ -306,6 +306,11 @@ def number() -> Any:
     return _wire(_number)
 
 
+def added_number() -> Any:
+    """A number that older nodes do not send: 0 from them."""
+    return _wire(lambda value: 0 if value is None else _number(value), default=0)
+
+
 def flag() -> Any:
     return _wire(_flag)
 

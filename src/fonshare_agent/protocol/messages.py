@@ -15,6 +15,7 @@ from fonshare_agent.protocol.fields import (
     HASH_BYTES,
     NONCE_BYTES,
     BadMessage,
+    added_number,
     addresses,
     bitmap,
     blob,
@@ -196,6 +197,15 @@ class TicketRefuse(Message):
     KIND: ClassVar[str] = "ticket_refuse"
     request: bytes = blob(NONCE_BYTES)
     reason: str = code_text()
+    place: int = added_number()  # in the queue, when the reason is `queued`
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceFree(Message):
+    """The turn of this job of yours has come: ask again, soon."""
+
+    KIND: ClassVar[str] = "place_free"
+    job: str = code_text()
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +323,7 @@ KINDS: dict[str, type[Message]] = {
         TicketAsk,
         TicketGrant,
         TicketRefuse,
+        PlaceFree,
         BundleAsk,
         BundleGrant,
         BlocksAsk,
