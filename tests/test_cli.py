@@ -204,7 +204,7 @@ def test_a_repeated_flag_gathers_its_values(agent):
 def test_limits_not_given_are_not_changed(agent):
     names = "upload_kib_s", "download_kib_s"
     agent.answers["limits"] = {
-        **dict.fromkeys((*names, "transfers", "uploads", "hours"), 0),
+        **dict.fromkeys((*names, "transfers", "uploads", "hours", "gives_way"), 0),
         "now": dict.fromkeys(names),
     }
     assert main(["limits", "--upload", "0", "-c", "node.yaml"]) == 0

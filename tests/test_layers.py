@@ -30,8 +30,8 @@ PARTS = {
     "sharing": "sharing catching_up",
     "jobs": (
         "attempts bringing bundles copies copy_fetching downloads fetching gathering "
-        "granting granting_bundles holdings job_adding job_order manners parts pauses "
-        "reasons receiving serving sources watch"
+        "granting granting_bundles holdings household job_adding job_order manners "
+        "parts pauses reasons receiving serving sources watch"
     ),
     "reach": "port_mapping reach",
     "control": "doctor doctor_storage",  # beside the folder of that name
@@ -61,8 +61,8 @@ ALLOWED = {
     ),
     "jobs": (
         "core index protocol storage settings.settings transfer ftp.tickets "
-        "links.backoff links.netinfo group.published group.asking control.rows "
-        "control.views"
+        "links.backoff links.netinfo links.way_out group.published group.asking "
+        "control.rows control.views"
     ),
     "reach": "core links.mapped links.mapping links.netinfo settings.settings",
     "control": "core index links protocol storage settings writing group jobs",

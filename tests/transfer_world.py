@@ -19,6 +19,7 @@ from fonshare_agent.model import GroupId, NodeId, SharePath
 from fonshare_agent.nodekeys import NodeKeys, load_or_create
 from fonshare_agent.protocol.content import block_size, content_root
 from fonshare_agent.transfer.limits import TokenBucket
+from fonshare_agent.transfer.own_traffic import OwnTraffic
 from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.transfer.reading import Fetch
 from fonshare_agent.transfer.wire import client_context
@@ -160,10 +161,11 @@ def two_nodes(
     kib_s: int = 0,
     stall_s: float = 20.0,
     throttle: Throttle | None = None,
+    traffic: OwnTraffic | None = None,
 ) -> Iterator[World]:
     """Start a peer with a film of *size* bytes behind its friends' door, and us.
 
-    *kib_s* is our own limit, *throttle* the peer's.
+    *kib_s* is our own limit, *throttle* the peer's; *traffic* counts what we move.
     """
     peer = load_or_create(folder / "peer-keys", os.urandom)
     me = load_or_create(folder / "keys", os.urandom)
@@ -176,7 +178,9 @@ def two_nodes(
     thread.start()
     context = client_context(me.certificate_path, me.private_key_path)
     bucket = TokenBucket(kib_s, time.monotonic)
-    workers = TransferWorkers(core, context, bucket, bucket, stall_s=stall_s)
+    workers = TransferWorkers(
+        core, context, bucket, bucket, stall_s=stall_s, traffic=traffic
+    )
     (folder / "peer").mkdir()
     with serving(
         folder / "peer", friends_certificate=pair, throttle=throttle

@@ -9,11 +9,15 @@ otherwise. Core thread, but for `flow` and `is_free`. Must not know what moves.
 import time
 from collections.abc import Callable, Iterable
 from ipaddress import IPv6Address, ip_address
+from typing import TYPE_CHECKING
 
 from fonshare_agent import clock
 from fonshare_agent.core import Core
 from fonshare_agent.settings import LimitSettings, Network
 from fonshare_agent.transfer.limits import Flow, TokenBucket
+
+if TYPE_CHECKING:
+    from fonshare_agent.transfer.own_traffic import OwnTraffic
 
 LOOK_S = 2.0  # between two looks at the time of day, where hours are set
 UP, DOWN = "up", "down"
@@ -38,6 +42,8 @@ class Manners:
         self._is_looking = self._is_stopped = False
         self._may = dict.fromkeys((UP, DOWN), True)
         self._on_changed: Callable[[], None] = lambda: None
+        self._ceilings: dict[str, float | None] = dict.fromkeys((UP, DOWN))
+        self.traffic: OwnTraffic | None = None  # counts our own, where it can be told
         self._apply()
 
     def wire(self, on_changed: Callable[[], None]) -> None:
@@ -49,6 +55,16 @@ class Manners:
         self._limits = limits
         self._look_on()
         self.look()
+
+    def set_ceilings(self, up: float | None, down: float | None) -> None:
+        """The household leaves us so many bytes a second; None: as many as we want."""
+        self._ceilings = {UP: up, DOWN: down}
+        self._apply()
+
+    @property
+    def gives_way(self) -> bool:
+        """Whether the household holds us back now."""
+        return any(one is not None for one in self._ceilings.values())
 
     def set_house(self, networks: Iterable[Network]) -> None:
         """The house has these networks now. Any thread."""
@@ -96,7 +112,7 @@ class Manners:
         if self._passes_by(address, is_friend=whose is not None):
             return None
         bucket = self.upload if direction == UP else self.download
-        return Flow(bucket, whose or b"")
+        return Flow(bucket, whose or b"", self.traffic)
 
     def is_free(self, address: str) -> bool:
         """Tell whether what a friend at *address* gets, or gives, passes by. Any
@@ -145,7 +161,11 @@ class Manners:
             rates = {UP: limits.other_upload_kib_s, DOWN: limits.other_download_kib_s}
             self._may = {direction: bool(rate) for direction, rate in rates.items()}
         for direction, bucket in ((UP, self.upload), (DOWN, self.download)):
-            if self._may[direction]:
-                bucket.set_rate(rates[direction])
-            else:
+            ceiling = self._ceilings[direction]
+            rate: float = rates[direction]
+            if not self._may[direction]:
                 bucket.close()
+            elif ceiling is None:
+                bucket.set_rate(rate)
+            else:
+                bucket.set_rate(min(rate or ceiling / 1024, ceiling / 1024))

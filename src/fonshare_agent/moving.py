@@ -59,6 +59,7 @@ class Moving:
             max(1, ground.settings.limits.transfers) + LANES_SPARE,
             resolve=doors.reach.resolve,
             is_free=doors.manners.is_free,
+            traffic=doors.manners.traffic,
         )
         self._build_source()
         self._build_destination()

@@ -170,7 +170,7 @@ class Node:
         talking.links.refresh()
         self._core.spawn_service("leftovers", moving.clear_leftovers())
         moving.manners.start()
-        self._started.append(self._end_manners)
+        self._started.append(moving.end_manners)
         moving.downloads.wake()
         self._upkeep = Upkeep(self._ground, talking.channel, moving.tend, moving.ftp)
         self._core.call_later(TEND_S, self._tend_soon)
@@ -210,9 +210,6 @@ class Node:
             downloads=self._moving.downloads,
             manners=self._moving.manners,
         )
-
-    async def _end_manners(self) -> None:
-        self._moving.manners.stop()
 
     async def _end_questions(self) -> None:
         self._moving.asking.stop()

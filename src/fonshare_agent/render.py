@@ -331,6 +331,7 @@ def _limits(answer: Any) -> str:
         f"download  {line('download')}\n"
         f"transfers {answer['transfers']} at once\n"
         f"uploads   {answer['uploads']} at once\n"
+        + ("the household uses the line: giving way\n" if answer["gives_way"] else "")
     )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from fonshare_agent.asking import Asking
 from fonshare_agent.catching_up import Take
 from fonshare_agent.clock import is_known
+from fonshare_agent.core import Core
 from fonshare_agent.disk import Disk
 from fonshare_agent.downloads import Downloads
 from fonshare_agent.errors import DiskMissing
@@ -42,6 +43,7 @@ from fonshare_agent.transfer.leftovers import has_leftovers
 from fonshare_agent.watch import Watch
 
 if TYPE_CHECKING:
+    from fonshare_agent.household import Household
     from fonshare_agent.moving import Moving
 
 
@@ -60,6 +62,7 @@ class TransferSide:
 
     def __init__(self, ground: Ground, talking: GroupSide) -> None:
         self._ground, self._talking = ground, talking
+        self._household: Household | None = None
         self._doors = self._build_doors()
         self.manners = self._doors.manners
         self.desk, self.ftp = self._doors.desk, self._doors.ftp
@@ -81,6 +84,8 @@ class TransferSide:
         core = ground.core
         desk = TicketDesk(core.clock, self._is_allowed)
         manners = Manners(core, settings.limits, _house_networks(settings.ftp))
+        if settings.limits.give_way:
+            self._household = _watch_household(core, manners)
         ftp = FtpService(
             _ftp_options(settings, ground.keys),
             verify=verify_password,
@@ -167,6 +172,11 @@ class TransferSide:
     def _can_ask(self, group: GroupId, member: NodeId) -> bool:
         machine = self._talking.channel.find_machine(group)
         return machine is not None and machine.peers.can_be_asked(member)
+
+    async def end_manners(self) -> None:
+        if self._household is not None:
+            self._household.stop()
+        self.manners.stop()
 
     # --- who hears of what ---
 
@@ -280,6 +290,15 @@ class Copier:
     def cancel(self, group: GroupId, member: NodeId) -> None:
         if self._moving.made is not None:
             self._moving.made.copy_fetcher.cancel(group, member)
+
+
+def _watch_household(core: Core, manners: Manners) -> "Household":
+    """Give way where the owner wants it; elsewhere nothing of it is loaded."""
+    from fonshare_agent.household import Household
+
+    household = Household(core, manners.set_ceilings)
+    manners.traffic = household.traffic
+    return household
 
 
 def _ftp_options(settings: Settings, keys: NodeKeys) -> FtpOptions:

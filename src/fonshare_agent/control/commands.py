@@ -84,7 +84,8 @@ SAVED_ANSWER = (
 )
 LIMITS_ANSWER = (
     "`{upload_kib_s, download_kib_s, transfers, uploads, hours, other_upload_kib_s, "
-    "other_download_kib_s, now:{upload_kib_s, download_kib_s}}`; `hours` null without, "
+    "other_download_kib_s, gives_way, now:{upload_kib_s, download_kib_s}}`; `hours` "
+    "null without, `gives_way` while the household uses the line, "
     "`now` what holds at this moment, null without a limit and 0 while nothing moves"
 )
 LIMIT_MAX = 100_000  # rows: a program may ask for all that a small group holds

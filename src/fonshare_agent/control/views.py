@@ -192,6 +192,7 @@ def limits(limits: LimitSettings, manners: Manners) -> dict[str, JSON]:
         "hours": manners.hours or None,
         "other_upload_kib_s": limits.other_upload_kib_s,
         "other_download_kib_s": limits.other_download_kib_s,
+        "gives_way": manners.gives_way,
         "now": {
             "upload_kib_s": _rounded(manners.upload.rate_kib_s),
             "download_kib_s": _rounded(manners.download.rate_kib_s),

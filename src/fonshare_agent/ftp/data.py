@@ -103,7 +103,7 @@ class DataChannel(TlsChannel):
         """Send all of *source*, close, then call *on_over*."""
         self._source, self._on_over, self._moved_at_check = source, on_over, -1
         self._use_sendfile = isinstance(source, FileSource) and not self.is_secured
-        self._flow = self._throttle("up") if self._throttle else None
+        self._begin_flow("up")
         if self._demand_protection():
             self._pump()
 
@@ -112,7 +112,7 @@ class DataChannel(TlsChannel):
         self._sink, self._on_over, self._moved_at_check = sink, on_over, -1
         self._buffer = bytearray(self._buffer_size)
         self._spare = bytearray(self._buffer_size)
-        self._flow = self._throttle("down") if self._throttle else None
+        self._begin_flow("down")
         # At once: a record may wait inside the TLS layer, where the poller sees
         # nothing.
         if self._demand_protection():
@@ -214,6 +214,11 @@ class DataChannel(TlsChannel):
         self._pump()
 
     # --- the limit of bandwidth
+
+    def _begin_flow(self, direction: str) -> None:
+        self._flow = self._throttle(direction) if self._throttle else None
+        if self._flow:
+            self._flow.watch(lambda: self.socket)
 
     def _has_turn(self) -> bool:
         """Tell whether bytes may move now; else `_go_on` comes when they may."""
@@ -384,9 +389,9 @@ class DataChannel(TlsChannel):
 
     def close(self) -> None:
         if not self._closed:
-            super().close()
             if self._flow:
                 self._flow.close()
+            super().close()
             if self._end is None:
                 self._end = End(How.CUT, reason="the data connection was closed")
             self._settle()

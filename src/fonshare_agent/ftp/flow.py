@@ -1,5 +1,6 @@
 """How the doors are told to hold bytes back; transfer/limits.py does it."""
 
+import socket
 from collections.abc import Callable
 from typing import Protocol
 
@@ -13,6 +14,7 @@ class Flow(Protocol):
 
     left: int
 
+    def watch(self, find: Callable[[], socket.socket]) -> None: ...
     def wait_s(self, wanted: int) -> float: ...
     def spend(self, count: int) -> None: ...
     def close(self) -> None: ...

@@ -5,13 +5,17 @@ several transfers of one friend each gets a part of that (start-time fair queuei
 bucket never lets more through than its rate has earned and BURST_S of it, and what it
 holds back stays in order while the rate changes. Any thread may ask; the clock comes
 in, and waiting is the caller's, since only it knows when to give up. Must not know
-sockets.
+what a socket carries.
 """
 
 import heapq
+import socket
 import threading
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:  # in memory only where the household's traffic can be seen
+    from fonshare_agent.transfer.own_traffic import OwnTraffic
 
 CHUNK_BYTES: Final = 64 * 1024  # the largest buffer of a transfer, DESIGN section 3
 CHUNK_BYTES_MIN: Final = 4 * 1024
@@ -154,10 +158,18 @@ class Flow:
     `left` bytes may move now; `wait_s` lines up for more when there are none.
     """
 
-    def __init__(self, bucket: TokenBucket, whose: bytes) -> None:
-        self._bucket, self._whose = bucket, whose
+    def __init__(
+        self, bucket: TokenBucket, whose: bytes, traffic: "OwnTraffic | None" = None
+    ) -> None:
+        """*traffic* counts what the connection moves."""
+        self._bucket, self._whose, self._traffic = bucket, whose, traffic
         self._turn: Turn | None = None
         self.left = 0
+
+    def watch(self, find: Callable[[], socket.socket]) -> None:
+        """The bytes go by the socket of *find*, until `close`."""
+        if self._traffic is not None:
+            self._traffic.add(self, find)
 
     @property
     def chunk_bytes(self) -> int:
@@ -189,6 +201,8 @@ class Flow:
 
     def close(self) -> None:
         """Nothing more moves here. A second call does nothing."""
+        if self._traffic is not None:
+            self._traffic.drop(self)
         if self._turn is not None:
             self._bucket.give_up(self._turn, self.left)
             self._turn, self.left = None, 0

@@ -10,7 +10,7 @@ are sent together: on a long line every round trip counts. One thread at a time.
 import base64
 import re
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -79,6 +79,8 @@ class Session:
         self.used_at = wire.patience.clock()
         self._wire, self._context = wire, context
         self._received = bytearray()
+        # Told of every data connection, if anybody counts what they move.
+        self.on_data: Callable[[Wire], None] | None = None
 
     @property
     def peer(self) -> str:
@@ -206,6 +208,8 @@ class Session:
             )
             # A refusal may leave the data connection open, and silent.
             self._expect_beginning()
+            if self.on_data is not None:
+                self.on_data(wire)
         except ConnectionLost:
             wire.close()
             self._hear_refusal()  # says why, if it said anything

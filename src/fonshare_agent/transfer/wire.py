@@ -69,12 +69,18 @@ class Wire:
         connected.settimeout(POLL_S)
         self._socket = connected
         self.patience = patience
+        self.on_close: Callable[[Wire], None] | None = None
 
     @property
     def peer(self) -> str:
         """The peer's address, from the connection itself."""
         address: str = self._socket.getpeername()[0]
         return address
+
+    @property
+    def connection(self) -> socket.socket:
+        """The socket as it is now, for who counts what it moves."""
+        return self._socket
 
     @property
     def session(self) -> ssl.SSLSession | None:
@@ -136,6 +142,8 @@ class Wire:
 
     def close(self) -> None:
         """Hang up at once. A second call does nothing."""
+        if self.on_close is not None:
+            self.on_close(self)
         self._socket.close()
 
     def _patiently(

@@ -11,7 +11,7 @@ import os
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from fonshare_agent.core import Core, Promise, Worker
 from fonshare_agent.errors import (
@@ -35,7 +35,10 @@ from fonshare_agent.transfer.reading import (
 )
 from fonshare_agent.transfer.session import Credentials, Session
 from fonshare_agent.transfer.session_pool import SessionPool
-from fonshare_agent.transfer.wire import STALL_S, Address, Patience
+from fonshare_agent.transfer.wire import STALL_S, Address, Patience, Wire
+
+if TYPE_CHECKING:
+    from fonshare_agent.transfer.own_traffic import OwnTraffic
 
 T = TypeVar("T")
 
@@ -69,9 +72,12 @@ class TransferWorkers:
         stall_s: float = STALL_S,
         resolve: Callable[[Sequence[Address]], Sequence[Address]] = _as_given,
         is_free: Callable[[str], bool] = lambda address: False,
+        traffic: "OwnTraffic | None" = None,
     ) -> None:
         """*resolve* looks names up, and leaves out what may not be dialled; *is_free*
-        tells whether what goes to an address passes by the limits."""
+        tells whether what goes to an address passes by the limits; *traffic* counts
+        what does not."""
+        self._traffic = traffic
         self._is_free, self._free = is_free, TokenBucket(0, core.clock)
         self._resolve = resolve
         self._core, self._clock, self._stall_s = core, core.clock, stall_s
@@ -172,7 +178,13 @@ class TransferWorkers:
 
     def _flow(self, bucket: TokenBucket, session: Session) -> Flow:
         is_free = self._is_free(session.peer)
+        session.on_data = None if is_free or self._traffic is None else self._count
         return Flow(self._free if is_free else bucket, session.fingerprint)
+
+    def _count(self, wire: Wire) -> None:
+        assert self._traffic is not None
+        self._traffic.add(wire, lambda: wire.connection)
+        wire.on_close = self._traffic.drop
 
     def _borrow(self, task: Right, patience: Patience) -> Session:
         credentials = Credentials(task.ticket, task.secret)
