@@ -29,6 +29,7 @@ from fonshare_agent.transfer import placing
 from fonshare_agent.transfer.blocks import BlockMap
 from fonshare_agent.transfer.partial import SYNC_BYTES, SYNC_PERIOD_S, Partial
 from fonshare_agent.transfer.placing import candidate_names, storable_name
+from fonshare_agent.transfer.write_behind import STEP_BYTES, write_behind
 
 BLOCK = 128 * 1024
 DATA = random.Random(1).randbytes(2 * BLOCK + 1000)
@@ -308,6 +309,101 @@ def test_a_failed_sync_forgets_what_it_could_not_promise(opened, monkeypatch):
     with pytest.raises(StorageError, match="Input/output"):
         partial.sync()
     assert partial.gaps() == [(1, 3)]
+
+
+def large(disk, mib):
+    """A partial of *mib* MiB, all of it the same block."""
+    block, size = random.Random(2).randbytes(BLOCK), mib << 20
+    hashes = [hashlib.sha256(block).digest()] * (size // BLOCK)
+    root = content_root(size, hashes)
+    partial = Partial.open(disk, "job", 0, size, root, lambda: 0.0)
+    partial.set_hashes(hashes)
+    return partial, block
+
+
+def test_a_hundred_megabytes_cost_few_syncs_and_never_wait_in_memory(
+    disk, target, monkeypatch
+):
+    partial, block = large(disk, 100)
+    syncs, written, most = [], [0], [0]
+
+    def counted(name):
+        real = getattr(os, name)
+
+        def call(descriptor):
+            syncs.append(name)
+            written[0] = 0
+            real(descriptor)
+
+        monkeypatch.setattr(os, name, call)
+
+    def behind(descriptor):
+        written[0] = 0
+        write_behind(descriptor)
+
+    counted("fsync")
+    counted("fdatasync")
+    monkeypatch.setattr("fonshare_agent.transfer.partial.write_behind", behind)
+    for index in range(partial.content.count):
+        with partial.write_block(index) as writer:
+            writer.write(block)
+            assert writer.finish()
+        written[0] += BLOCK
+        most[0] = max(most[0], written[0])
+    assert partial.finish(target, NAME, MODIFIED) == NAME
+    partial.remove()
+    partial.close()
+    assert most[0] <= STEP_BYTES + BLOCK
+    # Each 32 MiB: the data, the record of it and its folder; at the end the file's
+    # time, its name on record and in place, and the folders.
+    assert len(syncs) <= 3 * 4 + 12, syncs
+
+
+def test_what_could_not_be_written_behind_is_missing(opened, disk, monkeypatch):
+    partial, block = large(disk, 8)
+
+    def fail(_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("fonshare_agent.transfer.partial.write_behind", fail)
+
+    def fill_it():
+        for index in range(partial.content.count):
+            with partial.write_block(index) as writer:
+                writer.write(block)
+                writer.finish()
+
+    with pytest.raises(StorageError, match="Input/output"):
+        fill_it()
+    assert partial.done_bytes == 0
+    partial.close()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EINVAL])
+def test_where_the_kernel_has_no_such_call_the_data_is_synced(
+    tmp_path, monkeypatch, number
+):
+    def refuse(name, *kinds):
+        def call(*arguments):
+            raise OSError(number, "no")
+
+        return call
+
+    synced = []
+    monkeypatch.setattr("fonshare_agent.transfer.write_behind.libc_call", refuse)
+    monkeypatch.setattr(os, "fdatasync", synced.append)
+    write_behind(5)
+    assert synced == [5]
+
+
+def test_writing_behind_reaches_the_kernel(tmp_path):
+    with (tmp_path / "file").open("wb") as file:
+        file.write(bytes(1 << 20))
+        file.flush()
+        write_behind(file.fileno())
+        write_behind(file.fileno())
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        write_behind(1 << 20)
 
 
 def test_files_of_jobs_are_listed_and_discarded_one_by_one_and_together(opened, disk):

@@ -10,7 +10,8 @@ from functools import cache
 
 import _cffi_backend as cffi
 
-INT, TEXT, MASK = "int", "char *", "uint32_t"  # the kinds of arguments
+# the kinds of arguments
+INT, TEXT, MASK, LONG = "int", "char *", "uint32_t", "int64_t"
 
 
 class MissingCall(Exception):
@@ -23,7 +24,7 @@ def libc_call(name: str, *kinds: str) -> Callable[..., int]:
 
     Texts are bytes that end at the first NUL. Raises MissingCall.
     """
-    kind_of = {one: cffi.new_primitive_type(one) for one in (INT, MASK)}
+    kind_of = {one: cffi.new_primitive_type(one) for one in (INT, MASK, LONG)}
     kind_of[TEXT] = cffi.new_pointer_type(cffi.new_primitive_type("char"))
     shape = cffi.new_function_type(tuple(map(kind_of.get, kinds)), kind_of[INT])
     try:

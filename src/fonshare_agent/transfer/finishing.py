@@ -8,7 +8,7 @@ is used as it is. Must not know peers or jobs.
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from fonshare_agent.disk import Disk, make_folders_below, open_below
 from fonshare_agent.errors import BadPath, TargetElsewhere
@@ -141,3 +141,11 @@ def _remove_placeholder(target: int, name: bytes) -> None:
 
 def _unwatched(_: int) -> None:
     return None
+
+
+def set_modified(descriptor: int, modified: int) -> None:
+    """Give the file its time, durably."""
+    # A time that this file system or a 32-bit system cannot hold is left out.
+    with suppress(OverflowError, OSError):
+        os.utime(descriptor, (modified, modified))
+    os.fsync(descriptor)

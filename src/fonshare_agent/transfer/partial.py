@@ -18,7 +18,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Final, Self
 
 from fonshare_agent.disk import Disk
@@ -38,14 +38,21 @@ from fonshare_agent.transfer.disk_errors import (
     demand_size,
     translated,
 )
-from fonshare_agent.transfer.finishing import find_placed, folder_on_disk, place
+from fonshare_agent.transfer.finishing import (
+    find_placed,
+    folder_on_disk,
+    place,
+    set_modified,
+)
 from fonshare_agent.transfer.partial_files import (
     COPY_PREFIX,
     PartialFiles,
+    list_kept,
     list_partials,
     partials,
     remove_folder,
 )
+from fonshare_agent.transfer.write_behind import STEP_BYTES, write_behind
 
 Clock = Callable[[], float]  # monotonic seconds
 
@@ -71,7 +78,7 @@ class Partial:
         self._content: Content | None = None
         self._have = BlockMap(block_count(size))  # verified
         self._synced = BlockMap(block_count(size))  # and surely on the disk
-        self._unsynced_bytes = 0
+        self._unsynced_bytes = self._unstarted_bytes = 0
         self._synced_at = clock()
         self._arrived: dict[int, int] = {}  # pushed: block -> bytes from its start
         self._is_placed = False  # renamed already; only the job's record lacks
@@ -129,12 +136,12 @@ class Partial:
     @staticmethod
     def jobs(disk: Disk) -> set[str]:
         """Return the ids of the jobs of which something is kept here."""
-        return {one for one in _list_kept(disk) if not one.startswith(COPY_PREFIX)}
+        return {one for one in list_kept(disk) if not one.startswith(COPY_PREFIX)}
 
     @staticmethod
     def copies(disk: Disk) -> set[str]:
         """Return the ids of the catalogues' copies of which something is kept here."""
-        return {one for one in _list_kept(disk) if one.startswith(COPY_PREFIX)}
+        return {one for one in list_kept(disk) if one.startswith(COPY_PREFIX)}
 
     @staticmethod
     def numbers(disk: Disk, job_id: str) -> set[int]:
@@ -285,38 +292,49 @@ class Partial:
 
     def _take(self, index: int) -> None:
         """Count block *index*, and sync when enough has gathered."""
+        length = self.content.range(index)[1]
         with self._lock:
             self._have.add(index)
-            self._unsynced_bytes += self.content.range(index)[1]
+            self._unsynced_bytes += length
+            self._unstarted_bytes += length
             since_s = self._clock() - self._synced_at
             is_due = self._unsynced_bytes >= SYNC_BYTES or since_s >= SYNC_PERIOD_S
         if is_due:
             self.sync()
+        elif self._unstarted_bytes >= STEP_BYTES:
+            self._start_writing()
+
+    def _start_writing(self) -> None:
+        """Let the disk begin: little of the file is to wait in memory for it."""
+        with self._sync_lock:
+            self._write_out(write_behind)
 
     def sync(self) -> None:
         """Bring to the disk what is verified, then promise it to the next start."""
         with self._sync_lock:
-            with self._open_files() as files:
-                have, descriptor = self._have.copy(), os.dup(files.data)
-                self._unsynced_bytes, self._synced_at = 0, self._clock()
-            try:
-                with translated(self.disk):
-                    self._sync_data(descriptor)
-            finally:
-                os.close(descriptor)
+            self._unsynced_bytes, self._synced_at = 0, self._clock()
+            have = self._write_out(os.fdatasync)
             with self._open_files() as files:
                 files.write_have(self.content, have)
                 self._synced = have
 
-    def _sync_data(self, descriptor: int) -> None:
+    def _write_out(self, how: Callable[[int], None]) -> BlockMap:
+        """Have the data written; return which blocks were verified before that."""
+        with self._open_files() as files:
+            have, descriptor = self._have.copy(), os.dup(files.data)
+            self._unstarted_bytes = 0
         try:
-            os.fdatasync(descriptor)
-        except OSError:
+            with translated(self.disk):
+                how(descriptor)
+        except StorageError:
             # What the kernel could not write passes the next sync unwritten, so it
             # is missing from now on.
             with self._lock:
                 self._have = self._synced.copy()
             raise
+        finally:
+            os.close(descriptor)
+        return have
 
     # --- the end --------------------------------------------------------------------
 
@@ -345,7 +363,7 @@ class Partial:
             if not self._is_sound(on_checked):
                 return None
             with self._open_files() as files:
-                _set_modified(files.data, modified)
+                set_modified(files.data, modified)
                 placed = place(files, self.content, target, name)
                 self._is_placed = True
                 return placed
@@ -384,16 +402,3 @@ class Partial:
             if self._files.is_closed:
                 raise StorageError(f"a partial file on {self.disk.path} was closed")
             yield self._files
-
-
-def _list_kept(disk: Disk) -> set[str]:
-    disk.check()
-    with translated(disk), partials(disk) as top:
-        return {job for job, _, _ in list_partials(top)}
-
-
-def _set_modified(descriptor: int, modified: int) -> None:
-    # A time that this file system or a 32-bit system cannot hold is left out.
-    with suppress(OverflowError, OSError):
-        os.utime(descriptor, (modified, modified))
-    os.fsync(descriptor)

@@ -16,6 +16,7 @@ from fonshare_agent.errors import BadContent
 from fonshare_agent.model import NAME_BYTES_MAX, PRIVATE_FOLDER, Root, SharePath
 from fonshare_agent.protocol.content import HASH_BYTES, block_count
 from fonshare_agent.transfer.blocks import BlockMap, Content
+from fonshare_agent.transfer.disk_errors import translated
 
 # What is kept of a copy of a catalogue; no job's id, which is base32, begins so.
 COPY_PREFIX: Final = "0"
@@ -176,3 +177,10 @@ def remove_folder(top: int, name: bytes) -> None:
     finally:
         os.close(folder)
     os.rmdir(name, dir_fd=top)
+
+
+def list_kept(disk: Disk) -> set[str]:
+    """Return the ids of the jobs and copies of which something is kept."""
+    disk.check()
+    with translated(disk), partials(disk) as top:
+        return {job for job, _, _ in list_partials(top)}
