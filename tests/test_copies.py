@@ -37,6 +37,7 @@ from fonshare_agent.protocol.messages import (
 from fonshare_agent.published import Snapshot
 from fonshare_agent.sharing import GATHER_S, Sharing
 from fonshare_agent.transfer.copy_files import CopyReader
+from fonshare_agent.ways import Ways
 from index_nodes import ALICE, BOB, CAROL, CLUB, FAMILLE
 
 DEADLINE_S = 30.0
@@ -99,6 +100,7 @@ class World:
             lambda share, path: None,
             self._send,
             outside,
+            Ways(self.core, self.store, None),
             os.urandom,
         )
         self.sharing = Sharing(

@@ -31,10 +31,10 @@ PARTS = {
     "jobs": (
         "attempts bringing bundles copies copy_fetching downloads fetching gathering "
         "granting granting_bundles holdings household job_adding job_order manners "
-        "parts pauses reasons receiving serving sources watch"
+        "parts pauses reasons receiving serving sources trying_back watch ways"
     ),
     "reach": "port_mapping reach",
-    "control": "doctor doctor_storage",  # beside the folder of that name
+    "control": "doctor doctor_reach doctor_storage",  # beside the folder of that name
     "wiring": "agent node ground group_side transfer_side moving upkeep",
     "program": (  # the command line, which runs without an agent's modules
         "__main__ resident lean_imports lean_dataclasses lean_typing compact_code "
@@ -65,7 +65,7 @@ ALLOWED = {
         "control.rows control.views"
     ),
     "reach": "core links.mapped links.mapping links.netinfo settings.settings",
-    "control": "core index links protocol storage settings writing group jobs",
+    "control": "core index links protocol storage settings writing group jobs reach",
     "program": (
         "control settings wiring.agent storage.backup transfer.fxp transfer.fxp_file "
         "transfer.fxp_server transfer.fxp_tls transfer.fxp_url"

@@ -217,7 +217,7 @@ def test_what_nobody_asked_for_is_no_answer(monkeypatch):
     monkeypatch.setattr(port_control, "TRIES_S", (0.05, 0.05))
     with Router(monkeypatch, answer) as router:
         assert port_control.by_pcp(WISH, "127.0.0.1") == Unmapped("silent")
-        assert len(router.asked) == 2 * len(WISH.ports), "each is asked again"
+        assert len(router.asked) == 2, "it is asked again"
 
 
 def test_a_router_that_knows_only_nat_pmp_says_so_at_once(monkeypatch):
@@ -232,7 +232,7 @@ def test_a_router_that_knows_only_nat_pmp_says_so_at_once(monkeypatch):
 
     with Router(monkeypatch, answer) as router:
         assert port_control.by_pcp(WISH, "127.0.0.1") == Unmapped("silent")
-        assert len(router.asked) == len(WISH.ports)
+        assert len(router.asked) == 1
         got = port_control.by_nat_pmp(WISH, "127.0.0.1")
         assert got == Mapped("NAT-PMP", ADDRESS, SAME, 3600)
         port_control.withdraw(WISH, got, "127.0.0.1")

@@ -6,6 +6,7 @@ Real agents and miniupnpd, in network namespaces (networks.py, provider_box.py).
 import os
 
 import pytest
+import yaml
 
 from networks import PUBLIC_GATEWAYS, InternetBroker, Network
 from nodes import NodeProcess, befriend, eventually, running, share
@@ -17,6 +18,15 @@ ARRIVED = b"Famille/alice/film.mkv"
 HOME, BESIDE = "10.1.0.2", "10.1.0.3"
 ALICE, BOB, CARRIER = "9.9.1.20", "8.8.4.10", "9.9.1.50"
 ONLY_PCP = {"enable_upnp": "no"}
+
+SHUT = """
+table ip shut {{
+  chain in {{
+    type filter hook input priority filter
+    tcp dport {} drop
+  }}
+}}
+"""
 
 
 @pytest.fixture
@@ -43,6 +53,13 @@ def make_node(tmp_path, network):
         yield make
 
 
+def wait_mapped(*nodes):
+    """Wait until the nodes know that their routers forward their ports."""
+    word = "friends' ports are forwarded"
+    for node in nodes:
+        eventually(lambda node=node: word in node.log.read_text(), node.name)
+
+
 def offer(alice, *others, size=3 * MIB):
     """Let alice offer a film; return its content."""
     befriend("Famille", alice, *others)
@@ -53,12 +70,24 @@ def offer(alice, *others, size=3 * MIB):
     return content
 
 
+def last_word(node, code):
+    """Return what doctor ends in, once it is *code*."""
+
+    def look():
+        answer = node("doctor")
+        found = answer["findings"][-1]
+        return (found, answer["verdict"]) if found["code"] == code else None
+
+    return eventually(look, f"{node.name}'s doctor ends in {code}")
+
+
 def fetch(node, content):
     [job] = node("get", FILM)
     node.wait_for_job(job["id"], "done", 120)
     assert node.fetched() == {ARRIVED: content}
 
 
+@pytest.mark.full
 def test_a_hidden_node_whose_router_forwards_is_reached_and_leaves_nothing_behind(
     tmp_path, network, make_node
 ):
@@ -68,8 +97,17 @@ def test_a_hidden_node_whose_router_forwards_is_reached_and_leaves_nothing_behin
     bob = make_node(network.inside(away, "bob", HOME), "bob")
     with switched_on(Box(tmp_path / "box", house, ONLY_PCP)) as box:
         with running(alice, bob):
-            eventually(box.forwarded, "the router forwards")
+            wait_mapped(alice)
             fetch(bob, offer(alice, bob))
+            found, _ = last_word(alice, "reach.mapped")
+            assert found["message"].startswith("friends reach this node: the router")
+            assert found["thing"].startswith(f"{ALICE}:")
+            assert "asked by PCP" in found["message"]
+            found, verdict = last_word(bob, "reach.forward")
+            ports = _ftp(bob)
+            assert f"forward ports {ports['friends_port']} and" in found["message"]
+            assert found["message"].endswith(f"to {HOME}")
+            assert verdict
         eventually(lambda: not box.forwarded(), "all is taken back")
 
 
@@ -86,9 +124,10 @@ def test_two_nodes_of_one_house_share_its_address_and_meet_inside(
     ports = {"ftp": dict(_ftp(alice))}
     bob = make_node(network.inside(house, "bob", BESIDE), "bob", **ports)
     with switched_on(Box(tmp_path / "box", house)) as box, running(alice, carol):
-        eventually(lambda: len(box.forwarded()) > 3, "alice's are forwarded")
+        wait_mapped(alice)
         with running(bob):
-            eventually(lambda: len(box.forwarded()) == 20, "all are forwarded")
+            wait_mapped(bob)
+            assert len(box.forwarded()) == 20
             content = offer(alice, bob, carol)
             fetch(bob, content)
             fetch(carol, content)
@@ -101,8 +140,6 @@ def test_two_nodes_of_one_house_share_its_address_and_meet_inside(
 
 
 def _ftp(node):
-    import yaml
-
     return yaml.safe_load(node.settings.read_text())["ftp"]
 
 
@@ -133,9 +170,31 @@ def test_behind_a_providers_nat_a_node_pushes_to_who_is_reachable(
     bob = make_node(network.inside(away, "bob", HOME), "bob")
     with (
         switched_on(Box(tmp_path / "box", house, ONLY_PCP)) as useless,
-        switched_on(Box(tmp_path / "other", away, ONLY_PCP)) as box,
+        switched_on(Box(tmp_path / "other", away, ONLY_PCP)),
         running(alice, bob),
     ):
-        eventually(box.forwarded, "bob's router forwards")
+        wait_mapped(bob)
         fetch(bob, offer(alice, bob))
         assert not useless.forwarded()
+        found, _ = last_word(alice, "reach.cgnat")
+        assert "you can fetch from and push to reachable friends" in found["message"]
+        last_word(bob, "reach.mapped")
+
+
+@pytest.mark.full
+def test_a_node_with_an_address_of_its_own_is_tried_by_friends(network, make_node):
+    alice = make_node(network.host("alice", ALICE), "alice")
+    at_bob = network.host("bob", BOB)
+    bob = make_node(at_bob, "bob")
+    with running(alice, bob):
+        found, _ = last_word(alice, "reach.open")
+        assert "none is online to try" in found["message"]
+        befriend("Famille", alice, bob)
+        for node in (alice, bob):
+            found, _ = last_word(node, "reach.open")
+            assert found["message"] == "friends reach this node"
+        # The door stays, and the world is shut out.
+        shut = SHUT.format(_ftp(bob)["friends_port"])
+        at_bob.run("nft", "-f", "-", stdin=shut)
+        found, _ = last_word(bob, "reach.forward")
+        assert f"to {BOB} in the firewall" in found["next"]

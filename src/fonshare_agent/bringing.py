@@ -9,7 +9,7 @@ network belong to workers. Must not know jobs, nor what the content is for.
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from fonshare_agent.asking import Asking
 from fonshare_agent.core import Core, Worker
@@ -25,12 +25,11 @@ from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.transfer.reading import Fetch
 from fonshare_agent.transfer.worker import TransferWorkers
 from fonshare_agent.watch import Watch
+from fonshare_agent.ways import Ways
 
 if TYPE_CHECKING:
     from fonshare_agent.parts import Holding
     from fonshare_agent.transfer.lanes import Lane
-
-PUSHER_S: Final = 600.0  # who was reached by push alone is asked for one first, so long
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +56,14 @@ class Bringer:
         asking: Asking,
         machine: Callable[[GroupId], GroupMachine | None],
         outside: Outside,
+        ways: Ways,
         draw: Callable[[int], bytes],
     ) -> None:
         self._core, self._files = core, files
         self._workers, self._asking = workers, asking
         self._machine, self._outside = machine, outside
         self._receiver = Receiver(desk, asking, outside, core.clock, draw)
-        self._pushers: dict[NodeId, float] = {}  # and until when they are remembered
+        self._ways = ways
 
     async def bring(
         self,
@@ -91,11 +91,12 @@ class Bringer:
 
     def is_pusher(self, source: NodeId) -> bool:
         """Tell whether only *source* itself can make the connection, it seems."""
-        return self._pushers.get(source, 0.0) > self._core.clock()
+        return self._ways.is_pusher(source)
 
-    def expect_push(self, source: NodeId) -> None:
-        """Let *source* be asked for a push first, for a while."""
-        self._pushers[source] = self._core.clock() + PUSHER_S
+    def note_knock(self, source: NodeId, reason: str) -> None:
+        """Remember whether *source* was reached by an attempt that ended so."""
+        if reason in ("", "unreachable"):
+            self._ways.note_outward(source, not reason)
 
     async def _all_hashes(self, granted: Granted, kept: Partial) -> list[bytes] | None:
         hashes = list(granted.grant.hashes)
@@ -123,14 +124,9 @@ class Bringer:
         push = partial(self._have_pushed, granted, kept, watch)
         # Knocking in vain takes seconds: not again for each file of a folder.
         is_pusher = self.is_pusher(granted.source)
-        self._pushers.pop(granted.source, None)
         first, second = (push, pull) if is_pusher else (pull, push)
-        came_by, reason = first, await first()
-        if reason == "unreachable":
-            came_by, reason = second, await second()
-        if not reason and came_by is push:
-            self.expect_push(granted.source)
-        return reason
+        reason = await first()
+        return await second() if reason == "unreachable" else reason
 
     async def _read(
         self, granted: Granted, kept: Partial, watch: Watch, others: Others | None
@@ -163,7 +159,7 @@ class Bringer:
         member = machine and machine.roster.members.get(granted.source)
         if not member:
             return "source.vanished"
-        return await self._workers.fetch(
+        reason = await self._workers.fetch(
             Fetch(
                 ticket=grant.ticket,
                 secret=grant.secret,
@@ -175,9 +171,13 @@ class Bringer:
                 is_copy=granted.is_copy,
             )
         )
+        self.note_knock(granted.source, reason)
+        return reason
 
     async def _have_pushed(self, granted: Granted, kept: Partial, watch: Watch) -> str:
         reason = await self._receiver.receive(granted, kept, watch)
+        if reason == "unreachable":
+            self._ways.note_inward(granted.source, False)
         return reason if not reason or reason in REASONS else "source.lost"
 
 

@@ -214,7 +214,7 @@ class Bundles:
             await self._files.run(batch.remove)
         outcome.alone |= batch.wrong
         if outcome.reason == "unreachable":
-            self._bringer.expect_push(source)
+            self._bringer.note_knock(source, outcome.reason)
             outcome.alone |= {one.number for one in wanted}
             outcome.reason = ""
 

@@ -40,12 +40,18 @@ async def examine(parts: Parts) -> JSON:
         *about_index(parts.index.rebuilt),
         *_groups(parts),
         *await _backup(parts),
+        await _reach(parts),
     ]
     for level in ("error", "warning"):
         for finding in findings:
             if isinstance(finding, dict) and finding["level"] == level:
                 return {"findings": findings, "verdict": finding["message"]}
-    return {"findings": findings, "verdict": "nothing is wrong here"}
+    last = findings[-1]
+    assert isinstance(last, dict)
+    return {
+        "findings": findings,
+        "verdict": f"nothing is wrong here: {last['message']}",
+    }
 
 
 async def _disk(parts: Parts) -> list[JSON]:
@@ -156,6 +162,12 @@ def _groups(parts: Parts) -> Iterator[JSON]:
             label,
             "Somebody else knows the code: compare the six words with the joiner.",
         )
+
+
+async def _reach(parts: Parts) -> JSON:
+    from fonshare_agent.doctor_reach import about_reach  # who asks is rare
+
+    return await about_reach(parts)
 
 
 async def _backup(parts: Parts) -> list[JSON]:

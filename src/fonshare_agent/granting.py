@@ -42,6 +42,7 @@ from fonshare_agent.protocol.messages import (
 from fonshare_agent.protocol.roster import Roster
 from fonshare_agent.published import Published
 from fonshare_agent.transfer.worker import Push, TransferWorkers
+from fonshare_agent.ways import Ways
 
 if TYPE_CHECKING:
     from fonshare_agent.parts import Holding
@@ -95,6 +96,7 @@ class Granting:
         hash_soon: Callable[[str, SharePath], None],
         send: Callable[[GroupId, NodeId | None, Message], bool],
         outside: Outside,
+        ways: Ways,
         draw: Callable[[int], bytes],
     ) -> None:
         self._core, self._store, self._index = core, store, index
@@ -102,7 +104,7 @@ class Granting:
         self._copies, self._holdings = copies, holdings
         self._published, self._roster = published, roster
         self._hash_soon, self._send = hash_soon, send
-        self._outside, self._draw = outside, draw
+        self._outside, self._ways, self._draw = outside, ways, draw
 
     def is_allowed(self, ticket: Ticket) -> bool:
         """Tell whether *ticket* may be used now: any thread, at every RETR and STOR."""
@@ -355,6 +357,8 @@ class Granting:
                 is_allowed=lambda: self._allows(group, member, offered.shares),
             )
         )
+        if reason in ("", "unreachable"):
+            self._ways.note_outward(member, not reason)
         self._send(group, member, PushEnded(ask.request, reason))
 
 

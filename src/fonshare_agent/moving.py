@@ -23,6 +23,7 @@ from fonshare_agent.serving import Serving
 from fonshare_agent.sources import Sources
 from fonshare_agent.transfer.worker import TransferWorkers
 from fonshare_agent.transfer_side import Doors
+from fonshare_agent.trying_back import TryingBack
 
 if TYPE_CHECKING:
     from fonshare_agent.bundles import Bundles
@@ -44,7 +45,7 @@ class Moving:
     ) -> None:
         self._ground, self._talking = ground, talking
         self._desk, self._asking = doors.desk, asking
-        self._manners = doors.manners
+        self._manners, self._ways = doors.manners, doors.ways
         self._outside = Outside(
             ground.keys.tls_certificate_der,
             doors.reach.addresses,
@@ -100,6 +101,7 @@ class Moving:
             talking.scanner.hash_soon,
             talking.channel.send,
             self._outside,
+            self._ways,
             ground.draw,
         )
         self.granting_bundles = BundleGranting(
@@ -134,7 +136,17 @@ class Moving:
             self._asking,
             channel.find_machine,
             self._outside,
+            self._ways,
             ground.draw,
+        )
+        self.trying_back = TryingBack(
+            ground.core,
+            self.workers,
+            self._asking,
+            lambda group: channel.machine(group).roster,
+            channel.send,
+            self._outside,
+            self._ways,
         )
         self.copy_fetcher = CopyFetcher(
             ground.core,
@@ -161,6 +173,7 @@ class Moving:
             self.holdings,
             ground.keys.signer.node_id,
             ground.core.sleep,
+            self._ways,
         )
         fetcher = Fetcher(
             ground.store,

@@ -179,6 +179,7 @@ class Node:
         self._core.call_later(NETWORK_S, self._look_at_network)
         self._started.append(moving.mapping.stop)
         moving.mapping.consider()
+        await moving.ways.load()
 
     def _open_doors(self) -> None:
         try:
@@ -209,6 +210,10 @@ class Node:
             published=talking.published,
             downloads=self._moving.downloads,
             manners=self._moving.manners,
+            reach=self._moving.reach,
+            mapping=self._moving.mapping,
+            ways=self._moving.ways,
+            try_back=self._moving.try_back,
         )
 
     async def _end_questions(self) -> None:
@@ -288,7 +293,7 @@ class Node:
         if addresses is not None:
             log.info("this host's addresses or its way out have changed")
             self._talking.links.network_changed(addresses)
-            self._moving.mapping.consider()
+            self._moving.network_changed()
             self._core.spawn_service("sessions", self._begin_sessions_anew())
         self._core.call_later(NETWORK_S, self._look_at_network)
 

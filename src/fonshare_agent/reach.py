@@ -32,7 +32,7 @@ class Reach:
     """Asks the kernel anew each time: routers change addresses."""
 
     def __init__(self, settings: Settings, friends_port: Callable[[], int]) -> None:
-        self._friends_port, self._settings = friends_port, settings
+        self._find_port, self._settings = friends_port, settings
         self.mapped: Mapped | None = None
         self._public_name = settings.node.public_name
         bound = parse_ip(settings.ftp.address)
@@ -44,8 +44,8 @@ class Reach:
     def addresses(self, theirs: tuple[Address, ...]) -> tuple[Address, ...]:
         """Return where a peer that shows *theirs* may try to reach us."""
         return ticket_addresses(
-            self._own(),
-            self._friends_port(),
+            self.own_addresses(),
+            self.friends_port,
             public_name=self._public_name,
             outside=self._outside(),
             theirs=theirs,
@@ -56,7 +56,7 @@ class Reach:
         """Return which of *theirs* we may try."""
         return dialable(
             theirs,
-            self._own(),
+            self.own_addresses(),
             outside=self._outside(),
             allows_private=self._allows_private,
         )
@@ -69,12 +69,17 @@ class Reach:
         """
         return resolve(addresses, allows_private=self._allows_private)
 
+    @property
+    def friends_port(self) -> int:
+        """Ours; the router upstream may show another one."""
+        return self._find_port()
+
     def wish(self, key: bytes) -> Wish | None:
         """Return what a router upstream is to forward; None: nothing needs it."""
-        port, data = self._friends_port(), self._settings.ftp.friends_passive_ports
+        port, data = self.friends_port, self._settings.ftp.friends_passive_ports
         if self._settings.node.port_mapping == "off" or not port:
             return None
-        kinds = {kind_of(ip) for ip in self._own() if ip.version == 4}
+        kinds = {kind_of(ip) for ip in self.own_addresses() if ip.version == 4}
         if Kind.PUBLIC in kinds or Kind.PRIVATE not in kinds:
             return None
         passive = range(data[0], min(data[1] + 1, data[0] + DATA_PORTS_MAX))
@@ -82,10 +87,11 @@ class Reach:
 
     def _outside(self) -> Address | None:
         mapped = self.mapped
-        port = mapped and mapped.ports.get(self._friends_port())
+        port = mapped and mapped.ports.get(self.friends_port)
         return (mapped.address, port) if mapped and port else None
 
-    def _own(self) -> list[IP]:
+    def own_addresses(self) -> list[IP]:
+        """Return those on which the doors listen."""
         if self._bound is not None:
             return [self._bound]
         try:

@@ -32,6 +32,8 @@ from fonshare_agent.protocol.messages import (
     PlaceFree,
     PushAsk,
     PushEnded,
+    ReachAnswer,
+    ReachAsk,
     TicketAsk,
     TicketGrant,
     TicketRefuse,
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from fonshare_agent.granting import Granting
     from fonshare_agent.holdings import Holdings
     from fonshare_agent.serving import Serving
+    from fonshare_agent.trying_back import TryingBack
 
 # A burst of one member; a disk that hangs must not gather what it asks for ever.
 OPEN_MAX = 64
@@ -60,6 +63,9 @@ class Grants(Protocol):
 
     @property
     def holdings(self) -> "Holdings": ...
+
+    @property
+    def trying_back(self) -> "TryingBack": ...
 
 
 @dataclass(slots=True)
@@ -111,6 +117,7 @@ class Routing:
                 | BundleGrant()
                 | BlocksPage()
                 | PushEnded()
+                | ReachAnswer()
             ):
                 self.asking.answer(member, message.request, message)
             case JobEnded():
@@ -136,6 +143,9 @@ class Routing:
             case CatalogueCopyAsk():
                 work = self._grant(group, member, message)
                 self._serve("catalogue", group, member, work)
+            case ReachAsk():
+                work = self._grant(group, member, message)
+                self._serve("reach", group, member, work)
             case BlocksAsk():
                 work = self._grant(group, member, message)
                 self._serve("blocks", group, member, work)
@@ -156,6 +166,8 @@ class Routing:
                 await moving.granting.on_blocks_ask(group, member, message)
             case PushAsk():
                 await moving.serving.on_push_ask(group, member, message)
+            case ReachAsk():
+                await moving.trying_back.on_ask(group, member, message)
 
     def _serve(
         self, what: str, group: GroupId, member: NodeId, work: Coroutine[Any, Any, None]

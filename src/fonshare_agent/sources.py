@@ -27,6 +27,7 @@ from fonshare_agent.protocol.messages import (
 from fonshare_agent.reasons import Postponed
 from fonshare_agent.receiving import Granted, shows_own_certificate
 from fonshare_agent.watch import Watch
+from fonshare_agent.ways import Ways
 
 if TYPE_CHECKING:
     from fonshare_agent.parts import Holding
@@ -51,10 +52,12 @@ class Sources:
         holdings: Holdings,
         me: NodeId,
         sleep: Callable[[float], Awaitable[None]],
+        ways: Ways,
     ) -> None:
         self.holdings, self.me, self._sleep = holdings, me, sleep
         self._store, self._index, self._asking = store, index, asking
         self._machine, self._send, self._outside = machine, send, outside
+        self._ways = ways
         self._used: dict[str, set[NodeId]] = {}  # job -> who granted it tickets
         self._distrusted: dict[str, set[NodeId]] = {}  # by job
         self._places: dict[str, dict[NodeId, int]] = {}  # by job: in whose queues it is
@@ -211,8 +214,12 @@ class Sources:
         return f"{', '.join(names)} sent damaged data" if names else ""
 
     def most_trusted_first(self, job: Job, sources: list[NodeId]) -> list[NodeId]:
-        """Who sent damaged data for this job is asked only if nobody else is there."""
+        """Who sent damaged data for this job is asked only if nobody else is there.
+
+        And last of all who could not be reached either way.
+        """
         bad = self._distrusted.get(job.id, set())
+        sources = sorted(sources, key=self._ways.is_cut_off)
         good = [one for one in sources if one not in bad]
         return good if any(self.can_be_asked(job, one) for one in good) else sources
 

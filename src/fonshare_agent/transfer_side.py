@@ -41,6 +41,7 @@ from fonshare_agent.reasons import Postponed
 from fonshare_agent.settings import FtpSettings, LimitSettings, Network, Settings
 from fonshare_agent.transfer.leftovers import has_leftovers
 from fonshare_agent.watch import Watch
+from fonshare_agent.ways import Ways
 
 if TYPE_CHECKING:
     from fonshare_agent.household import Household
@@ -55,6 +56,7 @@ class Doors:
     desk: TicketDesk
     ftp: FtpService
     reach: Reach
+    ways: Ways
 
 
 class TransferSide:
@@ -66,10 +68,11 @@ class TransferSide:
         self._doors = self._build_doors()
         self.manners = self._doors.manners
         self.desk, self.ftp = self._doors.desk, self._doors.ftp
+        self.reach, self.ways = self._doors.reach, self._doors.ways
         self.mapping = PortMapping(
             ground.core,
             ground.closer,
-            lambda: self._doors.reach.wish(ground.keys.tls_seed),
+            lambda: self.reach.wish(ground.keys.tls_seed),
             self._on_mapped,
         )
         self.asking = Asking(ground.core, talking.channel.send, ground.draw)
@@ -82,7 +85,9 @@ class TransferSide:
     def _build_doors(self) -> Doors:
         ground, settings = self._ground, self._ground.settings
         core = ground.core
+        ways = Ways(core, ground.store, ground.state)
         desk = TicketDesk(core.clock, self._is_allowed)
+        desk.on_redeemed = lambda peer: core.post(lambda: ways.note_inward(peer, True))
         manners = Manners(core, settings.limits, _house_networks(settings.ftp))
         if settings.limits.give_way:
             self._household = _watch_household(core, manners)
@@ -99,6 +104,7 @@ class TransferSide:
             desk,
             ftp,
             Reach(settings, lambda: ftp.friends_port),
+            ways,
         )
 
     def _build_downloads(self) -> Downloads:
@@ -197,9 +203,18 @@ class TransferSide:
 
     def _on_mapped(self, mapped: Mapped | None) -> None:
         """The router upstream forwards other ports than before: all is tried again."""
-        self._doors.reach.mapped = mapped
+        self.reach.mapped = mapped
         self.ftp.set_forwarded(mapped.ports if mapped is not None else {})
         self.downloads.wake()
+
+    async def try_back(self, group: GroupId, member: NodeId) -> str:
+        """Have *member* try this node's door; return "", why not, or "peer.silent"."""
+        return await (await self.moving.get()).trying_back.ask(group, member)
+
+    def network_changed(self) -> None:
+        """This host's addresses or its way out are others."""
+        self.ways.network_changed()
+        self.mapping.consider()
 
     def _set_limits(self, limits: LimitSettings) -> None:
         self._places = limits.uploads

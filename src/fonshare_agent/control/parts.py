@@ -1,5 +1,6 @@
 """What the handlers of the control socket work with; agent.py fills it in."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from fonshare_agent.channel import ControlChannel
@@ -14,8 +15,12 @@ from fonshare_agent.index.watcher import Watcher
 from fonshare_agent.invites_on_demand import InvitesOnDemand
 from fonshare_agent.links.links import Links
 from fonshare_agent.manners import Manners
+from fonshare_agent.model import GroupId, NodeId
 from fonshare_agent.nodekeys import NodeKeys
+from fonshare_agent.port_mapping import PortMapping
 from fonshare_agent.published import Published
+from fonshare_agent.reach import Reach
+from fonshare_agent.ways import Ways
 
 
 @dataclass(slots=True)
@@ -38,3 +43,7 @@ class Parts:
     published: Published
     downloads: Downloads
     manners: Manners
+    reach: Reach
+    mapping: PortMapping
+    ways: Ways
+    try_back: Callable[[GroupId, NodeId], Awaitable[str]]  # "" is success

@@ -116,6 +116,7 @@ class TicketDesk:
         self._expires: dict[bytes, float] = {}  # of those not redeemed yet
         self._holders: dict[bytes, object] = {}
         self._listeners: list[Callable[[frozenset[bytes], bool], None]] = []
+        self.on_redeemed: Callable[[NodeId], None] = lambda peer: None  # any thread
 
     def on_revoked(self, listener: Callable[[frozenset[bytes], bool], None]) -> None:
         """Call *listener* with the ids of tickets that died, and whether a session
@@ -150,7 +151,8 @@ class TicketDesk:
             if self._holders.setdefault(ticket_id, session) is not session:
                 raise TicketRefused("the ticket is used by another session")
             self._expires.pop(ticket_id, None)
-            return ticket
+        self.on_redeemed(ticket.peer)
+        return ticket
 
     def knows_peer(self, peer_fingerprint: bytes) -> bool:
         """Tell whether any live ticket is for this certificate."""

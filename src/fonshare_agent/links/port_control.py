@@ -1,8 +1,9 @@
 """PCP and NAT-PMP with the router upstream, over UDP (protocol/pcp.py has the forms).
 
-Each port is asked for by a datagram of its own, all of them at once; what is not
-answered is asked again, a few times. An answer counts only if it comes from the router
-itself. Blocks for TRIES_S at most: for a thread of its own.
+Each port is asked for by a datagram of its own: the door's, then the others, a few at a
+time, since a small router takes its time for each. What is not answered is asked again.
+An answer counts only if it comes from the router itself. Blocks, for some seconds where
+nobody answers: for a thread of its own.
 """
 
 import hashlib
@@ -17,7 +18,8 @@ from typing import Final, Self
 from fonshare_agent.links.mapped import LEASE_S, Mapped, Outcome, Unmapped, Wish
 from fonshare_agent.protocol import pcp
 
-TRIES_S: Final = (0.25, 0.5, 1.0, 2.0)  # how long each try waits; RFC 6886 begins so
+TRIES_S: Final = (0.5, 1.0, 2.0, 4.0)  # how long each try waits for its answer
+AT_ONCE: Final = 4
 REFUSALS: Final = 2  # tries after which a router that says "no such port" is believed
 
 Ask = bytes
@@ -98,7 +100,7 @@ def by_pcp(wish: Wish, router: str) -> Outcome:
     try:
         with _Talk(router, wish.address) as talk:
             wanted = {port: port for port in wish.ports}
-            answers = talk.ask(_pcp_asks(talk, wish, wanted, LEASE_S))
+            answers = _ask_all(talk, _pcp_asks(talk, wish, wanted, LEASE_S))
     except OSError as error:
         return Unmapped("silent", error.strerror or "")
     return _outcome("PCP", wish, answers, None)
@@ -115,7 +117,7 @@ def by_nat_pmp(wish: Wish, router: str) -> Outcome:
                 is_inside = told == pcp.Refused(pcp.NAT_PMP_RESULTS[3])
                 return Unmapped("double_nat") if is_inside else _refusal(told)
             wanted = {port: port for port in wish.ports}
-            answers = talk.ask(_nat_pmp_asks(wanted, LEASE_S))
+            answers = _ask_all(talk, _nat_pmp_asks(wanted, LEASE_S))
     except OSError as error:
         return Unmapped("silent", error.strerror or "")
     return _outcome("NAT-PMP", wish, answers, told)
@@ -136,6 +138,18 @@ def withdraw(wish: Wish, mapped: Mapped, router: str) -> None:
                 talk.send(ask)
     except OSError:
         return  # no way to the router any more: what we had there lapses
+
+
+def _ask_all(talk: _Talk, asks: Mapping[int, tuple[Ask, Read]]) -> dict[int, object]:
+    """Ask for the door, and for the others only if that is forwarded."""
+    door, *others = asks
+    answers = talk.ask({door: asks[door]})
+    if isinstance(answers.get(door), pcp.Forwarded):
+        for at in range(0, len(others), AT_ONCE):
+            answers |= talk.ask(
+                {port: asks[port] for port in others[at : at + AT_ONCE]}
+            )
+    return answers
 
 
 def _pcp_asks(

@@ -291,6 +291,24 @@ class PushEnded(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class ReachAsk(Message):
+    """Try whether my friends' door is reached at one of these addresses."""
+
+    KIND: ClassVar[str] = "reach_ask"
+    request: bytes = blob(NONCE_BYTES)
+    addresses: tuple[tuple[str, int], ...] = addresses()
+
+
+@dataclass(frozen=True, slots=True)
+class ReachAnswer(Message):
+    """I have tried: `reason` is empty when your door was there."""
+
+    KIND: ClassVar[str] = "reach_answer"
+    request: bytes = blob(NONCE_BYTES)
+    reason: str = code_text()
+
+
+@dataclass(frozen=True, slots=True)
 class JobEnded(Message):
     """This job needs its tickets no more."""
 
@@ -330,6 +348,8 @@ KINDS: dict[str, type[Message]] = {
         BlocksPage,
         PushAsk,
         PushEnded,
+        ReachAsk,
+        ReachAnswer,
         JobEnded,
         Parts,
     )

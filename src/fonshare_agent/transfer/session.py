@@ -98,8 +98,28 @@ class Session:
     ) -> Self:
         """Connect, see the right certificate, and redeem the ticket.
 
-        Addresses where somebody else answers are passed over. PeerUnreachable when
-        none is the peer's; SourceRefused when it does not take the ticket.
+        PeerUnreachable when none of the addresses is the peer's; SourceRefused when it
+        does not take the ticket.
+        """
+        session = cls.knock(addresses, context, fingerprint, patience)
+        try:
+            session._log_in(credentials)
+        except BaseException:
+            session.close()
+            raise
+        return session
+
+    @classmethod
+    def knock(
+        cls,
+        addresses: Sequence[Address],
+        context: ssl.SSLContext,
+        fingerprint: bytes,
+        patience: Patience,
+    ) -> Self:
+        """Connect and see the right certificate, and no more.
+
+        Addresses where somebody else answers are passed over.
         """
         left = list(addresses)
         while True:
@@ -116,13 +136,7 @@ class Session:
                 wire.close()
                 raise
             else:
-                break
-        try:
-            session._log_in(credentials)
-        except BaseException:
-            session.close()
-            raise
-        return session
+                return session
 
     def be_patient(self, patience: Patience) -> None:
         """From now on wait as *patience* says."""

@@ -59,6 +59,14 @@ class Push(Right):
     is_allowed: Callable[[], bool] = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Knock:
+    """See whether a peer's door is at one of its addresses."""
+
+    addresses: Sequence[Address]
+    peer_fingerprint: bytes
+
+
 class TransferWorkers:
     """The threads, started as they are needed. *fetchers*: how many at once."""
 
@@ -82,7 +90,7 @@ class TransferWorkers:
         self._resolve = resolve
         self._core, self._clock, self._stall_s = core, core.clock, stall_s
         self._upload, self._download = upload, download
-        self._pool = SessionPool(context, core.clock)
+        self._context, self._pool = context, SessionPool(context, core.clock)
         self._fetchers = _Crew("fetch", fetchers, core)
         self._copiers = _Crew("copy", 1, core)
         self._pushers = _Crew("push", PUSHERS, core)
@@ -110,6 +118,10 @@ class TransferWorkers:
             refused.resolve("source.busy")
             return refused
         return self._pushers.run(self._push, task)
+
+    def knock(self, task: Knock) -> Promise[str]:
+        """See whether a door is reached; "" if so, else why not."""
+        return self._tenders.run(self._knock, task)
 
     def tend(self) -> Promise[str]:
         """Keep idle sessions in order; call twice a minute."""
@@ -192,6 +204,17 @@ class TransferWorkers:
         return self._pool.borrow(
             addresses, task.peer_fingerprint, credentials, patience
         )
+
+    def _knock(self, task: Knock) -> str:
+        patience = Patience(self._clock, lambda: self._is_stopping, self._stall_s)
+
+        def knock() -> None:
+            addresses = self._resolve(task.addresses)
+            Session.knock(
+                addresses, self._context, task.peer_fingerprint, patience
+            ).close()
+
+        return self._explained(knock)
 
     def _tend(self, _: None) -> str:
         self._pool.tend()

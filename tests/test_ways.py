@@ -1,0 +1,231 @@
+"""Which way connections come about: remembered, and tried when a member asks."""
+
+import threading
+
+import pytest
+
+from fonshare_agent.asking import NoAnswer
+from fonshare_agent.core import Core, Promise, Worker
+from fonshare_agent.errors import StorageError
+from fonshare_agent.ftp.tickets import TicketDesk
+from fonshare_agent.granting import Outside
+from fonshare_agent.model import NodeId
+from fonshare_agent.protocol.messages import PushEnded, ReachAnswer, ReachAsk
+from fonshare_agent.trying_back import PAUSE_S, TryingBack
+from fonshare_agent.ways import DOCUMENT, FRESH_S, SAVE_S, Ways
+from test_ftp_tickets import some_ticket
+from waiting import wait_until
+
+ANNA, BEN = NodeId(b"a" * 32), NodeId(b"b" * 32)
+HERE, THERE = (("8.8.4.4", 2122),), (("9.9.9.9", 2122),)
+NONCE = bytes(16)
+
+
+class Documents:
+    """The store's documents, as far as they are needed here."""
+
+    def __init__(self):
+        self.kept, self.is_broken, self.writes = {}, False, 0
+
+    def get_document(self, name):
+        return self.kept.get(name)
+
+    def put_document(self, name, value):
+        self.writes += 1
+        if self.is_broken:
+            raise StorageError("the disk is gone")
+        self.kept[name] = value
+
+
+class World:
+    def __init__(self):
+        self.now = 1000.0
+        self.core = Core(lambda: self.now)
+        self.store = Worker("store", self.core)
+        self.store.start()
+        self.documents = Documents()
+        self.ways = Ways(self.core, self.store, self.documents)
+
+    def run(self, promise):
+        self.run_until(lambda: promise.is_settled)
+        return promise.result()
+
+    def run_until(self, condition):
+        def look():
+            self.core.post(lambda: None)
+            self.core.run_once()
+            return condition()
+
+        wait_until(look)
+
+    def again(self):
+        """Return what is known after a restart."""
+        ways = Ways(self.core, self.store, self.documents)
+        self.run(self.core.spawn(ways.load()))
+        return ways
+
+
+@pytest.fixture
+def world():
+    world = World()
+    yield world
+    world.store.stop()
+
+
+def test_who_was_knocked_at_in_vain_pushes_first_for_an_hour(world):
+    ways = world.ways
+    assert not ways.is_pusher(ANNA)
+    ways.note_outward(ANNA, False)
+    assert ways.is_pusher(ANNA)
+    assert not ways.is_pusher(BEN)
+    world.now += FRESH_S - 1
+    assert ways.is_pusher(ANNA)
+    world.now += 2
+    assert not ways.is_pusher(ANNA)
+    ways.note_outward(ANNA, False)
+    ways.note_outward(ANNA, True)
+    assert not ways.is_pusher(ANNA)
+
+
+def test_who_cannot_come_here_either_is_knocked_at_and_is_the_last_to_be_asked(world):
+    ways = world.ways
+    ways.note_outward(ANNA, False)
+    assert not ways.is_cut_off(ANNA)
+    ways.note_inward(ANNA, False)
+    assert not ways.is_pusher(ANNA)
+    assert ways.is_cut_off(ANNA)
+    assert sorted([ANNA, BEN], key=ways.is_cut_off) == [BEN, ANNA]
+
+
+def test_with_another_address_all_is_tried_as_if_nothing_were_known(world):
+    world.ways.note_outward(ANNA, False)
+    world.ways.note_inward(BEN, True)
+    world.ways.network_changed()
+    assert not world.ways.is_pusher(ANNA)
+    assert not world.ways.was_reached()
+
+
+def test_it_is_known_after_a_restart_and_written_once_for_all_that_is_new(world):
+    world.ways.note_outward(ANNA, False)
+    world.ways.note_inward(BEN, True)
+    world.now += SAVE_S + 1
+    world.run_until(lambda: DOCUMENT in world.documents.kept)
+    for _ in range(5):
+        world.ways.note_outward(ANNA, False)  # nothing new
+    world.now += SAVE_S + 1
+    again = world.again()
+    assert again.is_pusher(ANNA)
+    assert again.was_reached()
+    assert again.find(BEN).outward is None
+    assert world.documents.writes == 1
+
+
+def test_a_disk_that_is_gone_costs_the_memory_and_nothing_else(world):
+    world.documents.is_broken = True
+    world.ways.note_outward(ANNA, False)
+    world.now += SAVE_S + 1
+    world.run_until(lambda: world.documents.writes == 1)
+    assert world.ways.is_pusher(ANNA)
+
+
+# --- trying back
+
+
+class Member:
+    def __init__(self):
+        self.statement = self
+        self.tls_fingerprint = b"f" * 32
+
+
+class Friends:
+    """A member's side of trying back, and what it does."""
+
+    def __init__(self, world, finds="", answer=None):
+        self.sent, self.knocked, self.finds, self.answer = [], [], finds, answer
+        self.asked = []
+        self.members = {ANNA: Member()}
+        outside = Outside(
+            b"cert", lambda theirs: HERE, lambda theirs: theirs[:1], lambda der: None
+        )
+        self.trying = TryingBack(
+            world.core, self, self, lambda group: self, self._send, outside, world.ways
+        )
+
+    def _send(self, group, member, message):
+        self.sent.append((member, message))
+        return True
+
+    def knock(self, task):
+        self.knocked.append(task)
+        promise = Promise()
+        promise.resolve(self.finds)
+        return promise
+
+    def ask(self, group, member, make, timeout_s):
+        self.asked.append(make(NONCE))
+        promise = Promise()
+        if self.answer is None:
+            promise.reject(NoAnswer("nothing came"))
+        else:
+            promise.resolve(self.answer)
+        return promise
+
+
+def ask_back(world, friends, member=ANNA):
+    work = friends.trying.on_ask(b"g", member, ReachAsk(NONCE, (*THERE, *HERE)))
+    world.run(world.core.spawn(work))
+    return friends.sent[-1][1]
+
+
+@pytest.mark.parametrize("finds", ["", "unreachable"])
+def test_a_member_is_tried_at_what_may_be_dialled_and_told_how_it_went(world, finds):
+    friends = Friends(world, finds)
+    assert ask_back(world, friends) == ReachAnswer(NONCE, finds)
+    [task] = friends.knocked
+    assert (task.addresses, task.peer_fingerprint) == (THERE, b"f" * 32)
+    assert world.ways.find(ANNA).outward is (not finds)
+
+
+def test_who_asks_too_often_or_is_no_member_is_not_dialled(world):
+    friends = Friends(world)
+    assert ask_back(world, friends, BEN) == ReachAnswer(NONCE, "busy")
+    ask_back(world, friends)
+    assert ask_back(world, friends) == ReachAnswer(NONCE, "busy")
+    assert len(friends.knocked) == 1
+    world.now += PAUSE_S
+    assert ask_back(world, friends) == ReachAnswer(NONCE, "")
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason", "inward"),
+    [
+        (ReachAnswer(NONCE, ""), "", True),
+        (ReachAnswer(NONCE, "unreachable"), "unreachable", False),
+        (ReachAnswer(NONCE, "busy"), "busy", None),
+        (PushEnded(NONCE, ""), "peer.silent", None),
+        (None, "peer.silent", None),
+    ],
+)
+def test_what_a_friend_found_is_remembered(world, answer, reason, inward):
+    friends = Friends(world, answer=answer)
+    assert world.run(world.core.spawn(friends.trying.ask(b"g", ANNA))) == reason
+    assert friends.asked == [ReachAsk(NONCE, HERE)]
+    way = world.ways.find(ANNA)
+    assert (way and way.inward) is inward
+
+
+def test_a_redeemed_ticket_is_told_without_the_desks_lock_held():
+    """What hears of it may ask the desk, on another thread."""
+    desk = TicketDesk(lambda: 0.0, lambda ticket: True)
+    heard = []
+
+    def hear(peer):
+        other = threading.Thread(target=lambda: heard.append((peer, desk.live())))
+        other.start()
+        other.join(60)
+
+    desk.on_redeemed = hear
+    ticket = some_ticket(1)
+    desk.grant(ticket)
+    desk.redeem(ticket.id, b"s" * 16, ticket.peer_fingerprint, object())
+    assert heard == [(ticket.peer, [ticket])]
