@@ -1,7 +1,8 @@
 """What the handlers of the control socket work with; agent.py fills it in."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 from fonshare_agent.channel import ControlChannel
 from fonshare_agent.core import Core, Worker
@@ -46,4 +47,4 @@ class Parts:
     reach: Reach
     mapping: PortMapping
     ways: Ways
-    try_back: Callable[[GroupId, NodeId], Awaitable[str]]  # "" is success
+    try_back: Callable[[GroupId, NodeId], Coroutine[Any, Any, str]]  # "" is success
