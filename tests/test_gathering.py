@@ -13,7 +13,8 @@ from fonshare_agent.disk import Disk
 from fonshare_agent.gathering import Gathering, Ways
 from fonshare_agent.model import GroupId, NodeId
 from fonshare_agent.protocol.content import BLOCK_SIZE_MIN, content_root
-from fonshare_agent.protocol.plan import LANES_MAX
+from fonshare_agent.protocol.parts import gather, pack
+from fonshare_agent.protocol.plan import LANES_MAX, SHARED_LANES_MAX
 from fonshare_agent.receiving import Granted
 from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.watch import Watch
@@ -53,6 +54,7 @@ class Play:
         self.most = self.now_pulling = 0
         self.distrusted: list[str] = []
         self.watch, self.hands = Watch(), True
+        self.holding = None
 
     async def others(self):
         return [member(letter) for letter in self.online]
@@ -64,7 +66,13 @@ class Play:
         return self.refusals.get(letter) or self.granted(letter)
 
     def granted(self, letter):
-        return Granted(GROUP, member(letter), "job", "job.0", "Films", None, None)
+        is_partner = (
+            self.holding is not None and member(letter) in self.holding.partners
+        )
+        share = None if is_partner else "Films"
+        return Granted(
+            GROUP, member(letter), "job", "job.0", share, None, None, is_partner
+        )
 
     async def pull(self, granted, lane):
         letter = chr(granted.source[0])
@@ -74,11 +82,11 @@ class Play:
         try:
             script = self.scripts.get(letter)
             count, reason = script.pop(0) if script else (BLOCKS, "")
-            return await self.deliver(lane, count, reason)
+            return await self.deliver(letter, lane, count, reason)
         finally:
             self.now_pulling -= 1
 
-    async def deliver(self, lane, count, reason):
+    async def deliver(self, letter, lane, count, reason):
         def give_way():
             raise BlockingIOError
 
@@ -86,6 +94,9 @@ class Play:
             if self.watch.is_cancelled or not count:
                 return reason or "source.lost"
             await self.core.sleep(0.01)
+            if lane.is_partner:
+                have = self.holding.partners[member(letter)]
+                lane.note_maps(have, bytes(len(have)))
             try:
                 index = lane.begin(give_way)
             except BlockingIOError:
@@ -105,7 +116,7 @@ class Play:
                 if not lane.has_more():
                     break
                 await self.core.sleep(0.01)
-                index += 1
+                index = lane.block
 
     def run(self, first="a"):
         ways = Ways(
@@ -116,15 +127,40 @@ class Play:
             lambda source: self.distrusted.append(chr(source[0])),
             self.ask,
             member("m"),
+            self.holding,
         )
         made = Gathering(self.core, ways, self.kept, self.watch)
-        done = self.core.spawn(made.run(self.granted(first)))
+        done = self.core.spawn(made.run(first and self.granted(first)))
         until = time.monotonic() + PATIENCE_S
         while not done.is_settled:
             assert time.monotonic() < until
             self.core.call_later(0.01, lambda: None)
             self.core.run_once()
         return done.result()
+
+
+class Holding:
+    """What is known of partners: each has the blocks it is said to have."""
+
+    def __init__(self, **partners):
+        self.partners = {
+            member(letter): pack(gather([run]), BLOCKS)
+            for letter, run in partners.items()
+        }
+        self.on_news = None
+        self.is_paused = False
+
+    def arrive(self, lanes, on_news):
+        self.on_news = on_news
+        for partner, have in list(self.partners.items()):
+            on_news(partner, have)
+
+    def pause(self):
+        self.is_paused = True
+
+    def forget(self, partner):
+        del self.partners[partner]
+        self.on_news(partner, None)
 
 
 @pytest.fixture
@@ -202,3 +238,54 @@ def test_one_that_cannot_be_reached_may_push_though_another_has_nothing(play):
     play.online, play.scripts = ["b"], {"a": [(0, "unreachable")]}
     play.refusals = {"b": "source.vanished"}
     assert play.run() == "unreachable"
+
+
+# --- partners -----------------------------------------------------------------------
+
+
+def test_partners_bring_what_they_have_and_the_source_the_rest(play):
+    play.holding = Holding(b=(0, 20), c=(10, 30))
+    assert play.run() == ""
+    assert set(play.pulls) == {"a", "b", "c"}
+    assert play.holding.is_paused
+
+
+def test_with_partners_there_are_more_places_but_no_more_than_eight(play):
+    play.holding = Holding(**dict.fromkeys("bcdefghij", (0, BLOCKS)))
+    assert play.run() == ""
+    assert play.most == SHARED_LANES_MAX
+
+
+def test_partners_alone_may_have_all_of_it_together(play):
+    play.holding = Holding(b=(0, 25), c=(20, BLOCKS))
+    assert play.run(first=None) == ""
+    assert set(play.pulls) == {"b", "c"}
+
+
+def test_what_partners_lack_too_ends_the_fetch_when_nothing_comes(play, monkeypatch):
+    monkeypatch.setattr("fonshare_agent.protocol.plan.IDLE_S", 0.2)
+    monkeypatch.setattr(gathering, "PARTNERS_S", 0.1)
+    play.holding = Holding(b=(0, 25), c=(20, BLOCKS - 1))
+    assert play.run(first=None) == "source.lost"
+    assert play.kept.gaps() == [(BLOCKS - 1, BLOCKS)]
+
+
+def test_a_partner_that_fails_is_read_again_and_holds_up_nobody(play):
+    play.holding = Holding(b=(0, BLOCKS), c=(0, 20))
+    play.scripts = {"b": [(1, "source.lost"), (0, "source.silent")]}
+    assert play.run(first=None) == ""
+    assert play.pulls.count("b") == 3
+
+
+def test_a_partner_that_sent_damage_is_not_read_again(play):
+    play.holding = Holding(b=(0, BLOCKS))
+    play.scripts = {"b": [(1, "source.corrupt")]}
+    assert play.run() == ""
+    assert play.pulls.count("b") == 1
+    assert play.distrusted == ["b"]
+
+
+def test_a_partner_that_has_nothing_any_more_is_no_failure(play):
+    play.holding, play.refusals = Holding(b=(0, 9)), {"b": "source.vanished"}
+    assert play.run() == ""
+    assert not play.holding.partners

@@ -1,13 +1,14 @@
 """What a node holds while it arrives: who hears of it, and who may read it."""
 
 import os
+import threading
 
 import pytest
 
 from fonshare_agent.errors import ContentChanged, NotFound, StorageError
 from fonshare_agent.holdings import HELD_BYTES_MIN, HOLDINGS_MAX
 from fonshare_agent.model import Root
-from fonshare_agent.parts import ANSWER_S, REST_S, TELL_S, stamp_at
+from fonshare_agent.parts import ANSWER_S, FORGET_S, REST_S, TELL_S, stamp_at
 from fonshare_agent.protocol.content import content_root
 from fonshare_agent.protocol.messages import (
     BlocksAsk,
@@ -51,9 +52,9 @@ class Node(World):
         self.sent.clear()
 
     def hold(self, owner="job.0", group=FAMILLE, root=ROOT, size=HELD_BYTES_MIN):
-        holding = self.do(self.holdings.open(group, root, size, owner))
+        holding = self.do(self.holdings.open(group, root, size, owner, self.kept))
         if holding is not None:
-            holding.arrive(self.kept, Lanes(), lambda *words: self.news.append(words))
+            holding.arrive(Lanes(), lambda *words: self.news.append(words))
         return holding
 
     def take(self, *blocks):
@@ -98,7 +99,7 @@ def test_the_group_is_asked_once_and_who_holds_the_same_is_answered(node):
     node.take(1, 2)
     holding = node.hold()
     node.said()
-    node.do(node.holdings.open(FAMILLE, ROOT, len(DATA), "job.0"))
+    node.do(node.holdings.open(FAMILLE, ROOT, len(DATA), "job.0", node.kept))
     assert node.said() == [(None, Parts(ROOT, a_map(1, 2), True))]
     node.hear(BOB, a_map(3), asks=True)
     assert node.said() == [(BOB, Parts(ROOT, a_map(1, 2), False))]
@@ -189,16 +190,58 @@ def test_block_hashes_come_in_pages_from_who_holds_the_content(node):
     assert node.said() == [(BOB, BlocksPage(bytes(16), ROOT, 5, tuple(HASHES[5:])))]
 
 
-def test_when_the_attempt_is_over_the_tickets_die_and_partners_hear_it(node):
-    node.hold()
+def test_when_an_attempt_is_over_the_tickets_die_and_later_partners_hear_it(node):
+    node.take(1)
+    holding = node.hold()
     node.hear(BOB, NOTHING)
     node.ask_ticket()
     node.holdings.end("another")
     assert node.desk.live()
     node.holdings.end("job.0")
     assert not node.desk.live()
-    assert node.said() == [(BOB, Parts(ROOT, None, False))]
+    assert not node.said()
     assert isinstance(node.ask_ticket(), TicketRefuse)
+    node.hear(CAROL, a_map(5))
+    assert holding.partners == {BOB: NOTHING, CAROL: a_map(5)}
+    assert node.hold() is holding, "the next attempt knows them"
+    assert node.said() == [(None, Parts(ROOT, a_map(1), True))]
+    assert node.news[-2:] == [(BOB, NOTHING), (CAROL, a_map(5))]
+    node.holdings.end("job.0")
+    node.pass_time(FORGET_S)
+    node.pass_time(TELL_S + 0.1)
+    assert node.said()[-2:] == [
+        (BOB, Parts(ROOT, None, False)),
+        (CAROL, Parts(ROOT, None, False)),
+    ]
+    assert node.holdings.find(FAMILLE, ROOT) is None
+
+
+def test_who_reads_while_the_file_gets_its_name_waits_for_it(node):
+    holding = node.hold()
+    node.hear(BOB, NOTHING)
+    place = node.finish()
+    later = threading.Timer(0.05, holding.rest, stamp_at(node.disk, place))
+    later.start()
+    with open(holding.open_file(), "rb") as file:
+        assert file.read() == DATA
+    later.join()
+
+
+def test_a_job_that_waits_is_tried_again_when_somebody_fetches_the_same(node):
+    woken = []
+    node.holdings.wire(lambda: woken.append(True))
+    node.hear(BOB, NOTHING, asks=True)
+    node.hold()
+    node.hear(BOB, NOTHING)
+    node.holdings.end("job.0")
+    node.hear(BOB, NOTHING, asks=True, group=CLUB)
+    node.hear(BOB, None)
+    assert not woken
+    node.hear(BOB, NOTHING, asks=True)
+    assert woken == [True]
+    node.hold()
+    node.hear(BOB, NOTHING)
+    assert woken == [True], "it is being fetched"
 
 
 def test_what_has_arrived_is_held_until_nobody_lacks_any_of_it(node):
@@ -268,7 +311,8 @@ def test_before_anything_is_here_there_is_nothing_to_read(node):
     assert not holding.hashes(0, 10)
     with pytest.raises(NotFound):
         holding.open_file()
-    holding.arrive(node.kept, Lanes(), lambda *_: None)
+    assert isinstance(node.ask_ticket(), TicketRefuse)
+    holding.begin(node.kept)
     node.kept.close()
     with pytest.raises(StorageError):
         holding.open_file()

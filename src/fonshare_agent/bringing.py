@@ -40,7 +40,7 @@ class Others:
     ask: Callable[[NodeId], Awaitable[Granted | str]]  # a grant, or why there is none
     distrust: Callable[[NodeId], None]  # it has sent damaged data
     ask_partner: Callable[[NodeId], Awaitable[Granted | str]]  # for what it holds
-    hold: Callable[[], Awaitable["Holding | None"]]  # and tell partners
+    hold: Callable[[Partial], Awaitable["Holding | None"]]  # and tell partners
     me: NodeId
 
 
@@ -89,6 +89,14 @@ class Bringer:
             return ""
         return await self._bring_blocks(granted, kept, watch, others)
 
+    async def bring_from_partners(
+        self, kept: Partial, watch: Watch, others: Others
+    ) -> str:
+        """As `bring`, for when nobody who offers the content can be asked: those who
+        fetch it, too, may have all of it together. *kept* has its hashes."""
+        watch.start_at(kept.done_bytes)
+        return await self._gather(None, kept, watch, others)
+
     def is_pusher(self, source: NodeId) -> bool:
         """Tell whether only *source* itself can make the connection, it seems."""
         return self._ways.is_pusher(source)
@@ -132,12 +140,21 @@ class Bringer:
         self, granted: Granted, kept: Partial, watch: Watch, others: Others | None
     ) -> str:
         """Pull from the source, and from *others*."""
+        if others is not None:
+            return await self._gather(granted, kept, watch, others)
         try:
             await self._files.run(_import_gathering)
         except (ImportError, OSError):  # our own files lay on a disk that is gone
             return "disk.missing"
-        if others is None:
-            return await self._pull(granted, kept, watch, None)
+        return await self._pull(granted, kept, watch, None)
+
+    async def _gather(
+        self, first: Granted | None, kept: Partial, watch: Watch, others: Others
+    ) -> str:
+        try:
+            await self._files.run(_import_gathering)
+        except (ImportError, OSError):  # our own files lay on a disk that is gone
+            return "disk.missing"
         from fonshare_agent.gathering import Gathering, Ways
 
         ways = Ways(
@@ -148,9 +165,9 @@ class Bringer:
             distrust=others.distrust,
             ask_partner=others.ask_partner,
             me=others.me,
-            holding=await others.hold(),
+            holding=await others.hold(kept),
         )
-        return await Gathering(self._core, ways, kept, watch).run(granted)
+        return await Gathering(self._core, ways, kept, watch).run(first)
 
     async def _pull(
         self, granted: Granted, kept: Partial, watch: Watch, lane: "Lane | None"

@@ -86,23 +86,36 @@ class Fetcher:
 
     async def _fetch_and_hold(self, job: Job, file: JobFile, watch: Watch) -> JobFile:
         granted = await self._find(job, file, watch)
-        file = await self._pin(file, granted.grant)
+        if granted is not None:
+            file = await self._pin(file, granted.grant)
         kept = await self._open_kept(file)
         assert kept is not None  # the root is pinned
         try:
             others = self._others(job, file)
-            reason = await self._bringer.bring(granted, kept, watch, others)
+            if granted is not None:
+                reason = await self._bringer.bring(granted, kept, watch, others)
+            else:
+                reason = await self._bringer.bring_from_partners(kept, watch, others)
             if reason:
                 text = self._sources.blame(job) if reason == "source.corrupt" else ""
                 raise Postponed(reason, text)
             return await self._finish(job, file, kept, watch)
         finally:
-            await self._files.run(kept.close)
+            await self._files.run(_let_go, kept)
 
-    async def _find(self, job: Job, file: JobFile, watch: Watch) -> Granted:
+    async def _find(self, job: Job, file: JobFile, watch: Watch) -> Granted | None:
+        """Return a grant; None if partners alone can go on with what is here."""
         try:
             return await self._sources.find(job, file, watch)
         except Postponed:
+            if not self._sources.can_hold(job, file):
+                raise
+            kept = await self._open_kept(file)
+            if kept is not None:
+                has_hashes = kept.has_hashes
+                await self._files.run(kept.close)
+                if has_hashes:
+                    return None
             partner = await self._sources.find_partner(job, file)
             if partner is None or watch.is_cancelled:
                 raise
@@ -114,7 +127,7 @@ class Fetcher:
             ask=lambda source: self._sources.ask(job, file, source),
             distrust=lambda source: self._sources.distrust(job, source),
             ask_partner=lambda source: self._sources.ask_partner(job, file, source),
-            hold=lambda: self._sources.hold(job, file),
+            hold=lambda kept: self._sources.hold(job, file, kept),
             me=self._sources.me,
         )
 
@@ -165,6 +178,17 @@ class Fetcher:
 
             with suppress(FonshareError, OSError):  # moved away already: no matter
                 holding.rest(*await self._files.run(stamp_at, self.disk, place))
+
+
+def _let_go(kept: Partial) -> None:
+    """Close *kept*; what was verified of it is there for the next attempt.
+
+    Partners may lack what this node alone has, and their source may be gone.
+    """
+    with suppress(StorageError):  # then that part of it is fetched again
+        if kept.has_hashes and not kept.is_complete:
+            kept.sync()
+    kept.close()
 
 
 def demand_wanted(watch: Watch) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from fonshare_agent.asking import NoAnswer
-from fonshare_agent.core import Core, Promise
+from fonshare_agent.core import Core, Promise, Timer
 from fonshare_agent.model import NodeId
 from fonshare_agent.protocol.plan import LANES_MAX, SHARED_LANES_MAX
 from fonshare_agent.receiving import Granted
@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 MANY_BYTES: Final = 4 * 1024 * 1024  # less than this comes as fast from one alone
 PAUSE_S: Final = 2.0  # before a source is asked again that failed; doubled each time
 PAUSE_MAX_S: Final = 60.0
+PARTNERS_S: Final = 5.0  # in which a first partner has spoken, if there is any
 LOOK_S: Final = 30.0  # who comes online meanwhile joins in
-FOR_GOOD_OF_PARTNERS: Final = ("source.corrupt", "unreachable")
 FOR_GOOD: Final = ("source.corrupt", "source.vanished", "source.changed", "unreachable")
 
 
@@ -62,6 +62,7 @@ class Gathering:
     _sources: set[NodeId] = field(default_factory=set)  # that have a place here
     _partners: set[NodeId] = field(default_factory=set)  # of these
     _given_up: set[NodeId] = field(default_factory=set)
+    _waiting: Timer | None = None  # for a first partner to speak
     _active: int = 0  # sources at work or being asked, and looks for more
     _pulling: int = 0
     _reason: str = ""
@@ -72,23 +73,37 @@ class Gathering:
         me = self.ways.me.hex()
         self._lanes = Lanes(self.kept, self.core.clock, self._count, me)
 
-    async def run(self, first: Granted) -> str:
-        """Return why it ended, "" if nothing is missing."""
+    async def run(self, first: Granted | None) -> str:
+        """Return why it ended, "" if nothing is missing. Without *first* it begins
+        with partners alone, and waits a little for them."""
         holding = self.ways.holding
-        self._begin(first.source, first, is_partner=first.is_held)
+        if first is None:
+            self._active += 1
+            self._waiting = self.core.call_later(PARTNERS_S, self._stop_waiting)
+        elif first.is_held:
+            self._begin_partner(first.source, first)
+        else:
+            self._begin(first.source, first)
         if holding is not None:
-            holding.arrive(self.kept, self._lanes, self._on_partner)
+            holding.arrive(self._lanes, self._on_partner)
         if self.kept.size - self.kept.done_bytes >= MANY_BYTES:
             self._active += 1
             self.core.spawn_service("sources", self._look_around())
         while self._active:
             await self._changed
+            if self._is_done and self._waiting is not None:
+                self._waiting.cancel()
+                self._stop_waiting()
         self._is_over = True
         self._lanes.end()
         if holding is not None:
             holding.pause()
         self.watch.sources = 0
         return "" if self.kept.is_complete else self._reason or "source.lost"
+
+    def _stop_waiting(self) -> None:
+        self._waiting = None
+        self._rest()
 
     def _count(self, done_bytes: int) -> None:
         self.watch.done_bytes = done_bytes
@@ -128,17 +143,19 @@ class Gathering:
             partner = NodeId(bytes.fromhex(name))
             has_place = len(self._sources) < SHARED_LANES_MAX and self.ways.has_hands()
             if has_place and self._is_new(partner):
-                self._begin(partner, None, is_partner=True)
+                self._begin_partner(partner, None)
 
     def _is_new(self, source: NodeId) -> bool:
         return not self._is_done and source not in self._sources | self._given_up
 
-    def _begin(
-        self, source: NodeId, granted: Granted | None, *, is_partner: bool = False
-    ) -> None:
+    def _begin_partner(self, partner: NodeId, granted: Granted | None) -> None:
+        self._sources.add(partner)
+        self._partners.add(partner)
+        self._active += 1
+        self.core.spawn_service("partner", self._serve_partner(partner, granted))
+
+    def _begin(self, source: NodeId, granted: Granted | None) -> None:
         self._sources.add(source)
-        if is_partner:
-            self._partners.add(source)
         self._active += 1
         self.core.spawn_service("source", self._serve(source, granted))
 
@@ -157,8 +174,7 @@ class Gathering:
                 if not reason:
                     return
                 self._note_failure(source, reason)
-                is_gone = source in self._given_up or self._is_done
-                if is_gone or (source in self._partners and reason in FOR_GOOD):
+                if source in self._given_up or self._is_done:
                     return
                 is_active, granted = False, None
                 self._rest()
@@ -169,9 +185,20 @@ class Gathering:
                 self._active += 1
         finally:
             self._sources.discard(source)
-            self._partners.discard(source)
             if is_active:
                 self._rest()
+            self._fill_places()
+
+    async def _serve_partner(self, partner: NodeId, granted: Granted | None) -> None:
+        """Read from *partner* for a turn, or until it has nothing that is missing."""
+        try:
+            reason = await self._try(partner, granted)
+            if reason:
+                self._note_partner_failure(partner, reason)
+        finally:
+            self._sources.discard(partner)
+            self._partners.discard(partner)
+            self._rest()
             self._fill_places()
 
     async def _try(self, source: NodeId, granted: Granted | None) -> str:
@@ -193,16 +220,30 @@ class Gathering:
             self._pulling -= 1
             self.watch.sources = self._pulling
 
+    def _note_partner_failure(self, partner: NodeId, reason: str) -> None:
+        """What one of the partners lacks or does holds up nobody."""
+        holding = self.ways.holding
+        self._lanes.forget_partner(partner.hex())
+        if reason in ("source.corrupt", "unreachable"):
+            self._given_up.add(partner)
+        elif reason in FOR_GOOD:  # until it speaks again
+            if holding is not None:
+                holding.forget(partner)
+        else:
+            self.core.call_later(PAUSE_S, lambda: self._look_again(partner))
+        if _weight(reason) > 1:
+            self._note_failure(partner, reason)
+
+    def _look_again(self, partner: NodeId) -> None:
+        holding = self.ways.holding
+        have = holding.partners.get(partner) if holding is not None else None
+        if have is not None and not self._is_done:
+            self._on_partner(partner, have)
+
     def _note_failure(self, source: NodeId, reason: str) -> None:
-        is_partner = source in self._partners
-        if is_partner:  # it may be back: its next message says so
-            self._lanes.forget_partner(source.hex())
-            if self.ways.holding is not None:
-                self.ways.holding.forget(source)
-        is_told = not is_partner or _weight(reason) > 1
-        if is_told and _weight(reason) >= _weight(self._reason):
+        if _weight(reason) >= _weight(self._reason):
             self._reason = reason
-        if reason in (FOR_GOOD_OF_PARTNERS if is_partner else FOR_GOOD):
+        if reason in FOR_GOOD:
             self._given_up.add(source)
         if reason == "source.corrupt":
             self.ways.distrust(source)

@@ -157,7 +157,7 @@ class Granting:
         """Grant what is here of content that is being fetched for that very group."""
         is_own = self.is_own_certificate(group, member, ask.certificate)
         holding = self._holdings.find(group, Root(ask.root)) if ask.root else None
-        if holding is None or not is_own:
+        if holding is None or not holding.is_serving or not is_own:
             return TicketRefuse(ask.request, "not_here")
         await self.demand_disk()
         hashes = holding.hashes(0, PAGE_HASHES)
@@ -299,7 +299,7 @@ class Granting:
             copy = self._copies.find(group, ask.root)
             holding = self._holdings.find(group, Root(ask.root))
             offered = self._offer_copy(copy) if copy is not None else None
-            if offered is None and holding is not None:
+            if offered is None and holding is not None and holding.is_serving:
                 offered = _offer_held(holding)
         else:
             own = await self._store.run(

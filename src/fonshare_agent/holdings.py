@@ -15,6 +15,7 @@ from fonshare_agent.model import GroupId, NodeId, Root
 from fonshare_agent.protocol.content import block_count
 from fonshare_agent.protocol.fields import BITMAP_BYTES_MAX
 from fonshare_agent.protocol.messages import Message, Parts
+from fonshare_agent.transfer.partial import Partial
 
 if TYPE_CHECKING:
     from fonshare_agent.parts import Holding
@@ -37,6 +38,11 @@ class Holdings:
         self._core, self._files, self._disk = core, files, disk
         self._desk, self._send = desk, send
         self._held: dict[Key, Holding] = {}
+        self._on_wanted: Callable[[], None] = lambda: None
+
+    def wire(self, on_wanted: Callable[[], None]) -> None:
+        """Call *on_wanted* when somebody speaks of what a waiting job lacks."""
+        self._on_wanted = on_wanted
 
     def find(self, group: GroupId, root: Root) -> "Holding | None":
         return self._held.get((group, root))
@@ -46,22 +52,28 @@ class Holdings:
         holding = self.find(group, Root(message.root))
         if holding is not None:
             holding.hear(member, message)
+            if holding.is_interrupted and message.have is not None:
+                self._on_wanted()
 
     async def open(
-        self, group: GroupId, root: Root, size: int, owner: str
+        self,
+        group: GroupId,
+        root: Root,
+        size: int,
+        owner: str,
+        kept: Partial | None = None,
     ) -> "Holding | None":
-        """Begin to hold, and tell the group; None if that content is not held, or
-        for another job already."""
-        is_fit = size >= HELD_BYTES_MIN and block_count(size) <= 8 * BITMAP_BYTES_MAX
-        if not is_fit or not await self._load():
+        """Begin to hold what is in *kept*, and tell the group; None if that content
+        is not held, or for another job already."""
+        if not is_held(size) or not await self._load():
             return None
         from fonshare_agent.parts import Holding
 
         there = self.find(group, root)
         if there is not None and there.owner != owner:
-            if not there.is_resting:
+            if not (there.is_resting or there.is_interrupted):
                 return None
-            self._drop(there)
+            there.end()
             there = None
         if there is None:
             if len(self._held) >= HOLDINGS_MAX:
@@ -70,7 +82,7 @@ class Holdings:
                 self._core, self._disk, group, root, size, owner, self._send, self._drop
             )
             self._held[group, root] = there
-        there.begin()
+        there.begin(kept)
         return there
 
     def find_owned(self, owner: str) -> "Holding | None":
@@ -82,13 +94,17 @@ class Holdings:
         """The attempt of *owner* is over; what it has completed goes on being held."""
         holding = self.find_owned(owner)
         if holding is not None and not holding.is_resting:
-            holding.end()
+            holding.interrupt()
+            self._retire(holding)
 
     def _drop(self, holding: "Holding") -> None:
         """Nothing of it is served any more."""
         key = holding.group, holding.root
         if self._held.get(key) is holding:
             del self._held[key]
+        self._retire(holding)
+
+    def _retire(self, holding: "Holding") -> None:
         self._desk.retire(lambda ticket: ticket.held is holding)
 
     async def _load(self) -> bool:
@@ -97,6 +113,11 @@ class Holdings:
         except (ImportError, OSError):  # our own files lay on a disk that is gone
             return False
         return True
+
+
+def is_held(size: int) -> bool:
+    """Tell whether parts of a file of that size are offered on."""
+    return size >= HELD_BYTES_MIN and block_count(size) <= 8 * BITMAP_BYTES_MAX
 
 
 def _import_parts() -> None:

@@ -7,12 +7,13 @@ lacks any of it. Core thread, but for what `ftp.tickets.Held` asks, and `open_fi
 """
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from fonshare_agent.core import Core, Timer
 from fonshare_agent.disk import Disk, open_below
-from fonshare_agent.errors import ContentChanged, NotFound
+from fonshare_agent.errors import ContentChanged, NotFound, StorageError
 from fonshare_agent.ftp.tickets import FileStamp
 from fonshare_agent.model import GroupId, NodeId, Root, SharePath
 from fonshare_agent.protocol.content import block_count
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 TELL_S: Final = 10.0  # partners hear of what is new no more often
 REST_S: Final = 600.0  # how long an arrived file is held when nobody reads
+FORGET_S: Final = 150.0  # after an attempt the next one comes within this, if any
+PLACED_S: Final = 2.0  # between a file's new name and our knowing of it
 ANSWER_S: Final = 2.0  # a partner's question is answered no more often
 
 Send = Callable[[GroupId, NodeId | None, Message], bool]
@@ -60,6 +63,8 @@ class Holding:
         self._answered: dict[NodeId, float] = {}
         self._read_at = core.clock()
         self._timer: Timer | None = None
+        self._has_place = threading.Event()
+        self._interrupted_at: float | None = None
         self._is_over = False
 
     @property
@@ -67,19 +72,30 @@ class Holding:
         """Whether the file is complete, and has its name."""
         return self._place is not None
 
+    @property
+    def is_serving(self) -> bool:
+        """Whether anything can be read here now."""
+        return self._place is not None or self._kept is not None
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether an attempt has ended, and the next has not begun yet."""
+        return self._interrupted_at is not None
+
     # --- the job that fetches it ----------------------------------------------------
 
-    def begin(self) -> None:
-        """Ask the group who has parts of it, too."""
+    def begin(self, kept: Partial | None) -> None:
+        """Offer what is in *kept*, and ask the group who has parts of it, too."""
+        self._kept, self._interrupted_at = kept, None
         self._told = self.bitmap()
         self._send(self.group, None, Parts(self.root, self._told, True))
         if self._timer is None:
             self._timer = self._core.call_later(TELL_S, self._look)
 
-    def arrive(self, kept: Partial, lanes: "Lanes", on_news: OnNews) -> None:
-        """It arrives in *kept*, by *lanes*; *on_news* is told of partners from now on,
-        and of those known already."""
-        self._kept, self._lanes, self._on_news = kept, lanes, on_news
+    def arrive(self, lanes: "Lanes", on_news: OnNews) -> None:
+        """It arrives by *lanes*; *on_news* is told of partners from now on, and of
+        those known already."""
+        self._lanes, self._on_news = lanes, on_news
         for member, have in list(self.partners.items()):
             on_news(member, have)
 
@@ -87,10 +103,17 @@ class Holding:
         """Nothing comes any more, for now."""
         self._lanes, self._on_news = None, _nobody
 
+    def interrupt(self) -> None:
+        """The attempt is over, and another will follow: what partners say until then
+        is not lost, and they need not begin anew with this node."""
+        self.pause()
+        self._kept, self._interrupted_at = None, self._core.clock()
+
     def rest(self, place: SharePath, stamp: FileStamp) -> None:
         """It is complete, and lies at *place* on the disk."""
         self.pause()
         self._place = place, stamp
+        self._has_place.set()
         self._read_at = self._core.clock()
         self._tell()
         if self._is_of_no_use:
@@ -136,7 +159,9 @@ class Holding:
         """Now and then: tell what is new, and see whether anybody needs this still."""
         self._timer = self._core.call_later(TELL_S, self._look)
         self._tell()
-        if self.is_resting and self._is_of_no_use:
+        since = self._interrupted_at
+        is_given_up = since is not None and self._core.clock() - since >= FORGET_S
+        if is_given_up or (self.is_resting and self._is_of_no_use):
             self.end()
 
     def _tell(self) -> None:
@@ -180,10 +205,18 @@ class Holding:
     def open_file(self) -> int:
         """Return a descriptor of what is here, the caller's to close."""
         place = self._place
+        kept = self._kept
+        if place is None and kept is not None:
+            try:
+                return kept.open_verified()[0]
+            except StorageError:
+                if not kept.is_complete:
+                    raise
+            # It is getting its name just now.
+            self._has_place.wait(PLACED_S)
+            place = self._place
         if place is None:
-            if self._kept is None:
-                raise NotFound("nothing of it is here")
-            return self._kept.open_verified()[0]
+            raise NotFound("nothing of it is here")
         root = self._disk.open_root()
         try:
             opened = open_below(root, place[0], os.O_RDONLY)

@@ -9,10 +9,10 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from fonshare_agent.asking import Asking, NoAnswer
+from fonshare_agent.asking import ANSWER_TIMEOUT_S, Asking, NoAnswer
 from fonshare_agent.core import Worker
 from fonshare_agent.granting import Outside
-from fonshare_agent.holdings import Holdings
+from fonshare_agent.holdings import Holdings, is_held
 from fonshare_agent.index.state_records import Job, JobFile
 from fonshare_agent.index.store import IndexStore
 from fonshare_agent.model import GroupId, NodeId, SharePath
@@ -26,6 +26,7 @@ from fonshare_agent.protocol.messages import (
 )
 from fonshare_agent.reasons import Postponed
 from fonshare_agent.receiving import Granted, shows_own_certificate
+from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.watch import Watch
 from fonshare_agent.ways import Ways
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+PARTNER_TIMEOUT_S = 5.0  # there are others; and it speaks when it is back
 PARTNERS_S = 2.0  # in which partners have answered
 DISTRUSTED_JOBS_MAX = 100  # jobs that remember who sent them damaged data
 
@@ -125,28 +127,34 @@ class Sources:
     async def find_partner(self, job: Job, file: JobFile) -> Granted | None:
         """Return the first grant among those who fetch the same content now.
 
-        For when nobody who offers it can be asked: they may have all of it together.
+        For when nobody who offers it can be asked, and not even its hashes are here.
         """
         holding = await self.hold(job, file)
         if holding is None:
             return None
         await self._sleep(PARTNERS_S)
         for partner in list(holding.partners):
-            if self.can_be_asked(job, partner):
-                try:
-                    found = await self.ask_partner(job, file, partner)
-                except NoAnswer:
-                    continue
-                if isinstance(found, Granted):
-                    return found
+            try:
+                found = await self.ask_partner(job, file, partner)
+            except NoAnswer:
+                continue
+            if isinstance(found, Granted):
+                return found
         return None
 
-    async def hold(self, job: Job, file: JobFile) -> "Holding | None":
+    def can_hold(self, job: Job, file: JobFile) -> bool:
+        """Tell whether there may be partners for *file*."""
+        is_in = self._machine(job.group) is not None
+        return is_in and file.root is not None and is_held(file.size)
+
+    async def hold(
+        self, job: Job, file: JobFile, kept: Partial | None = None
+    ) -> "Holding | None":
         """Let the group know that *file* is fetched here; its parts are offered on."""
         if file.root is None:
             return None
         owner = owner_of(file)
-        return await self.holdings.open(job.group, file.root, file.size, owner)
+        return await self.holdings.open(job.group, file.root, file.size, owner, kept)
 
     async def others(self, job: Job, file: JobFile) -> list[NodeId]:
         """Return the other members that offer this very content."""
@@ -175,6 +183,9 @@ class Sources:
         self, job: Job, file: JobFile, partner: NodeId
     ) -> Granted | str:
         """As `ask`, for what *partner* holds of the content."""
+        is_bad = partner in self._distrusted.get(job.id, ())
+        if is_bad or not self.can_be_asked(job, partner):
+            return "source.vanished"
         return await self._ask_at(job, file, partner, None, None)
 
     async def _ask_at(
@@ -256,6 +267,7 @@ class Sources:
                 self._outside.certificate,
                 self._outside.addresses(()),
             ),
+            PARTNER_TIMEOUT_S if share is None else ANSWER_TIMEOUT_S,
             owner=job.id,
         )
         self.note_place(job.id, source, answer)

@@ -136,6 +136,7 @@ class TransferSide:
         def make() -> Moving:
             moving = Moving(ground, self._talking, self._doors, self.asking, context)
             moving.serving.set_places(self._places)
+            moving.holdings.wire(self.downloads.wake)
             if self._is_stopped:  # the node ends just now
                 moving.workers.stop()
             return moving
