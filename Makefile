@@ -16,7 +16,7 @@ timed = @status=0; { $(2); } || status=$$?; \
 
 .DEFAULT_GOAL := help
 .PHONY: help venv deps run lint format test test-full bench bench-distribution \
-	bench-limits bench-transfer ipk bundle clean
+	bench-limits bench-transfer rootfs ipk bundle clean
 
 help: ## this list
 	@awk -F ' *:.*## *' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' \
@@ -27,7 +27,7 @@ venv: ## .venv with the agent, the development tools and the demo's broker
 
 deps: ## install the Debian packages that the tests use, or name what is skipped
 	$(call timed,$@,$(PYTHON) tools/packages.py && $(PYTHON) tools/unpacked.py \
-		&& $(PYTHON) tools/rootfs.py)
+		&& $(PYTHON) tools/rootfs.py mipsel i386)
 
 run: venv ## the main job, shown: three nodes share and fetch (ONCE=1, SHARE=FOLDER)
 	$(call timed,$@,$(BIN)/python tools/demo.py $(if $(ONCE),--once) \
@@ -60,6 +60,10 @@ bench-transfer: venv ## how fast files come from friends (bench/README.md)
 
 bench-limits: venv ## how exactly the limits of bandwidth hold (bench/README.md)
 	$(call timed,$@,PYTHONPATH=tests $(BIN)/python bench/limits.py)
+
+rootfs: venv deps ## the package on emulated MIPS (ROOTFS=FOLDER: in a real OpenWrt)
+	$(call timed,$@,ROOTFS_ARCHITECTURE=mipsel ROOTFS="$(ROOTFS)" \
+		$(BIN)/python -m pytest -n 0 tests/test_rootfs.py $(ARGS))
 
 ipk: venv ## the package for OpenWrt up to 24.10, and a feed of it: build/ipk
 	$(call timed,$@,$(BIN)/python tools/ipk.py)

@@ -1,11 +1,12 @@
-"""A part of `make deps`: the emulated router's user land, below build/rootfs-mipsel.
+"""A part of `make deps`: the emulated router's user land, in build/rootfs-ARCHITECTURE.
 
-    python3 tools/rootfs.py [ARCHITECTURE]
+    python3 tools/rootfs.py ARCHITECTURE...
 
-Debian's packages for little-endian MIPS, unpacked; its programs run under qemu-user
-(Debian's qemu-user-static). As on OpenWrt the shell and the small programs are
-busybox's, /var is memory, and Python's library is compiled only. What else makes an
-OpenWrt of it lies in tests/rootfs/stand_in, and is laid over it when it is entered.
+Debian's packages, unpacked: for mipsel, as the Fonera is, whose programs run under
+qemu-user (Debian's qemu-user-static); for i386, 32 bits as well, without an emulator.
+As on OpenWrt the shell and the small programs are busybox's, /var is memory, and
+Python's library is compiled only. What else makes an OpenWrt of it lies in
+tests/rootfs/stand_in, and is laid over it when it is entered.
 """
 
 import shutil
@@ -28,7 +29,7 @@ def folder(architecture: str) -> Path:
     return ROOT / "build" / f"rootfs-{architecture}" / "root"
 
 
-def build(architecture: str = "mipsel") -> Path:
+def build(architecture: str) -> Path:
     """Unpack and fit out the user land unless that has been done; return its folder."""
     root = folder(architecture)
     userland = Userland(root.parent, architecture)
@@ -79,7 +80,8 @@ def register(architecture: str) -> None:
 def main(arguments: list[str]) -> int:
     """Build it, or say that it cannot be; always 0, as tools/packages.py."""
     try:
-        build(*arguments)
+        for architecture in arguments:
+            build(architecture)
     except (OSError, subprocess.CalledProcessError, RuntimeError) as error:
         print(
             f"The router's user land cannot be had here, its tests are skipped: {error}"

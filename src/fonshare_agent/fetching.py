@@ -17,6 +17,7 @@ from fonshare_agent.disk import Disk
 from fonshare_agent.errors import (
     BadContent,
     FonshareError,
+    StorageError,
     TransferCancelled,
 )
 from fonshare_agent.index.state import StateStore
