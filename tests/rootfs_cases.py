@@ -1,10 +1,10 @@
 """The case files of tests/rootfs/cases, and the router's user land that runs them.
 
 A case file begins with what it shows, in words. `$ COMMAND` is run by the router's
-shell; the lines below are what it must print (empty ones do not count), `…` standing for
-anything in a line, and alone for any number of lines; `? N` is its exit status if not 0.
-`< PATH` writes the lines up to one with a single dot into a file. All commands of a case
-see what the ones before have done; each case begins with a fresh router.
+shell; the lines below are what it must print (empty ones do not count), `…` standing
+for anything in a line, and alone for any number of lines; `? N` is its exit status if
+not 0. `< PATH` writes the lines up to one with a single dot into a file. All commands
+of a case see what the ones before have done; each case begins with a fresh router.
 """
 
 import os
