@@ -11,6 +11,7 @@ from fonshare_agent.model import Root
 from fonshare_agent.protocol.content import BLOCK_SIZE_MIN, content_root
 from fonshare_agent.transfer import batch as batch_module
 from fonshare_agent.transfer.batch import Batch, BatchFile
+from fonshare_agent.transfer.leftovers import kept_jobs
 from fonshare_agent.transfer.partial import Partial
 
 JOB = "job1"
@@ -172,13 +173,13 @@ def test_what_a_crash_left_is_gone_with_the_next_batch_and_with_the_job(disk):
     batch = Batch.open(disk, JOB, [a_file(disk, 7, b"abc")])
     write(batch, 0, b"abc")
     batch.close()  # a crash
-    assert Partial.jobs(disk) == {JOB}
+    assert kept_jobs(disk) == {JOB}
     again = Batch.open(disk, JOB, [a_file(disk, 7, b"new")])
     write(again, 0, b"new")
     assert again.finish() == {7: b"f7"}
     again.close()
     Partial.discard(disk, JOB)
-    assert Partial.jobs(disk) == set()
+    assert kept_jobs(disk) == set()
 
 
 def test_a_full_or_pulled_disk_is_told(disk):

@@ -27,6 +27,7 @@ from fonshare_agent.model import Root
 from fonshare_agent.protocol.content import content_root
 from fonshare_agent.transfer import placing
 from fonshare_agent.transfer.blocks import BlockMap
+from fonshare_agent.transfer.leftovers import kept_jobs
 from fonshare_agent.transfer.partial import SYNC_BYTES, SYNC_PERIOD_S, Partial
 from fonshare_agent.transfer.placing import candidate_names, storable_name
 from fonshare_agent.transfer.write_behind import STEP_BYTES, write_behind
@@ -410,13 +411,13 @@ def test_files_of_jobs_are_listed_and_discarded_one_by_one_and_together(opened, 
     for number in range(3):
         opened(number=number).close()
     Partial.open(disk, "other", 0, 0, root_of(b"")).close()
-    assert Partial.jobs(disk) == {"job", "other"}
+    assert kept_jobs(disk) == {"job", "other"}
 
     Partial.discard(disk, "job", 1)
     assert listing(disk.path / ".fonshare" / "partial") == ["job-0", "job-2", "other-0"]
     Partial.discard(disk, "job")
     Partial.discard(disk, "job")
-    assert Partial.jobs(disk) == {"other"}
+    assert kept_jobs(disk) == {"other"}
 
 
 def test_only_plain_ids_name_a_folder(disk):
@@ -885,7 +886,7 @@ def test_killed_at_any_step_the_job_ends_with_the_file_and_nothing_else(
         assert record.read_bytes() == NAME
         assert listing(target) == [NAME]
         assert read(target) == DATA
-        assert Partial.jobs(disk) == set()
+        assert kept_jobs(disk) == set()
         record.unlink()
         os.unlink(target + b"/" + NAME)
         steps += 1

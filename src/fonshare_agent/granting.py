@@ -329,11 +329,9 @@ class Granting:
 
     def retire(self, group: GroupId, member: NodeId, job: str) -> None:
         """End the tickets by which *member* reads for that job of its own."""
+        wish = (group, member, job)
         self._desk.retire(
-            lambda t: (
-                (t.group, t.peer, t.job) == (group, member, job)
-                and t.direction == "read"
-            )
+            lambda t: (t.group, t.peer, t.job) == wish and t.direction == "read"
         )
 
     # --- pushes ---

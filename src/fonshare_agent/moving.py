@@ -87,6 +87,10 @@ class Moving:
         self.holdings = Holdings(
             ground.core, ground.files, ground.disk, self._desk, talking.channel.send
         )
+        self._build_granting()
+
+    def _build_granting(self) -> None:
+        ground, talking = self._ground, self._talking
         self.granting = Granting(
             ground.core,
             ground.store,
@@ -115,7 +119,6 @@ class Moving:
             self._outside,
             ground.draw,
         )
-
         self.serving = Serving(
             ground.core,
             self._desk,

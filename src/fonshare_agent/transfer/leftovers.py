@@ -28,10 +28,10 @@ def has_leftovers(disk: Disk) -> bool:
 
 
 def kept_jobs(disk: Disk) -> set[str]:
-    """See Partial.jobs."""
+    """Return the ids of the jobs of which something is kept here."""
     with loading():
-        from fonshare_agent.transfer.partial import Partial
-    return Partial.jobs(disk)
+        from fonshare_agent.transfer.partial_files import COPY_PREFIX, list_kept
+    return {one for one in list_kept(disk) if not one.startswith(COPY_PREFIX)}
 
 
 def discard_job(disk: Disk, job_id: str) -> None:

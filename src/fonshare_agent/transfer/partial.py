@@ -134,11 +134,6 @@ class Partial:
                     remove_folder(top, name)
 
     @staticmethod
-    def jobs(disk: Disk) -> set[str]:
-        """Return the ids of the jobs of which something is kept here."""
-        return {one for one in list_kept(disk) if not one.startswith(COPY_PREFIX)}
-
-    @staticmethod
     def copies(disk: Disk) -> set[str]:
         """Return the ids of the catalogues' copies of which something is kept here."""
         return {one for one in list_kept(disk) if one.startswith(COPY_PREFIX)}
