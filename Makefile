@@ -16,7 +16,7 @@ timed = @status=0; { $(2); } || status=$$?; \
 
 .DEFAULT_GOAL := help
 .PHONY: help venv deps run lint format test test-full bench bench-distribution \
-	bench-limits bench-transfer rootfs ipk bundle clean
+	bench-household bench-limits bench-transfer rootfs ipk bundle clean
 
 help: ## this list
 	@awk -F ' *:.*## *' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' \
@@ -60,6 +60,9 @@ bench-transfer: venv ## how fast files come from friends (bench/README.md)
 
 bench-limits: venv ## how exactly the limits of bandwidth hold (bench/README.md)
 	$(call timed,$@,PYTHONPATH=tests $(BIN)/python bench/limits.py)
+
+bench-household: venv ## how soon transfers give way to the household, as root
+	$(call timed,$@,PYTHONPATH=tools:tests $(BIN)/python bench/household.py)
 
 rootfs: venv deps ## the package on emulated MIPS (ROOTFS=FOLDER: in a real OpenWrt)
 	$(call timed,$@,ROOTFS_ARCHITECTURE=mipsel ROOTFS="$(ROOTFS)" \

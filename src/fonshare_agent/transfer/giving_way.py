@@ -26,11 +26,13 @@ FREE_PART: Final = 0.1  # of the line, for what the household has not asked for 
 FLOOR_BYTES_S: Final = 4 * 1024.0
 FLOOR_PART: Final = 0.05
 QUEUE_S: Final = 0.05  # a round trip so much longer than the least is a queue's
-QUEUE_STEP: Final = 0.7
+QUEUE_STEP: Final = 0.7  # by sample, while there is one
+NEEDED_STEP: Final = 0.3  # the same where the household moves more than a trickle
 FULL_PART: Final = 0.85
 HOLD_S: Final = 2.0
 GROWTH_A_SECOND: Final = 1.36
 CARRIES_HALF_LIFE_S: Final = 600.0  # of the most that was seen
+LEARN_S: Final = 1.5  # of our own use, once: TCP fills any line in that
 SMOOTH_S: Final = 0.4  # a sample alone may be half of two
 
 
@@ -80,7 +82,7 @@ class _Direction:
         self.ceiling: float | None = None
         self.is_needed = False
         self._carries = self._own = self._others = 0.0
-        self._calm_s = 0.0
+        self._calm_s = self._used_s = 0.0
 
     def see(self, seconds: float, line: int, own: int) -> None:
         new = min(1.0, seconds / SMOOTH_S)
@@ -92,7 +94,9 @@ class _Direction:
         self._carries = max(faded, self._own + self._others)
         was_needed = self.is_needed
         trickle = max(TRICKLE_BYTES_S, TRICKLE_PART * self._carries)
-        self.is_needed = self._others > trickle
+        # Before we have used the line, what little passes seems to be all it carries.
+        self._used_s += seconds if own else 0.0
+        self.is_needed = self._others > trickle and self._used_s >= LEARN_S
         if was_needed and not self.is_needed:
             self._calm_s = 0.0
 
@@ -123,6 +127,6 @@ class _Direction:
             wanted = FULL_PART * self._carries
         if is_line_needed and has_queue:
             now = self._own if self.ceiling is None else min(self._own, self.ceiling)
-            step = QUEUE_STEP * now
+            step = (NEEDED_STEP if self.is_needed else QUEUE_STEP) * now
             wanted = step if wanted is None else min(wanted, step)
         return None if wanted is None else max(floor, wanted)

@@ -56,11 +56,12 @@ class OwnTraffic:
         self._late_sent = self._late_received = 0
 
     def add(self, whose: object, find: Callable[[], socket.socket]) -> None:
-        """Count the connection of *find* from now on, until `drop(whose)`."""
+        """Count the connection of *find* from its beginning until `drop(whose)`."""
         with self._lock:
             is_first = not self._sockets
             self._sockets[whose] = find
-            self._seen[whose] = _read(find()) or Totals(0, 0, 0, 0.0)
+            # What has come before this call was ours as well, and just now.
+            self._seen[whose] = Totals(0, 0, 0, 0.0)
         if is_first:
             self._on_begun()
 
