@@ -10,7 +10,7 @@ import pytest
 from fonshare_agent import clock
 from fonshare_agent.core import Core
 from fonshare_agent.ftp.tickets import secret_hash
-from fonshare_agent.manners import DOWN, UP, Manners
+from fonshare_agent.manners import DOWN, UP, LateTraffic, Manners
 from fonshare_agent.settings import LimitSettings
 from fonshare_agent.transfer.limits import Flow, TokenBucket
 from transfer_world import SECRET, two_nodes
@@ -139,6 +139,27 @@ def test_what_stays_in_the_house_passes_by_unless_the_owner_wants_it_otherwise(
         assert manners.is_free(address) is passes_by
     manners = World(house=True).manners
     assert manners.flow(DOWN, address, whose) is not None
+
+
+def test_what_counts_our_traffic_is_loaded_with_the_first_transfer():
+    built = []
+
+    class Counts:
+        def add(self, whose, find):
+            built.append(whose)
+
+        def drop(self, whose):
+            built.remove(whose)
+
+    late = LateTraffic(Counts)
+    flow = Flow(TokenBucket(0, lambda: 0.0), b"f", late)
+    flow.close()
+    assert not late.is_loaded
+    flow.watch(lambda: None)
+    assert late.is_loaded
+    assert built == [flow]
+    flow.close()
+    assert built == []
 
 
 # --- the time zone ------------------------------------------------------------------

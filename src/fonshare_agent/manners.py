@@ -6,21 +6,47 @@ closes that direction. What stays within the house passes by, unless the owner w
 otherwise. Core thread, but for `flow` and `is_free`. Must not know what moves.
 """
 
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterable
 from ipaddress import IPv6Address, ip_address
-from typing import TYPE_CHECKING
 
 from fonshare_agent import clock
 from fonshare_agent.core import Core
 from fonshare_agent.settings import LimitSettings, Network
-from fonshare_agent.transfer.limits import Flow, TokenBucket
-
-if TYPE_CHECKING:
-    from fonshare_agent.transfer.own_traffic import OwnTraffic
+from fonshare_agent.transfer.limits import Flow, TokenBucket, Traffic
 
 LOOK_S = 2.0  # between two looks at the time of day, where hours are set
 UP, DOWN = "up", "down"
+
+
+class LateTraffic:
+    """Loads what counts our own traffic with the first transfer. Any thread.
+
+    *build* may wait for the disk: `load` is called beforehand where that matters.
+    """
+
+    def __init__(self, build: Callable[[], Traffic]) -> None:
+        self._build, self._lock = build, threading.Lock()
+        self._made: Traffic | None = None
+
+    @property
+    def is_loaded(self) -> bool:
+        return self._made is not None
+
+    def load(self) -> Traffic:
+        with self._lock:
+            if self._made is None:
+                self._made = self._build()
+            return self._made
+
+    def add(self, whose: object, find: Callable[[], socket.socket]) -> None:
+        self.load().add(whose, find)
+
+    def drop(self, whose: object) -> None:
+        if self._made is not None:
+            self._made.drop(whose)
 
 
 class Manners:
@@ -43,7 +69,7 @@ class Manners:
         self._may = dict.fromkeys((UP, DOWN), True)
         self._on_changed: Callable[[], None] = lambda: None
         self._ceilings: dict[str, float | None] = dict.fromkeys((UP, DOWN))
-        self.traffic: OwnTraffic | None = None  # counts our own, where it can be told
+        self.traffic: LateTraffic | None = None  # counts our own, where it can be told
         self._apply()
 
     def wire(self, on_changed: Callable[[], None]) -> None:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from fonshare_agent.asking import Asking
 from fonshare_agent.catching_up import Take
 from fonshare_agent.clock import is_known
-from fonshare_agent.core import Core
 from fonshare_agent.disk import Disk
 from fonshare_agent.downloads import Downloads
 from fonshare_agent.errors import DiskMissing
@@ -30,7 +29,7 @@ from fonshare_agent.group_side import GroupSide
 from fonshare_agent.index.state_records import Job
 from fonshare_agent.links.lan import house_networks
 from fonshare_agent.links.mapped import Mapped
-from fonshare_agent.manners import Manners
+from fonshare_agent.manners import LateTraffic, Manners
 from fonshare_agent.model import GroupId, IndexId, NodeId, SharePath
 from fonshare_agent.nodekeys import NodeKeys
 from fonshare_agent.on_demand import OnDemand
@@ -40,6 +39,7 @@ from fonshare_agent.reach import Reach
 from fonshare_agent.reasons import Postponed
 from fonshare_agent.settings import FtpSettings, LimitSettings, Network, Settings
 from fonshare_agent.transfer.leftovers import has_leftovers
+from fonshare_agent.transfer.limits import Traffic
 from fonshare_agent.watch import Watch
 from fonshare_agent.ways import Ways
 
@@ -90,7 +90,7 @@ class TransferSide:
         desk.on_redeemed = lambda peer: core.post(lambda: ways.note_inward(peer, True))
         manners = Manners(core, settings.limits, _house_networks(settings.ftp))
         if settings.limits.give_way:
-            self._household = _watch_household(core, manners)
+            manners.traffic = LateTraffic(self._watch_household)
         ftp = FtpService(
             _ftp_options(settings, ground.keys),
             verify=verify_password,
@@ -106,6 +106,13 @@ class TransferSide:
             Reach(settings, lambda: ftp.friends_port),
             ways,
         )
+
+    def _watch_household(self) -> Traffic:
+        """With the first transfer; any thread, which may wait for the disk."""
+        from fonshare_agent.household import Household
+
+        self._household = Household(self._ground.core, self.manners.set_ceilings)
+        return self._household.traffic
 
     def _build_downloads(self) -> Downloads:
         ground = self._ground
@@ -132,6 +139,8 @@ class TransferSide:
 
         ground, keys = self._ground, self._ground.keys
         context = client_context(keys.certificate_path, keys.private_key_path)
+        if self.manners.traffic is not None:
+            self.manners.traffic.load()  # before the door's thread does
 
         def make() -> Moving:
             moving = Moving(ground, self._talking, self._doors, self.asking, context)
@@ -306,15 +315,6 @@ class Copier:
     def cancel(self, group: GroupId, member: NodeId) -> None:
         if self._moving.made is not None:
             self._moving.made.copy_fetcher.cancel(group, member)
-
-
-def _watch_household(core: Core, manners: Manners) -> "Household":
-    """Give way where the owner wants it; elsewhere nothing of it is loaded."""
-    from fonshare_agent.household import Household
-
-    household = Household(core, manners.set_ceilings)
-    manners.traffic = household.traffic
-    return household
 
 
 def _ftp_options(settings: Settings, keys: NodeKeys) -> FtpOptions:

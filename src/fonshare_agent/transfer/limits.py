@@ -12,10 +12,7 @@ import heapq
 import socket
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:  # in memory only where the household's traffic can be seen
-    from fonshare_agent.transfer.own_traffic import OwnTraffic
+from typing import Final, Protocol
 
 CHUNK_BYTES: Final = 64 * 1024  # the largest buffer of a transfer, DESIGN section 3
 CHUNK_BYTES_MIN: Final = 4 * 1024
@@ -24,6 +21,13 @@ LOOK_S: Final = 0.2  # who waits looks so often whether the rate is another one 
 _WAIT_S_MIN: Final = 0.001  # finer than any timer here
 _SMOOTH_PART: Final = 16  # a chunk takes no more than this part of a second
 _ROUNDING_BYTES: Final = 0.01
+
+
+class Traffic(Protocol):
+    """Who counts what our connections move: own_traffic.py, if anybody does."""
+
+    def add(self, whose: object, find: Callable[[], socket.socket]) -> None: ...
+    def drop(self, whose: object) -> None: ...
 
 
 class Turn:
@@ -159,7 +163,7 @@ class Flow:
     """
 
     def __init__(
-        self, bucket: TokenBucket, whose: bytes, traffic: "OwnTraffic | None" = None
+        self, bucket: TokenBucket, whose: bytes, traffic: Traffic | None = None
     ) -> None:
         """*traffic* counts what the connection moves."""
         self._bucket, self._whose, self._traffic = bucket, whose, traffic

@@ -11,7 +11,7 @@ import os
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final, TypeVar
 
 from fonshare_agent.core import Core, Promise, Worker
 from fonshare_agent.errors import (
@@ -26,7 +26,7 @@ from fonshare_agent.errors import (
     SourceVanished,
     StorageError,
 )
-from fonshare_agent.transfer.limits import CHUNK_BYTES, Flow, TokenBucket
+from fonshare_agent.transfer.limits import CHUNK_BYTES, Flow, TokenBucket, Traffic
 from fonshare_agent.transfer.reading import (
     Fetch,
     FetchBundle,
@@ -36,9 +36,6 @@ from fonshare_agent.transfer.reading import (
 from fonshare_agent.transfer.session import Credentials, Session
 from fonshare_agent.transfer.session_pool import SessionPool
 from fonshare_agent.transfer.wire import STALL_S, Address, Patience, Wire
-
-if TYPE_CHECKING:
-    from fonshare_agent.transfer.own_traffic import OwnTraffic
 
 T = TypeVar("T")
 
@@ -80,7 +77,7 @@ class TransferWorkers:
         stall_s: float = STALL_S,
         resolve: Callable[[Sequence[Address]], Sequence[Address]] = _as_given,
         is_free: Callable[[str], bool] = lambda address: False,
-        traffic: "OwnTraffic | None" = None,
+        traffic: Traffic | None = None,
     ) -> None:
         """*resolve* looks names up, and leaves out what may not be dialled; *is_free*
         tells whether what goes to an address passes by the limits; *traffic* counts
