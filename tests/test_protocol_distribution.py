@@ -128,7 +128,7 @@ class Swarm:
     # --- the members ---
 
     def join(self, member):
-        member.plan = Plan([(0, self.blocks)], lambda _: BLOCK, member.name)
+        member.plan = self.plan_of(member)
         others = [one for one in self.members.values() if one.plan is not None]
         self.draw.shuffle(others)
         for other in others:
@@ -138,6 +138,9 @@ class Swarm:
         member.lanes.add(ORIGIN)
         self.begin(member, ORIGIN)
         self.at(self.now + TELL_S, self.tell_all, member)
+
+    def plan_of(self, member):
+        return Plan([(0, self.blocks)], lambda _: BLOCK, member.name)
 
     def tell(self, teller, hearer):
         if teller.name not in hearer.lanes:

@@ -9,7 +9,7 @@ network belong to workers. Must not know jobs, nor what the content is for.
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from fonshare_agent.asking import Asking
 from fonshare_agent.core import Core, Worker
@@ -30,6 +30,8 @@ from fonshare_agent.ways import Ways
 if TYPE_CHECKING:
     from fonshare_agent.parts import Holding
     from fonshare_agent.transfer.lanes import Lane
+
+HOLD_LOOK_S: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +85,20 @@ class Bringer:
             if hashes is None:
                 return "source.changed"
             await self._files.run(kept.set_hashes, hashes)
+        if watch.stream is not None:
+            watch.stream.attach(kept)
         watch.sources = 1
         watch.start_at(kept.done_bytes)
-        if kept.is_complete:
-            return ""
-        return await self._bring_blocks(granted, kept, watch, others)
+        if not kept.is_complete:
+            reason = await self._bring_blocks(granted, kept, watch, others)
+            if reason:
+                return reason
+        # What is only read stays where it is: who has opened it says when that is over.
+        while watch.stream is not None and not (
+            watch.stream.is_all or watch.is_cancelled
+        ):
+            await self._core.sleep(HOLD_LOOK_S)
+        return ""
 
     async def bring_from_partners(
         self, kept: Partial, watch: Watch, others: Others

@@ -27,6 +27,7 @@ from fonshare_agent.model import GroupId, JobState, NodeId
 from fonshare_agent.pauses import Pauses
 from fonshare_agent.reasons import Postponed
 from fonshare_agent.settings import LimitSettings, Settings
+from fonshare_agent.streaming_on_demand import StreamingOnDemand
 from fonshare_agent.transfer.leftovers import discard_job, kept_jobs
 from fonshare_agent.watch import Watch
 
@@ -85,10 +86,11 @@ class Downloads:
         self._order = JobOrder()
         self._adding = JobAdding(store, files, index, state, settings, names, draw)
         self._logged: dict[str, str] = {}  # why each waits, as the log has it
-        self._is_filling = self._is_full_look_wanted = False
-        self._is_stopped = False
+        self._is_filling = self._is_full_look_wanted = self._is_stopped = False
         self._on_limits: Callable[[LimitSettings], None] = lambda limits: None
         self._why_closed: Callable[[], str] = lambda: ""
+        place = os.fsencode(settings.disk)
+        self.streaming = StreamingOnDemand(self, core, store, files, state, place)
 
     def wire_limits(
         self,
@@ -110,11 +112,16 @@ class Downloads:
 
     # --- the owner's verbs ---
 
-    async def add(self, found: Found, to: str | None) -> Job:
-        """Make a job of *found*, or return the one there is for it already."""
+    async def add(self, found: Found, to: str | None, mark: bool | None = None) -> Job:
+        """Make a job of *found*, or return the one there is for it already; *mark*:
+        its beginning first (streaming), whether it is kept or only opened."""
         job, is_new = await self._adding.add(found, to)
-        if is_new:
-            self.wake()
+        if not is_new:
+            target = self._adding.target(found, to)
+            return await self.streaming.want_again(job, target, stream=bool(mark))
+        if mark is not None:
+            await self.streaming.mark(job.id, is_kept=mark)
+        self.wake()
         return job
 
     async def pause(self, job_id: str) -> JSON:
@@ -175,12 +182,16 @@ class Downloads:
     async def _put(self, job_id: str, state: JobState) -> JSON:
         job = await self._store.run(self._state.get_job, job_id)
         if not job.has_ended:
-            running = self._running.get(job_id)
-            if running is not None:
-                running.stop, running.watch.is_cancelled = state, True
-                self._attempts.give_up(job_id)
+            self.break_off(job_id, state)
             job = await self._store.run(self._state.update_job, job_id, state)
         return await self.view(job)
+
+    def break_off(self, job_id: str, state: JobState = JobState.QUEUED) -> None:
+        """End the attempt that runs, if one does; *state* is what comes then."""
+        running = self._running.get(job_id)
+        if running is not None:
+            running.stop, running.watch.is_cancelled = state, True
+            self._attempts.give_up(job_id)
 
     async def _discard(self, job_id: str) -> None:
         while job_id in self._running:  # it lets go within one read
@@ -241,7 +252,8 @@ class Downloads:
                 job, state=JobState.QUEUED, error_code="hours.closed", error_text=why
             )
         place = None if why or running else self._attempts.place(job.id)
-        return views.job(job, entry, min(done, job.size), sources, path, place)
+        row = views.job(job, entry, min(done, job.size), sources, path, place)
+        return row | self.streaming.view(job, path)
 
     # --- running ---
 
@@ -274,12 +286,15 @@ class Downloads:
     async def _fill(self) -> None:
         """Give every free place to the next job that may run."""
         try:
+            await self.streaming.load()
             jobs = [] if self._why_closed() else await self._all(MISSING)
             for job in self._in_order(jobs):
-                if len(self._running) >= self._transfers:
+                taken = [o for o in self._running if not self.streaming.is_opened(o)]
+                if len(taken) >= self._transfers:
                     break
-                if job.id not in self._running and not self._pauses.is_paused(job.id):
-                    self._start(job)
+                is_opened = self.streaming.is_opened(job.id)
+                if not (is_opened or self._pauses.is_paused(job.id)):
+                    self.start(job)
         except StorageError:
             self._core.call_later(STORE_RETRY_S, self._fill_soon)
             raise
@@ -305,7 +320,10 @@ class Downloads:
         self._pauses.end_due()
         self._fill_soon()
 
-    def _start(self, job: Job) -> None:
+    def start(self, job: Job) -> None:
+        """Begin an attempt at *job*, unless one runs."""
+        if job.id in self._running or self._is_stopped:
+            return
         self._order.note_turn(job.id, self._core.clock())
         running = self._running[job.id] = _Running(
             Watch(lambda: self._core.post(lambda: self._note_begun(job.id))),
@@ -339,6 +357,7 @@ class Downloads:
     async def _advance(self, job: Job, running: _Running) -> None:
         if not job.error_code:  # else that stays told until bytes come again
             await self._set_state(job.id, JobState.LOCATING)
+        await self.streaming.join(job.id, running.watch)
         is_whole = await self._attempts.bring(job, running.watch)
         # If its owner was told that it was stopped, that stays.
         if is_whole and running.stop in (None, JobState.QUEUED):
@@ -373,6 +392,7 @@ class Downloads:
     async def stop(self) -> None:
         """Let go of everything; the jobs go on at the next start."""
         self._is_stopped = True
+        await self.streaming.stop()
         for running in self._running.values():
             running.watch.is_cancelled = True
         until = self._core.clock() + STOP_S

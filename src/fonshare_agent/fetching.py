@@ -100,8 +100,11 @@ class Fetcher:
             if reason:
                 text = self._sources.blame(job) if reason == "source.corrupt" else ""
                 raise Postponed(reason, text)
+            demand_wanted(watch)
             return await self._finish(job, file, kept, watch)
         finally:
+            if watch.stream is not None:
+                await self._files.run(watch.stream.detach)
             await self._files.run(_let_go, kept)
 
     async def _find(self, job: Job, file: JobFile, watch: Watch) -> Granted | None:

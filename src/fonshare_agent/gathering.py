@@ -70,8 +70,8 @@ class Gathering:
     _changed: Promise[None] = field(default_factory=Promise)
 
     def __post_init__(self) -> None:
-        me = self.ways.me.hex()
-        self._lanes = Lanes(self.kept, self.core.clock, self._count, me)
+        me, stream = self.ways.me.hex(), self.watch.stream
+        self._lanes = Lanes(self.kept, self.core.clock, self._count, me, stream)
 
     async def run(self, first: Granted | None) -> str:
         """Return why it ended, "" if nothing is missing. Without *first* it begins

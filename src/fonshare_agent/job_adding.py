@@ -56,8 +56,6 @@ class JobAdding:
         same = await self._find_same(found)
         if same is not None:
             return same, False
-        names = self._names(found.group, found.member)
-        target = target_of(self._settings, names, to)
         job = Job(
             id=base32(self._draw(JOB_ID_BYTES)),
             group=found.group,
@@ -66,10 +64,15 @@ class JobAdding:
             path=found.path,
             kind=found.kind,
             name=printable(found.name),
-            target=target,
+            target=self.target(found, to),
             created=int(time.time()),
         )
         return await self._store.run(self._add_job, job, found), True
+
+    def target(self, found: Found, to: str | None) -> bytes:
+        """Return the absolute folder where *found* goes."""
+        names = self._names(found.group, found.member)
+        return target_of(self._settings, names, to)
 
     async def _find_same(self, found: Found) -> Job | None:
         """Return the job that fetches *found*, or has fetched just this content."""

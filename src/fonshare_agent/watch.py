@@ -1,13 +1,20 @@
 """What passes between a job's owner and the threads that move its bytes."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fonshare_agent.transfer.stream import Stream
 
 
 class Watch:
     """How the owner follows and stops an attempt. Any thread may read and count.
 
     *on_begun* is called once, when bytes begin to come, by the thread that counts them.
+    `stream` is set where the file is read while it arrives.
     """
+
+    stream: "Stream | None" = None
 
     def __init__(self, on_begun: Callable[[], None] = lambda: None) -> None:
         self.is_cancelled = False

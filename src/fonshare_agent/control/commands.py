@@ -66,7 +66,8 @@ JOB_ANSWER = (
     "`[{id, entry, name, size, done_bytes, state, sources, error, path, place, first}]`"
     ", state one of queued, locating, running, verifying, done, paused, failed, "
     "cancelled; `place` in the queue of a source that serves others first, else null; "
-    "`first` if it was put before all others"
+    "`first` if it was put before all others; with `--stream` also `stream:{path, "
+    "ready_bytes}`, the file that a player can open and how far it may be read"
 )
 ENTRY_ANSWER = (
     "`[{id, kind, name, path, size, modified, group, member, member_id, share, root, "
@@ -407,6 +408,7 @@ FILE_COMMANDS = (
                 is_file=True,
                 shown="DIR",
             ),
+            _switch("stream", "the beginning first, for a player: `stream` in JSON"),
             _switch("wait", "wait until every job has ended", is_sent=False),
         ),
         access=Access.WRITE,

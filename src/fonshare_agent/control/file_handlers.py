@@ -135,11 +135,9 @@ class FileHandlers:
         # All are looked up before the first job is made: a typing error in the third
         # must not leave two jobs behind an error message.
         wanted = [await self._entry(str(one)) for one in entries]
-        to = arguments["to"]
-        jobs = [
-            await self._parts.downloads.add(found, None if to is None else str(to))
-            for found in wanted
-        ]
+        to = None if arguments["to"] is None else str(arguments["to"])
+        mark = True if arguments["stream"] else None
+        jobs = [await self._parts.downloads.add(one, to, mark) for one in wanted]
         return [await self._parts.downloads.view(job) for job in jobs]
 
     async def _entry(self, text: str) -> Found:

@@ -160,7 +160,7 @@ def job(
     sources: int,
     path: bytes,
     place: int | None,
-) -> JSON:
+) -> dict[str, JSON]:
     """One job. *path* is absolute: the file, or the folder that holds its files.
 
     *place*: in the queue of a source that serves others first.

@@ -265,6 +265,12 @@ class StateStore:
             )
             return self.get_job(job_id)
 
+    def retarget_job(self, job_id: str, target: bytes) -> Job:
+        """Let the job's files go into the folder *target*."""
+        with self.transaction():
+            self._write("UPDATE job SET target = ? WHERE id = ?", (target, job_id))
+            return self.get_job(job_id)
+
     def delete_job(self, job_id: str) -> None:
         """Forget a job and its files."""
         self._write("DELETE FROM job WHERE id = ?", (job_id,))

@@ -14,7 +14,7 @@ Pure, and without lots: two of the same knowledge choose the same.
 """
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 from fonshare_agent.protocol.parts import highest, lowest, lowest_from, runs_of, span
@@ -32,6 +32,7 @@ class Partners:
         self._copies: list[int] = []  # how many have a block, as binary digits of it
         self._unheard: set[str] = set()  # whose state is an old one
         self._any_coming = self._own = self._others = 0
+        self._shares: dict[str, int] = {}  # of those who lack something
 
     def __bool__(self) -> bool:
         return bool(self._have)
@@ -75,6 +76,25 @@ class Partners:
     def have(self, name: str) -> int | None:
         """Return what a partner has; None for anybody else."""
         return self._have.get(name)
+
+    def near(self, lanes: Collection[str]) -> int:
+        """Return the blocks that a partner among *lanes* has, reads, or reads soon."""
+        blocks = 0
+        for name, have in self._have.items():
+            if name in lanes:
+                blocks |= have | self._coming[name] | self._soon(name)
+        return blocks
+
+    def _soon(self, name: str) -> int:
+        """Return what *name* reads next of its share: in order, from where it is."""
+        left = self._shares.get(name, 0) & ~self._have[name]
+        ahead = 2 * DEALT_BLOCKS * (len(self._shares) + 1)
+        blocks = 0
+        for place in (left, self._coming[name]):
+            if place:
+                first = (place & -place).bit_length() - 1
+                blocks |= left & span(first, first + ahead)
+        return blocks
 
     def choose(self, free: int, count: int, *, may_double: bool) -> int:
         """Return up to *count* blocks of *free* to read from who has all of them.
@@ -152,10 +172,11 @@ class Partners:
         lacking = [name for name, have in self._have.items() if have != whole]
         names = sorted([self._me, *lacking])
         self._own = self._dealt(names, self._me)
+        self._shares = {name: self._dealt(names, name) for name in lacking}
         self._others = 0
-        for name in lacking:
+        for name, share in self._shares.items():
             if name not in self._unheard:
-                self._others |= self._dealt(names, name)
+                self._others |= share
 
     def _dealt(self, names: list[str], name: str) -> int:
         length, at = DEALT_BLOCKS * len(names), DEALT_BLOCKS * names.index(name)

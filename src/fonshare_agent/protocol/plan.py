@@ -127,9 +127,8 @@ class Plan:
         if lane.since is None:
             lane.since = now
         if not lane.todo:  # else it has a block that came wrong
-            taken = self._take_free(name, lane, now) or self._split(name, lane, now)
+            taken = self._find(name, lane, now)
             if not taken:
-                self._cut_last(name, lane, now)
                 if lane.idle_since is None:
                     lane.idle_since = now
                 return None
@@ -226,11 +225,23 @@ class Plan:
             name
             for name, have in self._partners
             if name not in self._lanes
-            and (have & self._free or name not in self._left_at)
+            and (have & self._open or name not in self._left_at)
         ]
         return sorted(waiting, key=lambda name: self._left_at.get(name, 0.0))
 
     # --- inside ---------------------------------------------------------------------
+
+    @property
+    def _open(self) -> int:
+        """The blocks that a new lane could be given now."""
+        return self._free
+
+    def _find(self, name: str, lane: _Lane, now: float) -> int:
+        """Take what an empty lane is to read out of where it is; 0 if nothing."""
+        taken = self._take_free(name, lane, now) or self._split(name, lane, now)
+        if not taken:
+            self._cut_last(name, lane, now)
+        return taken
 
     def _release(self, lane: _Lane) -> None:
         self._free |= lane.todo

@@ -7,10 +7,14 @@ plan, bytes, is_over. Must not know sessions or sources.
 
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from fonshare_agent.protocol.parts import Run, pack, unpack
 from fonshare_agent.protocol.plan import Plan
 from fonshare_agent.transfer.partial import Partial
+
+if TYPE_CHECKING:
+    from fonshare_agent.transfer.stream import Stream
 
 LOOK_S = 0.2  # a lane without work looks so often whether others have left it some
 
@@ -26,11 +30,13 @@ class Lanes:
         clock: Callable[[], float],
         on_bytes: Callable[[int], None],
         me: str = "",
+        stream: "Stream | None" = None,
     ) -> None:
         self._partial, self._clock, self._on_bytes = partial, clock, on_bytes
         content = partial.content
         self._count = content.count
-        self._plan = Plan(
+        plan = Plan if stream is None else stream.plan
+        self._plan = plan(
             partial.gaps(), lambda index: content.range(index)[1], me, self._count
         )
         self._changed = threading.Condition()
