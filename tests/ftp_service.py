@@ -132,9 +132,13 @@ class Lines:
 
 @contextlib.contextmanager
 def serving(
-    folder: Path, *, throttle: Throttle | None = None, **options: Any
+    folder: Path,
+    *,
+    throttle: Throttle | None = None,
+    friends: Any = None,
+    **options: Any,
 ) -> Iterator[Served]:
-    """Run a service whose disk is *folder*/disk."""
+    """Run a service whose disk is *folder*/disk; *friends* gives the friends' tree."""
     disk = folder / "disk"
     disk.mkdir(exist_ok=True)
     changes: list[tuple[bytes, str]] = []
@@ -162,6 +166,7 @@ def serving(
         desk=desk,
         on_change=lambda path, kind: changes.append((path, kind)),
         throttle=throttle,
+        friends=friends,
     )
     service.start()
     try:

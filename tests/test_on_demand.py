@@ -43,7 +43,7 @@ UNUSED = """
     transfer.worker transfer.session transfer.partial transfer.copy_files
     index.browse invites protocol.inviting protocol.joining bundles gathering
     protocol.plan transfer.lanes backup command_line
-    streaming transfer.stream protocol.stream_plan
+    streaming transfer.stream protocol.stream_plan friends_tree
 """
 
 

@@ -29,6 +29,7 @@ from fonshare_agent.group_side import GroupSide
 from fonshare_agent.index.state_records import Job
 from fonshare_agent.links.lan import house_networks
 from fonshare_agent.links.mapped import Mapped
+from fonshare_agent.loading import loading
 from fonshare_agent.manners import LateTraffic, Manners
 from fonshare_agent.model import GroupId, IndexId, NodeId, SharePath
 from fonshare_agent.nodekeys import NodeKeys
@@ -44,6 +45,7 @@ from fonshare_agent.watch import Watch
 from fonshare_agent.ways import Ways
 
 if TYPE_CHECKING:
+    from fonshare_agent.friends_tree import FriendsTree
     from fonshare_agent.household import Household
     from fonshare_agent.moving import Moving
 
@@ -65,6 +67,7 @@ class TransferSide:
     def __init__(self, ground: Ground, talking: GroupSide) -> None:
         self._ground, self._talking = ground, talking
         self._household: Household | None = None
+        self._friends: FriendsTree | None = None
         self._doors = self._build_doors()
         self.manners = self._doors.manners
         self.desk, self.ftp = self._doors.desk, self._doors.ftp
@@ -98,6 +101,7 @@ class TransferSide:
             desk=desk,
             on_change=self._on_owner_change,
             throttle=manners.flow,
+            friends=self._get_friends,
         )
         return Doors(
             manners,
@@ -193,6 +197,22 @@ class TransferSide:
         if self._household is not None:
             self._household.stop()
         self.manners.stop()
+
+    def _get_friends(self) -> "FriendsTree":
+        """On a thread that may wait for the disk: few look at friends by FTP."""
+        if self._friends is None:
+            with loading():
+                from fonshare_agent.friends_tree import FriendsTree
+
+            ground = self._ground
+            self._friends = FriendsTree(
+                ground.core,
+                ground.store,
+                ground.index,
+                self._talking.groups,
+                ground.keys.signer.node_id,
+            )
+        return self._friends
 
     # --- who hears of what ---
 

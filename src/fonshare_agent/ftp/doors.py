@@ -13,10 +13,11 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fonshare_agent.ftp.accounts import Accounts
-from fonshare_agent.ftp.filesystem import DiskFiles, OnChange, Parts
+from fonshare_agent.ftp.filesystem import OnChange, Parts
 from fonshare_agent.ftp.flow import Throttle
 from fonshare_agent.ftp.friends import FriendSession
 from fonshare_agent.ftp.house import HouseSession
+from fonshare_agent.ftp.house_files import HouseFiles
 from fonshare_agent.ftp.loop import READ, Acceptor
 from fonshare_agent.ftp.passive import PassivePorts, plain_address
 from fonshare_agent.ftp.session import ControlSession
@@ -143,7 +144,7 @@ class HouseDoor(Door):
         *,
         passwords: WorkerPool,
         accounts: Accounts,
-        disk: DiskFiles,
+        disk: HouseFiles,
         uploads: UploadStore,
         context: ssl.SSLContext | None,
         on_change: OnChange,

@@ -68,6 +68,7 @@ def _fact(fact: str, status: os.stat_result, can_write: bool) -> str:
             return "OS.unix=slink"
         return "dir" if is_folder else "file"
     if fact == "perm":
+        can_write = can_write and status.st_dev != 0  # see house_files.py
         if is_folder:
             return "cdeflmp" if can_write else "el"
         return "adfrw" if can_write else "r"

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from fonshare_agent.ftp.accounts import Account, Accounts, Verify
 from fonshare_agent.ftp.doors import FriendsDoor, HouseDoor, listening_socket
-from fonshare_agent.ftp.filesystem import DiskFiles, OnChange, Parts
+from fonshare_agent.ftp.filesystem import OnChange, Parts
 from fonshare_agent.ftp.flow import Throttle
+from fonshare_agent.ftp.house_files import FriendsFiles, HouseFiles
 from fonshare_agent.ftp.loop import FtpLoop
 from fonshare_agent.ftp.tickets import TicketDesk
 from fonshare_agent.ftp.tls import FriendsContext, house_context
@@ -66,7 +67,9 @@ class FtpService:
         desk: TicketDesk,
         on_change: OnChange,
         throttle: Throttle | None = None,
+        friends: Callable[[], FriendsFiles] | None = None,
     ) -> None:
+        """*friends* gives what friends offer as a tree, when it is looked at first."""
         self._options, self._desk, self._throttle = options, desk, throttle
         self._on_change = on_change
         self._loop = FtpLoop()
@@ -74,7 +77,7 @@ class FtpService:
         # One slot: scrypt takes its megabytes once, and guessing gets no faster.
         self._passwords = WorkerPool("ftp-password", 1, self._loop.post)
         self._accounts = Accounts(options.users, verify)
-        self._disk = DiskFiles(options.disk, disk_check)
+        self._disk = HouseFiles(options.disk, disk_check, friends)
         self._uploads = UploadStore(self._disk, on_change)
         self._thread = threading.Thread(target=self._loop.run, name="ftp", daemon=True)
         self._house: HouseDoor | None = None
