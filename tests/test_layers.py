@@ -36,7 +36,7 @@ PARTS = {
     ),
     "reach": "port_mapping reach",
     "control": "doctor doctor_reach doctor_storage",  # beside the folder of that name
-    "tree": "friends_tree",
+    "tree": "friends_tree friends_reading",
     "wiring": "agent node ground group_side transfer_side moving upkeep",
     "program": (  # the command line, which runs without an agent's modules
         "__main__ resident lean_imports lean_dataclasses lean_typing compact_code "
@@ -66,7 +66,7 @@ ALLOWED = {
         "links.backoff links.netinfo links.way_out group.published group.asking "
         "control.rows control.views"
     ),
-    "tree": "core ftp.filesystem ftp.house_files ftp.listing group index jobs",
+    "tree": "core ftp group index jobs storage.disk",
     "reach": "core links.mapped links.mapping links.netinfo settings.settings",
     "control": "core index links protocol storage settings writing group jobs reach",
     "program": (

@@ -44,6 +44,7 @@ UNUSED = """
     index.browse invites protocol.inviting protocol.joining bundles gathering
     protocol.plan transfer.lanes backup command_line
     streaming transfer.stream protocol.stream_plan friends_tree
+    friends_reading ftp.arriving
 """
 
 

@@ -20,6 +20,7 @@ def sees(node, name):
     return eventually(look, f"{node.name} sees {name}")
 
 
+@pytest.mark.full
 def test_a_streamed_file_can_be_read_while_it_arrives(make_node):
     content = os.urandom(5 * MIB)
     alice = make_node("alice", limits={"upload_kib_s": 1500})

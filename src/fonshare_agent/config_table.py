@@ -160,6 +160,12 @@ OPTIONS: Final = (
         "Let users with write access in from anywhere, over TLS only.",
     ),
     _same(
+        "ftp.keep_opened",
+        BOOL,
+        False,
+        "Fetch whole, and keep, what the owner opens below /friends by FTP.",
+    ),
+    _same(
         "ftp.certificate",
         PATH,
         Unset("the router's own, or a self-signed one"),

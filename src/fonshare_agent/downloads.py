@@ -9,6 +9,7 @@ online or a catalogue moves. Core thread; decides about jobs, attempts.py does a
 import logging
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -16,7 +17,7 @@ from fonshare_agent.control import views
 from fonshare_agent.control.rows import JSON
 from fonshare_agent.core import Core, Timer, Worker
 from fonshare_agent.disk import Disk
-from fonshare_agent.errors import StorageError
+from fonshare_agent.errors import NotFound, StorageError
 from fonshare_agent.index.records import Found, id_digest, id_text
 from fonshare_agent.index.state import StateStore
 from fonshare_agent.index.state_records import MISSING, Job
@@ -118,7 +119,7 @@ class Downloads:
         job, is_new = await self._adding.add(found, to)
         if not is_new:
             target = self._adding.target(found, to)
-            return await self.streaming.want_again(job, target, stream=bool(mark))
+            return await self.streaming.want_again(job, target, mark)
         if mark is not None:
             await self.streaming.mark(job.id, is_kept=mark)
         self.wake()
@@ -216,7 +217,11 @@ class Downloads:
     # --- views ---
 
     async def views(self) -> list[JSON]:
-        return [await self.view(job) for job in await self._all(tuple(JobState))]
+        rows: list[JSON] = []
+        for job in await self._all(tuple(JobState)):
+            with suppress(NotFound):  # gone since: it was only opened
+                rows.append(await self.view(job))
+        return rows
 
     async def _all(self, states: tuple[JobState, ...]) -> list[Job]:
         jobs: list[Job] = []
@@ -289,11 +294,10 @@ class Downloads:
             await self.streaming.load()
             jobs = [] if self._why_closed() else await self._all(MISSING)
             for job in self._in_order(jobs):
-                taken = [o for o in self._running if not self.streaming.is_opened(o)]
-                if len(taken) >= self._transfers:
+                is_opened = self.streaming.is_opened  # they take no place of others
+                if sum(not is_opened(one) for one in self._running) >= self._transfers:
                     break
-                is_opened = self.streaming.is_opened(job.id)
-                if not (is_opened or self._pauses.is_paused(job.id)):
+                if not (self._pauses.is_paused(job.id) or is_opened(job.id)):
                     self.start(job)
         except StorageError:
             self._core.call_later(STORE_RETRY_S, self._fill_soon)
@@ -319,6 +323,9 @@ class Downloads:
     def _on_due(self) -> None:
         self._pauses.end_due()
         self._fill_soon()
+
+    def is_running(self, job_id: str) -> bool:
+        return job_id in self._running
 
     def start(self, job: Job) -> None:
         """Begin an attempt at *job*, unless one runs."""
@@ -355,8 +362,8 @@ class Downloads:
             self._fill_soon()
 
     async def _advance(self, job: Job, running: _Running) -> None:
-        if not job.error_code:  # else that stays told until bytes come again
-            await self._set_state(job.id, JobState.LOCATING)
+        if not await self._store.run(self._state.begin_job, job.id):
+            return  # paused or ended since the queue was read
         await self.streaming.join(job.id, running.watch)
         is_whole = await self._attempts.bring(job, running.watch)
         # If its owner was told that it was stopped, that stays.

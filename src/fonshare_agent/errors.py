@@ -386,6 +386,13 @@ class SourceVanished(TransferError):
     advice = "The job waits, in case it comes back."
 
 
+class NotHereNow(TransferError):
+    """A friend's file was opened, and nobody gives it now."""
+
+    code = "transfer.not_here"
+    advice = "Try again later, or fetch it: a job waits until somebody has it."
+
+
 class TransferCancelled(TransferError):
     """This node ended the transfer."""
 

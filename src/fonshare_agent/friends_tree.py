@@ -29,7 +29,7 @@ CORE_S = 10.0  # the core answers within milliseconds, but for a node that ends
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class Place:
     """Where a path leads, as far as it goes."""
 
     group: GroupId | None = None
@@ -57,12 +57,14 @@ class FriendsTree:
     def find(self, parts: Parts) -> Found:
         """Return the file, folder or share at *parts*."""
         place = self._place(parts)
+        return self._store.run_and_wait(lambda: self.resolve(place, parts))
+
+    def resolve(self, place: Place, parts: Parts) -> Found:
+        """Return what is at *place*. On the store thread."""
         if place.group is None or place.member is None or place.share is None:
             raise NotFound("that is no entry, but a group or a member")
         group, member, share = place.group, place.member, place.share
-        found = self._store.run_and_wait(
-            lambda: self._index.resolve(group, member, share, place.path)
-        )
+        found = self._index.resolve(group, member, share, place.path)
         if found is None:
             raise _not_found(parts)
         return found
@@ -83,7 +85,7 @@ class FriendsTree:
                     yield found.name, _status(found)
             after = page[-1]
 
-    def _page(self, place: _Place, after: Found | None) -> list[Found]:
+    def _page(self, place: Place, after: Found | None) -> list[Found]:
         return self._store.run_and_wait(
             lambda: self._index.browse(
                 group=place.group,
@@ -112,28 +114,30 @@ class FriendsTree:
 
         return self._on_core(look)
 
-    def _place(self, parts: Parts) -> _Place:
-        """Return where *parts* lead; NotFound if no group or member is called so."""
+    def _place(self, parts: Parts) -> Place:
+        return self._on_core(lambda: self.look_up(parts))
+
+    def look_up(self, parts: Parts) -> Place:
+        """Return where *parts* lead; NotFound if no group or member is called so.
+
+        On the core thread.
+        """
         if not parts:
-            return _Place()
+            return Place()
         try:
             names = [part.decode() for part in parts[:3]]
         except UnicodeDecodeError:
             raise _not_found(parts) from None
-
-        def look() -> _Place:
-            group = self._groups.get(names[0])
-            if len(names) == 1:
-                return _Place(group)
-            member = self._groups.get_member(group, names[1])
-            if member == self._me:
-                raise _not_found(parts)
-            return _Place(group, member, names[2] if len(names) > 2 else None)
-
-        place = self._on_core(look)
-        if len(parts) <= 3:
-            return place
-        return _Place(place.group, place.member, place.share, SharePath(parts[3:]))
+        group = self._groups.get(names[0])
+        if len(names) == 1:
+            return Place(group)
+        member = self._groups.get_member(group, names[1])
+        if member == self._me:
+            raise _not_found(parts)
+        if len(names) == 2:
+            return Place(group, member)
+        path = SharePath(parts[3:]) if len(parts) > 3 else None
+        return Place(group, member, names[2], path)
 
     def _on_core(self, look: Callable[[], T]) -> T:
         """Return what *look* gives on the core thread, or raise what it raises."""

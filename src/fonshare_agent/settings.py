@@ -62,6 +62,7 @@ class FtpSettings:
     house_networks: tuple[Network, ...]
     house_lan: bool  # also the networks that the router's lan zone has now
     owner_from_wan: bool
+    keep_opened: bool  # what the owner opens of friends' files becomes a download
     certificate: Path | None  # of the house door; None: the agent's own choice
     certificate_key: Path | None
 

@@ -60,6 +60,7 @@ class StreamingOnDemand:
                 self._marks.setdefault(job_id, bool(is_kept))
             else:
                 await self._downloads.cancel(job_id)
+                await self.forget(job_id)
 
     async def mark(self, job_id: str, *, is_kept: bool = True) -> None:
         """Let the job's beginning come first; durable when this returns."""
@@ -68,19 +69,27 @@ class StreamingOnDemand:
         if is_kept and self._rest.made is not None:
             self._rest.made.keep(job_id)
 
-    async def want_again(self, job: Job, target: bytes, *, stream: bool) -> Job:
-        """The owner wants what *job* fetches already: it is kept, and goes there if
-        it was only opened; *stream*: its beginning first."""
+    async def want_again(self, job: Job, target: bytes, mark: bool | None) -> Job:
+        """The owner wants what *job* fetches already: *mark* as `Downloads.add` has it.
+
+        What was only opened is kept from now on, and goes into *target*.
+        """
         if job.has_ended:
             return job
-        if self.is_opened(job.id):
+        if self.is_opened(job.id) and mark is not False:
             job = await self._store.run(self._state.retarget_job, job.id, target)
             await self.mark(job.id)
             self._downloads.wake()
-        elif stream and job.id not in self._marks:
+        elif mark is not None and job.id not in self._marks:
             await self.mark(job.id)
             self._downloads.break_off(job.id)
         return job
+
+    async def forget(self, job_id: str) -> None:
+        """That job was only opened, and nobody reads it any more."""
+        self._marks.pop(job_id, None)
+        await self._store.run(self._state.put_document, MARK + job_id, None)
+        await self._store.run(self._state.delete_job, job_id)
 
     def is_opened(self, job_id: str) -> bool:
         """Whether the job lasts only as long as somebody reads it."""
@@ -120,7 +129,9 @@ class StreamingOnDemand:
             path = os.path.join(*data, b"data")
             streaming = self._rest.made
             ready = 0 if streaming is None else streaming.ready_bytes(job.id)
-        return {"stream": {"path": printable(path), "ready_bytes": ready}}
+        is_kept = self._marks[job.id]
+        told: dict[str, JSON] = {"path": printable(path), "ready_bytes": ready}
+        return {"stream": told | {"kept": is_kept}}
 
     async def stop(self) -> None:
         """Let go of every file."""

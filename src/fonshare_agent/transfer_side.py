@@ -45,7 +45,7 @@ from fonshare_agent.watch import Watch
 from fonshare_agent.ways import Ways
 
 if TYPE_CHECKING:
-    from fonshare_agent.friends_tree import FriendsTree
+    from fonshare_agent.friends_reading import FriendsReading
     from fonshare_agent.household import Household
     from fonshare_agent.moving import Moving
 
@@ -67,7 +67,7 @@ class TransferSide:
     def __init__(self, ground: Ground, talking: GroupSide) -> None:
         self._ground, self._talking = ground, talking
         self._household: Household | None = None
-        self._friends: FriendsTree | None = None
+        self._friends: FriendsReading | None = None
         self._doors = self._build_doors()
         self.manners = self._doors.manners
         self.desk, self.ftp = self._doors.desk, self._doors.ftp
@@ -198,20 +198,23 @@ class TransferSide:
             self._household.stop()
         self.manners.stop()
 
-    def _get_friends(self) -> "FriendsTree":
+    def _get_friends(self) -> "FriendsReading":
         """On a thread that may wait for the disk: few look at friends by FTP."""
         if self._friends is None:
             with loading():
-                from fonshare_agent.friends_tree import FriendsTree
+                from fonshare_agent.friends_reading import FriendsReading
 
             ground = self._ground
-            self._friends = FriendsTree(
+            friends = FriendsReading(
                 ground.core,
                 ground.store,
                 ground.index,
                 self._talking.groups,
                 ground.keys.signer.node_id,
             )
+            keep = ground.settings.ftp.keep_opened
+            friends.wire(ground.disk, self.downloads, keep)
+            self._friends = friends
         return self._friends
 
     # --- who hears of what ---

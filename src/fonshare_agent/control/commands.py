@@ -67,7 +67,8 @@ JOB_ANSWER = (
     ", state one of queued, locating, running, verifying, done, paused, failed, "
     "cancelled; `place` in the queue of a source that serves others first, else null; "
     "`first` if it was put before all others; with `--stream` also `stream:{path, "
-    "ready_bytes}`, the file that a player can open and how far it may be read"
+    "ready_bytes, kept}`: the file that a player can open, how far it may be read, and "
+    "whether it stays when nobody reads it any more"
 )
 ENTRY_ANSWER = (
     "`[{id, kind, name, path, size, modified, group, member, member_id, share, root, "

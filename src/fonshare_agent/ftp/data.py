@@ -27,15 +27,15 @@ from typing import Any
 from fonshare_agent.errors import FonshareError, TooLong
 from fonshare_agent.ftp.flow import Flow
 from fonshare_agent.ftp.loop import READ, WRITE
-from fonshare_agent.ftp.streams import FileSource, Sink, Source
-from fonshare_agent.ftp.tls import TlsChannel, TlsState
+from fonshare_agent.ftp.streams import NOT_YET, FileSource, Sink, Source
+from fonshare_agent.ftp.tls import TlsChannel, TlsState, has_left
 from fonshare_agent.ftp.workers import Outcome, WorkerFailed, WorkerPool
 
 STALL_TIMEOUT_S = 60.0  # a transfer that moves nothing for so long is cut
+NOT_YET_S = 0.05  # before a source that has nothing yet is asked again
 BURST_BYTES = 1 << 20  # what one channel sends before the others get their turn
-# Bytes not yet sent which the kernel keeps for a socket: enough to keep a link busy,
-# and all that is wasted when a friend closes a range early (besides what is on the
-# way).
+# Unsent bytes that the kernel keeps for a socket: enough to keep a link busy, and all
+# that is wasted, besides what is on the way, when a friend closes a range early.
 NOTSENT_LOWAT_BYTES = 128 << 10
 
 log = logging.getLogger(__name__)
@@ -167,7 +167,7 @@ class DataChannel(TlsChannel):
         except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
             return None
         except OSError:
-            self._finish(End(How.CUT, reason="the client closed the data connection"))
+            self.cut("the client closed the data connection")
             return None
         self._view = self._view[sent:]
         return sent
@@ -193,9 +193,7 @@ class DataChannel(TlsChannel):
             if error.errno == errno.EIO:
                 self._finish(End(How.FAILED, error=error))
             else:
-                self._finish(
-                    End(How.CUT, reason="the client closed the data connection")
-                )
+                self.cut("the client closed the data connection")
             return None
         if sent == 0:  # shorter than it was: the reading path says so
             self._use_sendfile = False
@@ -204,10 +202,20 @@ class DataChannel(TlsChannel):
 
     def _on_chunk(self, outcome: Outcome[memoryview]) -> None:
         self._view = outcome.get()
-        if not self._view:
+        if self._view is NOT_YET:
+            self._wait_for_source()
+        elif not self._view:
             self._finish(End(How.COMPLETE))
         else:
             self._pump()
+
+    def _wait_for_source(self) -> None:
+        """Ask again later; a client that has gone would not be noticed by sending."""
+        if has_left(self._fileno, is_any_byte_the_end=self.is_secured):
+            self.cut("the client closed the data connection")
+        else:
+            self._is_pausing = True
+            self.call_later(NOT_YET_S, self._go_on)
 
     def _on_warm(self, outcome: Outcome[None]) -> None:
         outcome.get()

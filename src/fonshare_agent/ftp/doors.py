@@ -24,7 +24,7 @@ from fonshare_agent.ftp.session import ControlSession
 from fonshare_agent.ftp.tickets import TicketDesk
 from fonshare_agent.ftp.tls import FriendsContext
 from fonshare_agent.ftp.uploads import UploadStore
-from fonshare_agent.ftp.workers import WorkerPool
+from fonshare_agent.ftp.workers import Elsewhere, WorkerPool
 
 if TYPE_CHECKING:
     from fonshare_agent.ftp.server import FtpOptions
@@ -143,6 +143,7 @@ class HouseDoor(Door):
         files: WorkerPool,
         *,
         passwords: WorkerPool,
+        elsewhere: Elsewhere,
         accounts: Accounts,
         disk: HouseFiles,
         uploads: UploadStore,
@@ -151,6 +152,7 @@ class HouseDoor(Door):
         throttle: Throttle | None,
     ) -> None:
         self.passwords, self.accounts = passwords, accounts
+        self.elsewhere = elsewhere
         self.disk, self.uploads, self.on_change = disk, uploads, on_change
         self.context = context
         self.guest_folders: tuple[Parts, ...] = options.guest_folders

@@ -8,9 +8,11 @@ import os
 import stat
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 from fonshare_agent.errors import NotFound, UsageError
 from fonshare_agent.ftp.filesystem import Parts, View, path_text
+from fonshare_agent.ftp.house_files import FriendsFiles
 from fonshare_agent.ftp.house_listings import HouseListings
 from fonshare_agent.ftp.listing import modified_text
 from fonshare_agent.ftp.replies import quoted
@@ -50,9 +52,36 @@ class HouseSession(HouseListings):
             # name has another one, and some clients would cut it to the first.
             self.respond("450 An upload to this name was interrupted: resume or delete")
             return
-        self.work(self._open_download, path, offset, then=self.begin)
+        self.work(
+            self._open_download,
+            path,
+            offset,
+            then=lambda opened: self._on_opened(opened, offset),
+        )
 
-    def _open_download(self, path: Parts, offset: int) -> Download:
+    def _on_opened(
+        self, opened: Download | tuple[FriendsFiles, Parts], offset: int
+    ) -> None:
+        if isinstance(opened, tuple):
+            self._open_friends(*opened, offset)
+        else:
+            self.begin(opened)
+
+    def _open_friends(self, friends: FriendsFiles, below: Parts, offset: int) -> None:
+        """A friend's file: it may have to come from there first."""
+
+        def begin(opened: Any) -> None:
+            size = self.server.buffer_size
+            self.work(opened.transfer, offset, size, then=self.begin)
+
+        self.work(friends.open, below, then=begin, pool=self.server.elsewhere)
+
+    def _open_download(
+        self, path: Parts, offset: int
+    ) -> Download | tuple[FriendsFiles, Parts]:
+        below = self.server.disk.below_friends(self._view, path)
+        if below is not None:
+            return self.server.disk.friends, below
         fd = self.server.disk.open_file(self._view, path)
         size = os.fstat(fd).st_size
         if offset > size:
@@ -179,12 +208,32 @@ class HouseSession(HouseListings):
             self.respond("503 Send RNFR first")
             return
         self.work(
-            self._change,
-            [(old, "moved_from"), (path, "moved_to")],
-            self.server.disk.rename,
+            self._rename,
             old,
             path,
-            then=lambda _: self.respond("250 Renamed"),
+            then=lambda fetched: (
+                self._fetch(*fetched) if fetched else self.respond("250 Renamed")
+            ),
+        )
+
+    def _rename(
+        self, old: Parts, new: Parts
+    ) -> tuple[FriendsFiles, Parts, Parts] | None:
+        """Move *old*; if it is a friend's, return what is to be fetched, and where."""
+        disk = self.server.disk
+        below = disk.below_friends(self._view, old)
+        if below is not None:
+            return disk.friends, below, disk.folder_for(self._view, old[-1], new)
+        self._change([(old, "moved_from"), (new, "moved_to")], disk.rename, old, new)
+        return None
+
+    def _fetch(self, friends: FriendsFiles, below: Parts, folder: Parts) -> None:
+        self.work(
+            friends.fetch,
+            below,
+            folder,
+            then=lambda job: self.respond(f"250 Job {job} fetches it there"),
+            pool=self.server.elsewhere,
         )
 
     def _change(

@@ -9,13 +9,15 @@ import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from fonshare_agent.errors import NotAllowed
+from fonshare_agent.errors import BadPath, FonshareError, NotAllowed
 from fonshare_agent.ftp.filesystem import DiskFiles, Parts, View
 from fonshare_agent.ftp.listing import Named
 
 MOUNT = b"friends"
+
+Answer = Callable[[Any, OSError | FonshareError | None], None]
 
 
 class FriendsFiles(Protocol):
@@ -26,6 +28,14 @@ class FriendsFiles(Protocol):
 
     def entries(self, parts: Parts) -> Generator[Named, None, None]:
         """Yield what is in a folder, some at a time."""
+
+    def open(self, parts: Parts, answer: Answer) -> None:
+        """Have a file opened: what is answered has `transfer(offset, buffer size)` and
+        `finish`. Never waits."""
+
+    def fetch(self, parts: Parts, folder: Parts, answer: Answer) -> None:
+        """Have a job made that fetches into *folder*: its id is answered. Never
+        waits."""
 
 
 class HouseFiles(DiskFiles):
@@ -57,27 +67,51 @@ class HouseFiles(DiskFiles):
             name = b"%s (%d)" % (MOUNT, number)
         return name
 
-    def _tree(self) -> FriendsFiles:
+    @property
+    def friends(self) -> FriendsFiles:
+        """The tree; only where `below_friends` leads there."""
         assert self._friends is not None
         return self._friends()
+
+    def folder_for(self, view: View, name: bytes, parts: Parts) -> Parts:
+        """Return the folder of the disk into which *name* goes by a move to *parts*.
+
+        A client may name the thing's new place or the folder that shall hold it.
+        """
+        if parts and parts[-1] == name:
+            folder = parts[:-1]
+        elif self._has_folder(view, parts):
+            folder = parts
+        else:
+            raise BadPath("what is fetched keeps its name: name a folder, or that")
+        if folder:
+            with self.parent(view, folder):  # on the disk, and where one may write
+                pass
+        return folder
+
+    def _has_folder(self, view: View, parts: Parts) -> bool:
+        try:
+            return _is_folder(self.stat(view, parts))
+        except OSError:
+            return False
 
     # --- what the sessions ask
 
     def stat(self, view: View, parts: Parts) -> os.stat_result:
         below = self.below_friends(view, parts)
-        return super().stat(view, parts) if below is None else self._tree().stat(below)
+        return super().stat(view, parts) if below is None else self.friends.stat(below)
 
     def demand_folder(self, view: View, parts: Parts) -> None:
         below = self.below_friends(view, parts)
         if below is None:
             super().demand_folder(view, parts)
-        elif not _is_folder(self._tree().stat(below)):
+        elif not _is_folder(self.friends.stat(below)):
             raise NotADirectoryError(20, "Not a folder")
 
     def entries(self, view: View, parts: Parts) -> Generator[Named, None, None]:
         below = self.below_friends(view, parts)
         if below is not None:
-            yield from self._tree().entries(below)
+            yield from self.friends.entries(below)
             return
         yield from super().entries(view, parts)
         if not parts and self._shows_friends(view):

@@ -18,7 +18,7 @@ from fonshare_agent.ftp.listing import FACTS
 from fonshare_agent.ftp.loop import READ, WRITE, FTPHandler, async_chat
 from fonshare_agent.ftp.replies import one_line, reply_to_error
 from fonshare_agent.ftp.tls import TlsChannel
-from fonshare_agent.ftp.workers import Outcome, WorkerPool
+from fonshare_agent.ftp.workers import Outcome, Runs
 
 if TYPE_CHECKING:
     from fonshare_agent.ftp.doors import Door
@@ -149,7 +149,7 @@ class LineSession(TlsChannel, FTPHandler):  # type: ignore[misc]
         function: Callable[..., Any],
         *args: Any,
         then: Callable[[Any], None],
-        pool: WorkerPool | None = None,
+        pool: Runs | None = None,
     ) -> None:
         """Run *function* on a worker, then ``then(value)`` here; errors become replies.
 

@@ -20,7 +20,7 @@ from fonshare_agent.ftp.loop import FtpLoop
 from fonshare_agent.ftp.tickets import TicketDesk
 from fonshare_agent.ftp.tls import FriendsContext, house_context
 from fonshare_agent.ftp.uploads import UploadStore
-from fonshare_agent.ftp.workers import WorkerPool
+from fonshare_agent.ftp.workers import Elsewhere, WorkerPool
 
 BUFFER_BYTES = 256 << 10
 SMALL_BUFFER_BYTES = 64 << 10  # for the router: two of these a transfer
@@ -108,6 +108,7 @@ class FtpService:
             options,
             self._files,
             passwords=self._passwords,
+            elsewhere=Elsewhere(self._loop.post),
             accounts=self._accounts,
             disk=self._disk,
             uploads=self._uploads,

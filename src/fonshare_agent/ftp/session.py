@@ -19,6 +19,7 @@ from fonshare_agent.ftp.login import LoginSession
 from fonshare_agent.ftp.passive import ActiveConnector, PassiveListener, plain_address
 from fonshare_agent.ftp.replies import reply_to_error
 from fonshare_agent.ftp.streams import Sink, Source
+from fonshare_agent.ftp.tls import has_left
 from fonshare_agent.ftp.workers import Outcome
 
 log = logging.getLogger(__name__)
@@ -121,16 +122,7 @@ class ControlSession(LoginSession):
 
     def _has_peer_left(self) -> bool:
         """Look whether the control connection was closed, without reading from it."""
-        if self._closed:
-            return True
-        with socket.socket(fileno=socket.dup(self._fileno)) as probe:
-            probe.setblocking(False)
-            try:
-                return probe.recv(1, socket.MSG_PEEK) == b""
-            except BlockingIOError:
-                return False
-            except OSError:
-                return True
+        return self._closed or has_left(self._fileno)
 
     def _on_finished(self, outcome: Outcome[str]) -> None:
         self._is_working, self._transfer = False, None

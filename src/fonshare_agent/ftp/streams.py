@@ -15,6 +15,7 @@ from fonshare_agent.errors import ContentChanged, TooLong
 # libraries; then every read goes to a worker.
 RWF_NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None)
 WARM_BYTES = 1 << 20  # fetched into the page cache by one visit to a worker
+NOT_YET = memoryview(b"")  # what `read` returns when it is to be asked again later
 LISTING_BYTES = 16 << 10  # one chunk of a listing; a folder of any size needs no more
 
 
@@ -25,7 +26,8 @@ class Source(Protocol):
         """The next bytes, empty at the end; None if that may block."""
 
     def read(self) -> memoryview:
-        """The next bytes, empty at the end; may block."""
+        """The next bytes, empty at the end; NOT_YET if there are none so far. May
+        block."""
 
 
 class Sink(Protocol):

@@ -14,6 +14,7 @@ channel, also when OpenSSL resumed a session (it keeps the peer's certificate).
 
 import hashlib
 import logging
+import socket
 import ssl
 import threading
 from collections.abc import Collection
@@ -269,3 +270,18 @@ class TlsChannel(AsyncChat):  # type: ignore[misc]
             self.tls_state = TlsState.CLOSED
         self._cancel_tls_timer()
         super().close()
+
+
+def has_left(fileno: int, *, is_any_byte_the_end: bool = False) -> bool:
+    """Look whether the peer has closed a connection, without reading from it.
+
+    One that only receives sends nothing by TLS but its leave: any byte is the end.
+    """
+    with socket.socket(fileno=socket.dup(fileno)) as probe:
+        probe.setblocking(False)
+        try:
+            return probe.recv(1, socket.MSG_PEEK) == b"" or is_any_byte_the_end
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True

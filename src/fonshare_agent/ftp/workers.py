@@ -11,7 +11,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from fonshare_agent.errors import FonshareError
 
@@ -44,6 +44,31 @@ class Outcome(Generic[T]):
         if self._error is not None:
             raise self._error
         return self._value  # type: ignore[no-any-return]
+
+
+class Runs(Protocol):
+    """Whoever does something elsewhere and gives the outcome on the loop's thread."""
+
+    def run(
+        self, function: Callable[..., T], *args: Any, then: Callable[[Outcome[T]], None]
+    ) -> None:
+        """Do ``function(*args)``, then ``then(outcome)`` on the loop."""
+
+
+class Elsewhere:
+    """For functions that end at once and are told whom to answer, from any thread:
+    their last argument is called with a value and None, or None and an error."""
+
+    def __init__(self, post: Post) -> None:
+        self._post = post
+
+    def run(
+        self, function: Callable[..., T], *args: Any, then: Callable[[Outcome[T]], None]
+    ) -> None:
+        def answer(value: Any, error: OSError | FonshareError | None) -> None:
+            self._post(lambda: then(Outcome(value, error)))
+
+        function(*args, answer)
 
 
 class WorkerPool:

@@ -255,6 +255,19 @@ class StateStore:
             )
             return self.get_job(job_id)
 
+    def begin_job(self, job_id: str) -> bool:
+        """Note that an attempt begins; False if the job is not to run any more.
+
+        Why the last one ended stays told until bytes come again.
+        """
+        with self.transaction():
+            job = self.find_job(job_id)
+            if job is None or job.has_ended or job.state is JobState.PAUSED:
+                return False
+            if not job.error_code:
+                self.update_job(job_id, JobState.LOCATING)
+            return True
+
     def move_job(self, job_id: str, *, to_front: bool) -> Job:
         """Put the job before or behind all others in the queue."""
         place = "min(0, min(position)) - 1" if to_front else "max(0, max(position)) + 1"

@@ -32,6 +32,8 @@ class Stream:
     def __init__(self, *, is_all: bool) -> None:
         self.is_all = is_all
         self.version = 0
+        self.trouble = ""  # why nothing comes, in words
+        self.is_over = False  # and never will
         self._lock, self._reading = threading.Lock(), threading.Lock()
         self._readers: dict[int, int] = {}  # reader -> the byte it is at
         self._last_reader = 0
@@ -54,7 +56,9 @@ class Stream:
     def detach(self) -> None:
         """The attempt has ended, and closes its partial. Blocks."""
         with self._reading:
-            kept, is_read = self._kept, bool(self._readers)
+            # What was only opened may be opened again soon, whoever is away then.
+            kept, is_read = self._kept, bool(self._readers) or not self.is_all
+            is_read = is_read and not self.is_over
             if kept is not None and is_read and self._data < 0:
                 self._data, _ = kept.open_verified()
             with self._lock:
@@ -144,7 +148,7 @@ class Stream:
         """That reader wants nothing any more. Blocks."""
         with self._lock:
             self._readers.pop(reader, None)
-        if not self._readers and self._kept is None:
+        if not self._readers and self._kept is None and self.is_all:
             self.close()
 
     @property
@@ -153,7 +157,9 @@ class Stream:
 
     @property
     def wants(self) -> bool:
-        """Whether something is missing that a reader wants."""
+        """Whether something that is wanted needs an attempt."""
+        if self._data < 0 and self._kept is None:
+            return bool(self._readers)
         return any(
             not self._has(index)
             for first, end in self.stretches()
@@ -165,6 +171,7 @@ class Stream:
 
         Raises ContentChanged if the file is not *content* any more.
         """
+        self._move(reader, offset)
         index = offset // content.block_size
         with self._reading:
             if self._content is None or self._content.root != content.root:
@@ -183,6 +190,12 @@ class Stream:
             if reader in self._readers:
                 self._readers[reader] = offset + count
         return count
+
+    def _move(self, reader: int, offset: int) -> None:
+        if self._readers.get(reader, offset) != offset:
+            with self._lock:
+                self._readers[reader] = offset
+                self.version += 1
 
     def close(self) -> None:
         """Let go of the disk. A second call does nothing."""
