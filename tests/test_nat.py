@@ -374,3 +374,34 @@ def test_a_line_cut_in_mid_push_costs_only_time(network, hide, make_node):
         network.mend(house)
         bob.wait_for_job(job["id"], "done", LONG_S)
         assert bob.fetched() == {ARRIVED: content}
+
+
+@pytest.mark.full
+def test_what_is_read_of_a_hidden_friends_film_is_pushed_first(
+    network, hide, make_node
+):
+    alice = make_node(hide("alice", ALICE)[1], "alice", limits=SLOWLY)
+    host = network.host("bob", BOB)
+    bob = make_node(host, "bob")
+    with running(alice, bob):
+        content = offer(alice, bob, 40 * MIB)
+        eventually(
+            lambda: (
+                [(len(content), True)]
+                == [(row["size"], bool(row["root"])) for row in bob.find("film")]
+            ),
+            "bob sees all of it",
+        )
+        port = yaml.safe_load(bob.settings.read_text())["ftp"]["port"]
+        tail = len(content) - 5000
+        url = f"ftp://owner:secret@127.0.0.1:{port}/friends/{FILM}"
+        got = subprocess.run(
+            [*host.wrapper, "curl", "-sS", "-C", str(tail), "-o", "-", url],
+            capture_output=True,
+            check=False,
+            timeout=2 * PATIENCE_S,
+        )
+        assert (got.stdout, got.stderr) == (content[tail:], b"")
+        [job] = bob("jobs")
+        assert job["done_bytes"] < len(content) / 2
+        assert bob.fetched() == {}

@@ -8,6 +8,7 @@ import pytest
 from fonshare_agent.disk import Disk
 from fonshare_agent.errors import ContentChanged
 from fonshare_agent.protocol.content import BLOCK_SIZE_MIN, content_root
+from fonshare_agent.receiving import has_all
 from fonshare_agent.transfer import stream as stream_module
 from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.transfer.stream import Stream
@@ -141,3 +142,20 @@ def test_a_reader_never_gets_bytes_of_another_content(arrival):
     with pytest.raises(ContentChanged):
         arrival.stream.read(reader, content, memoryview(bytearray(10)), 0)
     other.close()
+
+
+def test_what_can_only_be_pushed_is_asked_for_by_windows(arrival):
+    stream = arrival.stream
+    assert stream.missing_range() == (0, 5 * BLOCK)
+    stream.is_all = False
+    assert stream.missing_range() is None
+    reader = stream.begin(6 * BLOCK + 10)
+    arrival.comes(6, 8)
+    assert stream.missing_range() == (7 * BLOCK, 8 * BLOCK)
+    assert not has_all(arrival.kept, 6 * BLOCK, 8 * BLOCK)
+    arrival.comes(7)
+    assert has_all(arrival.kept, 6 * BLOCK, 8 * BLOCK)
+    assert stream.missing_range() == (9 * BLOCK, 11 * BLOCK)
+    stream.end(reader)
+    stream.begin(len(arrival.data) - 1)
+    assert stream.missing_range() == (19 * BLOCK, 20 * BLOCK)

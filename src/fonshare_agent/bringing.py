@@ -203,10 +203,21 @@ class Bringer:
         return reason
 
     async def _have_pushed(self, granted: Granted, kept: Partial, watch: Watch) -> str:
-        reason = await self._receiver.receive(granted, kept, watch)
-        if reason == "unreachable":
-            self._ways.note_inward(granted.source, False)
-        return reason if not reason or reason in REASONS else "source.lost"
+        """Have the source push what is missing, or what readers want, by windows."""
+        while not kept.is_complete:
+            stream = watch.stream
+            stretch = kept.missing_range() if stream is None else stream.missing_range()
+            if stretch is not None:
+                reason = await self._receiver.receive(granted, kept, watch, stretch)
+                if reason == "unreachable":
+                    self._ways.note_inward(granted.source, False)
+                if reason:
+                    return reason if reason in REASONS else "source.lost"
+            elif watch.is_cancelled:
+                return "source.lost"
+            else:
+                await self._core.sleep(HOLD_LOOK_S)
+        return ""
 
 
 def _import_gathering() -> None:

@@ -64,6 +64,12 @@ def shows_own_certificate(
     )
 
 
+def has_all(kept: Partial, first: int, end: int) -> bool:
+    """Tell whether all bytes from *first* to *end* are verified."""
+    size = kept.content.block_size
+    return all(map(kept.has, range(first // size, -(-end // size))))
+
+
 class Receiver:
     """One push a call of `receive`; several run side by side."""
 
@@ -78,8 +84,17 @@ class Receiver:
         self._desk, self._asking, self._outside = desk, asking, outside
         self._clock, self._draw = clock, draw
 
-    async def receive(self, wanted: Granted, kept: Partial, watch: Watch) -> str:
-        """Have the missing stretch pushed; return why it ended, "" if all is here."""
+    async def receive(
+        self,
+        wanted: Granted,
+        kept: Partial,
+        watch: Watch,
+        stretch: tuple[int, int],
+    ) -> str:
+        """Have the bytes of *stretch* pushed, which begins and ends with blocks.
+
+        Returns why it ended, "" if all of them are here.
+        """
         if not self._outside.addresses(wanted.grant.addresses):
             return "unreachable"
         self._outside.trust(wanted.grant.certificate)
@@ -90,14 +105,14 @@ class Receiver:
             answer = await self._asking.ask(
                 wanted.group,
                 wanted.source,
-                self._question(wanted, kept, ticket_id, secret),
+                self._question(wanted, stretch, ticket_id, secret),
                 timeout_s=LOOK_S,
                 is_alive=arrivals.may_go_on,
                 owner=wanted.owner,
             )
         finally:
             self._desk.retire(lambda ticket: ticket.id == ticket_id)
-        if kept.is_complete:
+        if has_all(kept, *stretch):
             return ""
         return (isinstance(answer, PushEnded) and answer.reason) or "source.lost"
 
@@ -105,9 +120,12 @@ class Receiver:
         return any(ticket.id == ticket_id for ticket in self._desk.live())
 
     def _question(
-        self, wanted: Granted, kept: Partial, ticket_id: bytes, secret: bytes
+        self,
+        wanted: Granted,
+        stretch: tuple[int, int],
+        ticket_id: bytes,
+        secret: bytes,
     ) -> Callable[[bytes], PushAsk]:
-        first, end = kept.missing_range()
         return lambda request: PushAsk(
             request,
             wanted.job,
@@ -117,8 +135,7 @@ class Receiver:
             ticket_id,
             secret,
             self._outside.addresses(wanted.grant.addresses),
-            first,
-            end,
+            *stretch,
         )
 
 

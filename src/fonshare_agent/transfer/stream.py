@@ -93,6 +93,20 @@ class Stream:
             wanted.append(self._window(content, self.ready_bytes))
         return wanted
 
+    def missing_range(self) -> tuple[int, int] | None:
+        """Return the bytes (first, end) that are wanted first, the blocks in a row that
+        are missing of a window; None if nothing is wanted now."""
+        content = self._content
+        for first, end in self.stretches() if content is not None else ():
+            missing = [one for one in range(first, end) if not self._has(one)]
+            if missing and content is not None:
+                last = missing[0]
+                while last + 1 in missing:
+                    last += 1
+                offset, length = content.range(last)
+                return content.range(missing[0])[0], offset + length
+        return None
+
     def _ahead_bytes(self, content: Content, at: int) -> int:
         first, end = self._window(content, at)
         index = first
