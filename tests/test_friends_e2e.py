@@ -62,11 +62,12 @@ def friends(make_node):
     content = os.urandom(8 * MIB)
     with running(alice, bob):
         befriend("Famille", alice, bob)
-        films = share(alice, "films", "Films", "Famille")
+        films = alice.disk / "films"
+        (films / "series").mkdir(parents=True)
         (films / "brehat.mkv").write_bytes(content)
-        (films / "series").mkdir()
         for number in range(3):
             (films / "series" / f"{number}.mkv").write_bytes(b"%d" % number * 1000)
+        share(alice, "films", "Films", "Famille")
         sees(bob, "brehat")
         yield alice, bob, content
 

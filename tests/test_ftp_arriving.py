@@ -23,9 +23,6 @@ class Reading:
         self.friend, self.size, self.is_closed = friend, len(CONTENT), False
         self.asked = 0
 
-    def go_to(self, offset):
-        self.place = offset
-
     def read(self, view, offset):
         self.asked += 1
         if self.friend.trouble:
@@ -62,7 +59,7 @@ class Friend:
     def entries(self, parts):
         yield b"film.mkv", self.stat((b"film.mkv",))
 
-    def open(self, parts, answer):
+    def open(self, parts, offset, answer):
         reading = Reading(self)
         self.readings.append(reading)
         if self.is_late:

@@ -418,3 +418,18 @@ print(resident.main())
 """)
     status = DiskMissing.exit_status
     assert said.splitlines() == ["fonshare: the disk is away", str(status)]
+
+
+def test_an_idle_node_does_without_what_streams():
+    """The agent's modules as they are when nobody reads and no file arrives."""
+    script = (
+        "import sys; from fonshare_agent.resident import load; load();"
+        "print(*(m for m in sys.modules if m.startswith('fonshare_agent.')))"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert "fonshare_agent.streaming_on_demand" in loaded
+    late = ("streaming", "friends_tree", "friends_reading", "transfer.stream")
+    late += ("protocol.stream_plan", "ftp.arriving")
+    assert not {f"fonshare_agent.{name}" for name in late} & set(loaded)

@@ -159,3 +159,17 @@ def test_what_can_only_be_pushed_is_asked_for_by_windows(arrival):
     stream.end(reader)
     stream.begin(len(arrival.data) - 1)
     assert stream.missing_range() == (19 * BLOCK, 20 * BLOCK)
+
+
+def test_readers_keep_the_file_when_it_gets_its_name(arrival):
+    reader = arrival.stream.begin(0)
+    arrival.comes(*range(BLOCKS))
+    arrival.stream.hold()
+    folder = os.fsencode(arrival.disk.path)
+    assert arrival.kept.finish(folder, b"film.mkv", 1) == b"film.mkv"
+    arrival.kept.remove()
+    arrival.stream.detach()
+    assert arrival.read(reader, 5 * BLOCK, 100) == arrival.data[5 * BLOCK :][:100]
+    # Who has not read before finds it gone, and is told where it is by the next look.
+    arrival.stream.end(reader)
+    assert arrival.read(arrival.stream.begin(0), 0, 100) == b""

@@ -130,9 +130,9 @@ class Queue:
             self.core.call_later(0.005, lambda: None)
             self.core.run_once()
 
-    def open(self, name="film.mkv", *, is_kept=False):
+    def open(self, name="film.mkv", offset=0, *, is_kept=False):
         streaming = self.run(self.downloads.streaming.get())
-        return self.run(streaming.open(self.found(name), is_kept=is_kept))
+        return self.run(streaming.open(self.found(name), offset, is_kept=is_kept))
 
     def read(self, reading, offset, length):
         got = b""
@@ -175,7 +175,8 @@ def test_only_what_is_read_is_fetched_and_the_source_is_let_go(queue):
     queue.until(lambda: not queue.downloads.is_running(job_id))
     assert set(queue.attempts.brought) <= set(range(WINDOW + 2))
     # Whoever reads on has it fetched on, by another attempt.
-    reading.go_to(20 * BLOCK)
+    reading.close()
+    reading = queue.open(offset=20 * BLOCK)
     assert queue.read(reading, 20 * BLOCK, 5 * BLOCK) == data[20 * BLOCK : 25 * BLOCK]
     assert set(queue.attempts.brought) <= {
         *range(WINDOW + 2),
@@ -247,7 +248,6 @@ def test_a_reader_waits_for_a_while_and_then_hears_why(queue, monkeypatch):
     job_id = queue.jobs()[0]["id"]
     queue.until(lambda: not queue.downloads.is_running(job_id))
     place = 30 * BLOCK
-    reading.go_to(place)
     view = memoryview(bytearray(10))
     assert reading.read(view, place) == 0
     monkeypatch.setattr(streaming_module, "PATIENCE_S", 0.0)
@@ -291,7 +291,6 @@ def test_a_job_that_its_owner_ends_ends_its_readers(queue):
     queue.read(reading, 0, 1000)
     queue.run(queue.downloads.cancel(queue.jobs()[0]["id"]))
     place = 30 * BLOCK
-    reading.go_to(place)
     view = memoryview(bytearray(10))
 
     def is_told():

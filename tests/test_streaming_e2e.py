@@ -20,6 +20,12 @@ def sees(node, name):
     return eventually(look, f"{node.name} sees {name}")
 
 
+def offer(node, content):
+    (node.disk / "films").mkdir()
+    (node.disk / "films" / "brehat.mkv").write_bytes(content)
+    share(node, "films", "Films", "Famille")
+
+
 @pytest.mark.full
 def test_a_streamed_file_can_be_read_while_it_arrives(make_node):
     content = os.urandom(5 * MIB)
@@ -27,7 +33,7 @@ def test_a_streamed_file_can_be_read_while_it_arrives(make_node):
     bob = make_node("bob")
     with running(alice, bob):
         befriend("Famille", alice, bob)
-        (share(alice, "films", "Films", "Famille") / "brehat.mkv").write_bytes(content)
+        offer(alice, content)
         entry = sees(bob, "brehat")
         [job] = bob("get", entry["id"], "--stream")
         path, final = Path(job["stream"]["path"]), Path(job["path"])
@@ -46,7 +52,8 @@ def test_a_streamed_file_can_be_read_while_it_arrives(make_node):
             assert not final.exists(), "nothing partial under the final name"
             done = bob.wait_for_job(job["id"], "done")
             assert player.read() == content[ready:], "who has it open reads on"
-        assert done["stream"] == {"path": str(final), "ready_bytes": len(content)}
+        at_the_end = {"path": str(final), "ready_bytes": len(content), "kept": True}
+        assert done["stream"] == at_the_end
         assert final.read_bytes() == content
 
 
@@ -57,7 +64,7 @@ def test_a_job_under_way_turns_to_its_beginning_when_it_is_to_be_streamed(make_n
     bob = make_node("bob")
     with running(alice, bob):
         befriend("Famille", alice, bob)
-        (share(alice, "films", "Films", "Famille") / "brehat.mkv").write_bytes(content)
+        offer(alice, content)
         entry = sees(bob, "brehat")
         [job] = bob("get", entry["id"])
         assert "stream" not in job

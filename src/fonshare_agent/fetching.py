@@ -101,6 +101,8 @@ class Fetcher:
                 text = self._sources.blame(job) if reason == "source.corrupt" else ""
                 raise Postponed(reason, text)
             demand_wanted(watch)
+            if watch.stream is not None:
+                await self._files.run(watch.stream.hold)
             return await self._finish(job, file, kept, watch)
         finally:
             if watch.stream is not None:

@@ -50,16 +50,16 @@ class FriendsReading(FriendsTree):
         """*keep*: what is opened is fetched whole, and stays."""
         self._disk, self._downloads, self._keep = disk, downloads, keep
 
-    def open(self, parts: Parts, answer: Answer) -> None:
-        """Answer with the file at *parts*, `Opened`."""
-        self._do(self._open(parts), answer)
+    def open(self, parts: Parts, offset: int, answer: Answer) -> None:
+        """Answer with the file at *parts*, `Opened`, wanted from *offset* on."""
+        self._do(self._open(parts, offset), answer)
 
-    async def _open(self, parts: Parts) -> Opened:
+    async def _open(self, parts: Parts, offset: int) -> Opened:
         found = await self._look_up(parts)
         if found.kind != "file":
             raise BadPath("that is a folder")
         streaming = await self._downloads.streaming.get()
-        source = await streaming.open(found, is_kept=self._keep)
+        source = await streaming.open(found, offset, is_kept=self._keep)
         return Opened(source, self._disk)
 
     def fetch(self, parts: Parts, folder: Parts, answer: Answer) -> None:

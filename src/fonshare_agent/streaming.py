@@ -44,16 +44,10 @@ PASSING: Final = ("source.hashing", "source.lost", "source.busy", "source.change
 class Reading:
     """One reader of one stream. `read` and `close` on a thread that may block."""
 
-    def __init__(self, stream: Stream, content: Content, modified: int) -> None:
-        self._stream, self._content = stream, content
-        self.size, self.modified = content.size, modified
-        self._reader = stream.begin(0)
+    def __init__(self, stream: Stream, content: Content, reader: int) -> None:
+        self._stream, self._content, self._reader = stream, content, reader
+        self.size = content.size
         self._waits_since: float | None = None
-
-    def go_to(self, offset: int) -> None:
-        """Want what follows *offset*."""
-        reader, self._reader = self._reader, self._stream.begin(offset)
-        self._stream.end(reader)
 
     def read(self, view: memoryview, offset: int) -> int:
         """Read verified bytes; 0: not yet. Raises NotHereNow after a while of that."""
@@ -128,20 +122,30 @@ class Streaming:
 
     # --- opening ---
 
-    async def open(self, found: Found, *, is_kept: bool) -> Reading | Path:
-        """Return a reader of *found*, or where it lies on the disk already.
+    async def open(self, found: Found, offset: int, *, is_kept: bool) -> Reading | Path:
+        """Return a reader of *found*, who begins at *offset*, or where it lies on the
+        disk already.
 
         NotHereNow, with the reason, if nobody gives it now.
         """
         await self._make_room()
         job = await self._downloads.add(found, None, is_kept)
+        stream = self.stream(job.id, is_kept=not self._marks.is_opened(job.id))
+        reader, has_reader = stream.begin(offset), False
         try:
-            return await self._open(job, found)
-        except NotHereNow:
-            opened = self._opened.get(job.id)
-            if opened is not None and not opened.stream.readers:
-                await self._end(job.id)
-            raise
+            opened = await self._open(job, stream, reader)
+            has_reader = isinstance(opened, Reading)
+            return opened
+        finally:
+            if not has_reader:
+                await self._files.run(stream.end, reader)
+                await self._end_unread(job.id)
+
+    async def _end_unread(self, job_id: str) -> None:
+        """It could not be opened: nothing is kept of it, unless others read it."""
+        opened = self._opened.get(job_id)
+        if opened is not None and not opened.stream.readers:
+            await self._end(job_id)
 
     async def _make_room(self) -> None:
         """End what nobody reads any more if there are too many."""
@@ -153,9 +157,8 @@ class Streaming:
                 raise NotHereNow(f"{OPENED_MAX} files are open already")
             await self._end(min(idle, key=lambda one: self._opened[one].read_at))
 
-    async def _open(self, job: Job, found: Found) -> Reading | Path:
+    async def _open(self, job: Job, stream: Stream, reader: int) -> Reading | Path:
         until = self._core.clock() + OPEN_S
-        stream = self.stream(job.id, is_kept=not self._marks.is_opened(job.id))
         while True:
             now = await self._store.run(self._state.find_job, job.id)
             if now is not None and now.state is JobState.DONE:
@@ -166,7 +169,7 @@ class Streaming:
             trouble = self._begin(now)
             if stream.content is not None and trouble not in FINAL:
                 self._look_soon()
-                return Reading(stream, stream.content, found.modified)
+                return Reading(stream, stream.content, reader)
             is_late = self._core.clock() > until or self._is_closed
             if trouble is not None and (trouble not in PASSING or is_late):
                 raise NotHereNow(_text_of(now))

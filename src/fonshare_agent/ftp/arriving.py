@@ -17,9 +17,6 @@ class Arriving(Protocol):
 
     size: int
 
-    def go_to(self, offset: int) -> None:
-        """Want what follows *offset*."""
-
     def read(self, view: memoryview, offset: int) -> int:
         """Read what is verified; 0: not yet."""
 
@@ -56,7 +53,6 @@ class ArrivingDownload:
             file.close()
             raise UsageError(f"REST {offset} is beyond the end at {file.size}")
         self._file = file
-        file.go_to(offset)
         self.source: Source | None = ArrivingSource(file, offset, buffer_size)
 
     def sync(self) -> None:

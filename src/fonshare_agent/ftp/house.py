@@ -74,7 +74,8 @@ class HouseSession(HouseListings):
             size = self.server.buffer_size
             self.work(opened.transfer, offset, size, then=self.begin)
 
-        self.work(friends.open, below, then=begin, pool=self.server.elsewhere)
+        elsewhere = self.server.elsewhere
+        self.work(friends.open, below, offset, then=begin, pool=elsewhere)
 
     def _open_download(
         self, path: Parts, offset: int

@@ -29,9 +29,9 @@ class FriendsFiles(Protocol):
     def entries(self, parts: Parts) -> Generator[Named, None, None]:
         """Yield what is in a folder, some at a time."""
 
-    def open(self, parts: Parts, answer: Answer) -> None:
-        """Have a file opened: what is answered has `transfer(offset, buffer size)` and
-        `finish`. Never waits."""
+    def open(self, parts: Parts, offset: int, answer: Answer) -> None:
+        """Have a file opened, to be read from *offset* on: what is answered has
+        `transfer(offset, buffer size)` and `finish`. Never waits."""
 
     def fetch(self, parts: Parts, folder: Parts, answer: Answer) -> None:
         """Have a job made that fetches into *folder*: its id is answered. Never

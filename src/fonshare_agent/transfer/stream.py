@@ -9,9 +9,10 @@ its partial. Any thread; only the methods that say so may block. Must not know t
 import os
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from fonshare_agent.errors import ContentChanged
+from fonshare_agent.errors import ContentChanged, StorageError
 from fonshare_agent.transfer.blocks import BlockMap, Content
 from fonshare_agent.transfer.partial import Partial
 
@@ -53,19 +54,28 @@ class Stream:
                 self.version += 1
             self._kept, self._content, self._ready = kept, kept.content, 0
 
+    def hold(self) -> None:
+        """Keep open what is read, before the file gets its name. Blocks."""
+        with self._reading:
+            if self._is_read and self._data < 0 and self._kept is not None:
+                self._data, _ = self._kept.open_verified()
+
+    @property
+    def _is_read(self) -> bool:
+        # What was only opened may be opened again soon, whoever is away then.
+        return not self.is_over and (bool(self._readers) or not self.is_all)
+
     def detach(self) -> None:
         """The attempt has ended, and closes its partial. Blocks."""
+        with suppress(StorageError):  # it has its name, or the disk has gone
+            self.hold()
         with self._reading:
-            # What was only opened may be opened again soon, whoever is away then.
-            kept, is_read = self._kept, bool(self._readers) or not self.is_all
-            is_read = is_read and not self.is_over
-            if kept is not None and is_read and self._data < 0:
-                self._data, _ = kept.open_verified()
             with self._lock:
+                kept = self._kept
                 if kept is not None:
                     self._have = BlockMap(kept.content.count, kept.bitmap())
                     self._kept = None
-            if not is_read:
+            if not self._is_read:
                 self._close_data()
 
     def plan(
