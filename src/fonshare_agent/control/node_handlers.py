@@ -6,7 +6,7 @@ from pathlib import Path
 from fonshare_agent.control import views
 from fonshare_agent.control.parts import Parts
 from fonshare_agent.control.rows import JSON
-from fonshare_agent.errors import NotFound, StorageError
+from fonshare_agent.errors import NotFound, StorageError, UsageError
 from fonshare_agent.on_demand import OnDemand
 from fonshare_agent.protocol.keys import node_id_text
 from fonshare_agent.settings import Settings, ShareSettings
@@ -82,9 +82,13 @@ class NodeHandlers:
         groups = arguments["group"]
         assert isinstance(groups, list)
         named = tuple(str(one) for one in groups)
-        share = ShareSettings(
-            str(arguments["name"]), Path(str(arguments["path"])), named
-        )
+        path = str(arguments["path"])
+        if "://" in path:  # which may hold a password: it is not said again
+            raise UsageError(
+                "a server's address is not a folder of the disk",
+                next="Copy it into one with `fonshare fxp`, and share that.",
+            )
+        share = ShareSettings(str(arguments["name"]), Path(path), named)
         return _share(await self._parts.published.add(share))
 
     async def share_ls(self, arguments: Arguments) -> JSON:
