@@ -223,9 +223,9 @@ def test_limits_not_given_are_not_changed(agent):
 def test_the_folder_for_get_is_sent_absolute(agent, tmp_path):
     agent.answers["get"] = [JOB]
     assert main(["get", "a", "b", "--to", "x/../here", "-c", "node.yaml"]) == 0
-    assert agent.calls == [
-        ("get", {"entries": ["a", "b"], "to": str(tmp_path / "here")})
-    ]
+    [(command, sent)] = agent.calls
+    assert (command, sent["entries"]) == ("get", ["a", "b"])
+    assert sent["to"] == str(tmp_path / "here")
 
 
 # --- errors and statuses ----------------------------------------------------------
