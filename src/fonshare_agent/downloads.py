@@ -163,22 +163,15 @@ class Downloads:
                 self._make_room()
         else:
             self._order.note_turn(job_id, self._core.clock())
-            self._halt(job_id)
+            self.break_off(job_id)
         self._fill_soon()
         return await self.view(job)
 
     def _make_room(self) -> None:
         """Let one that was not put first give its place away, if all are taken."""
-        others = [one for one, run in self._running.items() if not run.is_first]
-        if len(self._running) >= self._transfers and others:
-            self._halt(others[-1])
-
-    def _halt(self, job_id: str) -> None:
-        """End an attempt; the job itself waits for its next turn."""
-        running = self._running.get(job_id)
-        if running is not None and running.stop is None:
-            running.stop, running.watch.is_cancelled = JobState.QUEUED, True
-            self._attempts.give_up(job_id)
+        others = [one for one in self._placed() if not self._running[one].is_first]
+        if len(self._placed()) >= self._transfers and others:
+            self.break_off(others[-1])
 
     async def _put(self, job_id: str, state: JobState) -> JSON:
         job = await self._store.run(self._state.get_job, job_id)
@@ -188,9 +181,12 @@ class Downloads:
         return await self.view(job)
 
     def break_off(self, job_id: str, state: JobState = JobState.QUEUED) -> None:
-        """End the attempt that runs, if one does; *state* is what comes then."""
+        """End the attempt that runs, if one does; *state* is what comes then.
+
+        That the job only waits for its next turn undoes nothing else the owner wants.
+        """
         running = self._running.get(job_id)
-        if running is not None:
+        if running and (running.stop is None or state is not JobState.QUEUED):
             running.stop, running.watch.is_cancelled = state, True
             self._attempts.give_up(job_id)
 
@@ -249,9 +245,8 @@ class Downloads:
         done = job.done_bytes + (running.watch.done_bytes if running else 0)
         sources = running.watch.sources if running else 0
         path = os.path.join(job.target, name)
-        why = (
-            "" if job.has_ended or job.state is JobState.PAUSED else self._why_closed()
-        )
+        rests = job.has_ended or job.state is JobState.PAUSED
+        why = "" if rests else self._why_closed()
         if why:
             job = replace(
                 job, state=JobState.QUEUED, error_code="hours.closed", error_text=why
@@ -278,7 +273,7 @@ class Downloads:
         """The hours have begun or ended."""
         if self._why_closed():
             for job_id in self._running:
-                self._halt(job_id)
+                self.break_off(job_id)
         else:
             self.wake()
 
@@ -294,10 +289,10 @@ class Downloads:
             await self.streaming.load()
             jobs = [] if self._why_closed() else await self._all(MISSING)
             for job in self._in_order(jobs):
-                is_opened = self.streaming.is_opened  # they take no place of others
-                if sum(not is_opened(one) for one in self._running) >= self._transfers:
+                if len(self._placed()) >= self._transfers:
                     break
-                if not (self._pauses.is_paused(job.id) or is_opened(job.id)):
+                is_opened = self.streaming.is_opened(job.id)
+                if not (self._pauses.is_paused(job.id) or is_opened):
                     self.start(job)
         except StorageError:
             self._core.call_later(STORE_RETRY_S, self._fill_soon)
@@ -307,6 +302,10 @@ class Downloads:
             self._arm()
             if self._is_full_look_wanted:
                 self._fill_soon()
+
+    def _placed(self) -> list[str]:
+        """Which jobs run; those that are only opened take no place of others."""
+        return [one for one in self._running if not self.streaming.is_opened(one)]
 
     def _in_order(self, jobs: list[Job]) -> list[Job]:
         known = {one.id for one in jobs}

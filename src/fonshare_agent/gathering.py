@@ -33,6 +33,7 @@ PAUSE_S: Final = 2.0  # before a source is asked again that failed; doubled each
 PAUSE_MAX_S: Final = 60.0
 PARTNERS_S: Final = 5.0  # in which a first partner has spoken, if there is any
 LOOK_S: Final = 30.0  # who comes online meanwhile joins in
+READ_LANES_MAX: Final = 2  # where a file is only read: several are open at once
 FOR_GOOD: Final = ("source.corrupt", "source.vanished", "source.changed", "unreachable")
 
 
@@ -116,15 +117,23 @@ class Gathering:
         while not self._is_done:
             try:
                 for source in await self.ways.others():
-                    count = len(self._sources - self._partners)
-                    has_place = count < LANES_MAX and self.ways.has_hands()
-                    if has_place and self._is_new(source):
+                    if self._has_place() and self._is_new(source):
                         self._begin(source, None)
             finally:
                 if is_first:
                     self._rest()
                     is_first = False
             await self.core.sleep(LOOK_S)
+
+    def _has_place(self, *, is_partner: bool = False) -> bool:
+        stream = self.watch.stream
+        if stream is not None and not stream.is_all:
+            most, taken = READ_LANES_MAX, self._sources
+        elif is_partner:
+            most, taken = SHARED_LANES_MAX, self._sources
+        else:
+            most, taken = LANES_MAX, self._sources - self._partners
+        return len(taken) < most and self.ways.has_hands()
 
     @property
     def _is_done(self) -> bool:
@@ -141,8 +150,7 @@ class Gathering:
     def _fill_places(self) -> None:
         for name in self._lanes.waiting_partners():
             partner = NodeId(bytes.fromhex(name))
-            has_place = len(self._sources) < SHARED_LANES_MAX and self.ways.has_hands()
-            if has_place and self._is_new(partner):
+            if self._has_place(is_partner=True) and self._is_new(partner):
                 self._begin_partner(partner, None)
 
     def _is_new(self, source: NodeId) -> bool:

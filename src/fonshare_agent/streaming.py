@@ -29,7 +29,7 @@ from fonshare_agent.transfer.stream import Stream
 
 log = logging.getLogger(__name__)
 
-OPENED_MAX: Final = 4  # at once: what fetches them has few threads
+OPENED_MAX: Final = 3  # at once: with two sources each, as many as lanes to spare
 LINGER_S: Final = 60.0  # after the last reader of a file that was only opened
 REST_S: Final = 5.0  # without a wish, before its source's session is given back
 OPEN_S: Final = 25.0  # clients wait half a minute for an answer at least
