@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import test_many_sources as many_sources
 from nodes import befriend, eventually, running, share
 
 MIB = 1 << 20
@@ -27,24 +28,28 @@ def offer(node, content):
 
 
 @pytest.mark.full
-def test_a_streamed_file_can_be_read_while_it_arrives(make_node):
-    content = os.urandom(5 * MIB)
+def test_a_job_that_is_to_be_streamed_can_be_read_while_it_arrives(make_node):
+    content = os.urandom(6 * MIB)
     alice = make_node("alice", limits={"upload_kib_s": 1500})
     bob = make_node("bob")
     with running(alice, bob):
         befriend("Famille", alice, bob)
         offer(alice, content)
         entry = sees(bob, "brehat")
-        [job] = bob("get", entry["id"], "--stream")
-        path, final = Path(job["stream"]["path"]), Path(job["path"])
+        [job] = bob("get", entry["id"])
+        assert "stream" not in job
+        eventually(lambda: bob.job(job["id"])["done_bytes"], "it has begun")
+        [again] = bob("get", entry["id"], "--stream")
+        assert again["id"] == job["id"]
+        path, final = Path(again["stream"]["path"]), Path(job["path"])
 
-        def has_begun():
+        def can_be_read():
             row = bob.job(job["id"])
+            assert row["state"] != "done", "it came before it could be read"
             return row if row["stream"]["ready_bytes"] >= MIB else None
 
-        row = eventually(has_begun, "the beginning is here")
+        row = eventually(can_be_read, "the beginning is here")
         ready = row["stream"]["ready_bytes"]
-        assert row["state"] == "running"
         assert ready < len(content)
         assert row["stream"]["path"] == str(path), "a player finds it where it was"
         with path.open("rb") as player:
@@ -58,25 +63,35 @@ def test_a_streamed_file_can_be_read_while_it_arrives(make_node):
 
 
 @pytest.mark.full
-def test_a_job_under_way_turns_to_its_beginning_when_it_is_to_be_streamed(make_node):
-    content = os.urandom(5 * MIB)
-    alice = make_node("alice", limits={"upload_kib_s": 1500})
-    bob = make_node("bob")
-    with running(alice, bob):
-        befriend("Famille", alice, bob)
-        offer(alice, content)
-        entry = sees(bob, "brehat")
-        [job] = bob("get", entry["id"])
-        assert "stream" not in job
-        eventually(lambda: bob.job(job["id"])["done_bytes"] > MIB, "it runs")
-        [again] = bob("get", entry["id"], "--stream")
-        assert again["id"] == job["id"]
+def test_several_sources_bring_the_beginning_first_and_one_may_die(make_node):
+    content = os.urandom(16 * MIB)
+    alice = make_node("alice")
+    others = [
+        make_node(name, limits={"upload_kib_s": 700})
+        for name in ("bob", "carol", "dora")
+    ]
+    with running(alice, *others):
+        befriend("Famille", alice, *others)
+        many_sources.offer(content, *others)
+        sources = eventually(
+            lambda: many_sources.sees_all(alice, 3), "alice sees all three"
+        )
+        [entry] = [one["id"] for one in sources if one["member"] == "bob"]
+        [job] = alice("get", entry, "--stream")
 
-        def is_read():
-            row = bob.job(job["id"])
-            assert row["state"] != "done", "it came before it was streamed"
-            return row["stream"]["ready_bytes"] > MIB
+        def is_shared_out():
+            row = alice.job(job["id"])
+            assert row["state"] != "done", "it came before all were at it"
+            return row["sources"] == 3 and row["stream"]["ready_bytes"] > 2 * MIB
 
-        eventually(is_read, "its beginning can be read")
-        bob.wait_for_job(job["id"], "done")
-    assert list(bob.fetched().values()) == [content]
+        eventually(is_shared_out, "three bring the beginning")
+        row = alice.job(job["id"])
+        # What has come lies at the beginning, but for what is on its way.
+        ahead = row["done_bytes"] - row["stream"]["ready_bytes"]
+        assert ahead < len(content) / 2
+        with open(row["stream"]["path"], "rb") as player:
+            ready = row["stream"]["ready_bytes"]
+            assert player.read(ready) == content[:ready]
+        others[1].kill()
+        alice.wait_for_job(job["id"], "done")
+    assert list(alice.fetched().values()) == [content]
