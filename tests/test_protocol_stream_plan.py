@@ -138,7 +138,7 @@ def test_a_source_that_is_silent_is_not_waited_for():
     assert max(waited for _, waited in game.waited) < 15.0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32))
 def test_whatever_sources_and_readers_do_each_block_is_read_once(seed):
     draw = random.Random(seed)
