@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from fonshare_agent.ftp import tls
-from fonshare_agent.ftp.data import DataChannel, End, How
+from fonshare_agent.ftp.data import DataChannel
+from fonshare_agent.ftp.ends import End, How
 from fonshare_agent.ftp.loop import FtpLoop
 from fonshare_agent.ftp.streams import FileSource, ListingSource
 from fonshare_agent.ftp.workers import WorkerPool

@@ -18,7 +18,7 @@ from fonshare_agent.control.rows import JSON
 from fonshare_agent.core import Core, Timer, Worker
 from fonshare_agent.disk import Disk
 from fonshare_agent.errors import NotFound, StorageError
-from fonshare_agent.index.records import Found, id_digest, id_text
+from fonshare_agent.index.records import Found
 from fonshare_agent.index.state import StateStore
 from fonshare_agent.index.state_records import MISSING, Job
 from fonshare_agent.index.store import IndexStore
@@ -233,15 +233,6 @@ class Downloads:
         if job.kind == "file":
             file = await self._store.run(self._state.get_file, job.id, 0)
             name = file.final_name or name
-        entry = id_text(
-            id_digest(
-                "file" if job.kind == "file" else "folder",
-                job.group,
-                job.member,
-                job.share.encode(),
-                job.path.raw if job.path is not None else b"",
-            )
-        )
         done = job.done_bytes + (running.watch.done_bytes if running else 0)
         sources = running.watch.sources if running else 0
         path = os.path.join(job.target, name)
@@ -252,7 +243,7 @@ class Downloads:
                 job, state=JobState.QUEUED, error_code="hours.closed", error_text=why
             )
         place = None if why or running else self._attempts.place(job.id)
-        row = views.job(job, entry, min(done, job.size), sources, path, place)
+        row = views.job(job, min(done, job.size), sources, path, place)
         return row | self.streaming.view(job, path)
 
     # --- running ---

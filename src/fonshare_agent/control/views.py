@@ -8,7 +8,7 @@ import base64
 from fonshare_agent.control.rows import JSON
 from fonshare_agent.disk import DiskSpace
 from fonshare_agent.errors import FonshareError
-from fonshare_agent.index.records import Found
+from fonshare_agent.index.records import Found, id_digest, id_text
 from fonshare_agent.index.scan_report import ShareReport
 from fonshare_agent.index.state_records import Job
 from fonshare_agent.manners import Manners
@@ -155,7 +155,6 @@ def job_totals(totals: dict[JobState, int]) -> dict[str, JSON]:
 
 def job(
     job: Job,
-    entry_id: str,
     done_bytes: int,
     sources: int,
     path: bytes,
@@ -165,9 +164,16 @@ def job(
 
     *place*: in the queue of a source that serves others first.
     """
+    entry = id_digest(
+        "file" if job.kind == "file" else "folder",
+        job.group,
+        job.member,
+        job.share.encode(),
+        job.path.raw if job.path is not None else b"",
+    )
     return {
         "id": job.id,
-        "entry": entry_id,
+        "entry": id_text(entry),
         "name": job.name,
         "size": job.size,
         "done_bytes": done_bytes,

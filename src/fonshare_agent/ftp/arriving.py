@@ -7,7 +7,7 @@ friend. Loaded with the first. On workers.
 from typing import Protocol
 
 from fonshare_agent.errors import UsageError
-from fonshare_agent.ftp.data import End
+from fonshare_agent.ftp.ends import End
 from fonshare_agent.ftp.streams import NOT_YET, Sink, Source
 from fonshare_agent.ftp.transfers import reply_to_end
 

@@ -9,7 +9,7 @@ that fails ends the transfer. On workers, but for `read_now`.
 import os
 
 from fonshare_agent.errors import DiskMissing, FonshareError
-from fonshare_agent.ftp.data import End
+from fonshare_agent.ftp.ends import End
 from fonshare_agent.ftp.streams import Sink, Source
 from fonshare_agent.ftp.tickets import Bundle
 from fonshare_agent.ftp.transfers import reply_to_end

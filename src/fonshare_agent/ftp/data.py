@@ -20,11 +20,10 @@ import os
 import socket
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
 from fonshare_agent.errors import FonshareError, TooLong
+from fonshare_agent.ftp.ends import End, How
 from fonshare_agent.ftp.flow import Flow
 from fonshare_agent.ftp.loop import READ, WRITE
 from fonshare_agent.ftp.streams import NOT_YET, FileSource, Sink, Source
@@ -39,22 +38,6 @@ BURST_BYTES = 1 << 20  # what one channel sends before the others get their turn
 NOTSENT_LOWAT_BYTES = 128 << 10
 
 log = logging.getLogger(__name__)
-
-
-class How(Enum):
-    COMPLETE = "complete"
-    CUT = "cut"  # by the peer, ABOR, a stall or a lost right
-    FAILED = "failed"  # by the disk
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """How a transfer ended; `reason` is for the reply when it was cut."""
-
-    how: How
-    moved: int = 0
-    reason: str = ""
-    error: OSError | FonshareError | None = None
 
 
 class DataChannel(TlsChannel):

@@ -29,7 +29,8 @@ from typing import TYPE_CHECKING, Any
 
 from fonshare_agent.errors import ContentChanged, TicketRefused, UsageError
 from fonshare_agent.ftp.bundles import BundleDownload
-from fonshare_agent.ftp.data import DataChannel, End, How
+from fonshare_agent.ftp.data import DataChannel
+from fonshare_agent.ftp.ends import End, How
 from fonshare_agent.ftp.loop import FTPHandler
 from fonshare_agent.ftp.replies import reply_to_error
 from fonshare_agent.ftp.session import ControlSession, Transfer

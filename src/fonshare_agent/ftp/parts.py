@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 
 from fonshare_agent.errors import BlockLacking, ContentChanged
-from fonshare_agent.ftp.data import End
+from fonshare_agent.ftp.ends import End
 from fonshare_agent.ftp.replies import reply_to_error
 from fonshare_agent.ftp.streams import FileSource, Sink, Source
 from fonshare_agent.ftp.tickets import FileStamp, Ticket

@@ -13,7 +13,8 @@ import socket
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from fonshare_agent.ftp.data import DataChannel, End, How
+from fonshare_agent.ftp.data import DataChannel
+from fonshare_agent.ftp.ends import End, How
 from fonshare_agent.ftp.flow import Flow
 from fonshare_agent.ftp.login import LoginSession
 from fonshare_agent.ftp.passive import ActiveConnector, PassiveListener, plain_address

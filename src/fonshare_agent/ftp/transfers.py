@@ -7,7 +7,7 @@ import os
 from collections.abc import Generator
 
 from fonshare_agent.errors import ContentChanged
-from fonshare_agent.ftp.data import End, How
+from fonshare_agent.ftp.ends import End, How
 from fonshare_agent.ftp.replies import reply_to_error
 from fonshare_agent.ftp.streams import FileSink, FileSource, ListingSource, Sink, Source
 from fonshare_agent.ftp.tickets import FileStamp
