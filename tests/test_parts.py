@@ -14,6 +14,8 @@ from fonshare_agent.protocol.messages import (
     BlocksAsk,
     BlocksPage,
     Parts,
+    PushAsk,
+    PushEnded,
     TicketAsk,
     TicketGrant,
     TicketRefuse,
@@ -316,3 +318,30 @@ def test_before_anything_is_here_there_is_nothing_to_read(node):
     node.kept.close()
     with pytest.raises(StorageError):
         holding.open_file()
+
+
+def test_a_source_that_only_pushes_is_asked_for_this_node_s_part(node):
+    holding = node.hold()
+    node.take(0)
+    node.hear(BOB, a_map(1))
+    node.hear(CAROL, WHOLE)
+    first, end = holding.own_range(node.kept, ALICE)
+    # Carol has all of it, so nobody lacks a copy: half of it, Bob the other half.
+    assert (first, end) == (BLOCK, 16 * BLOCK)
+    assert holding.may_push(0, BLOCK)
+    assert not holding.may_push(0, BLOCK + 1)
+
+
+def test_of_what_is_held_only_verified_bytes_are_pushed(node):
+    holding = node.hold()
+    node.take(2)
+    node.said()
+    for first, end, reason in ((2, 3, ""), (2, 4, "not_here"), (0, 3, "not_here")):
+        ask = PushAsk(
+            *(bytes(16), "theirs", None, None, ROOT, bytes(16), bytes(16), ()),
+            *(first * BLOCK, end * BLOCK),
+        )
+        node.do(node.granting.on_push_ask(FAMILLE, BOB, ask))
+        assert node.said() == [(BOB, PushEnded(bytes(16), reason))]
+    assert node.pushed == [DATA[2 * BLOCK : 3 * BLOCK]]
+    assert holding.has(2)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from fonshare_agent.protocol.partners import own_stretch
 from fonshare_agent.protocol.parts import span
 from fonshare_agent.protocol.plan import SHARED_LANES_MAX, Plan
 
@@ -284,3 +285,16 @@ def test_who_comes_late_reads_from_those_who_have_it():
     alone = 240 * BLOCK / swarm.lines[ORIGIN].up
     assert swarm.members["member-2"].done_at - 15.0 < 0.8 * alone
     assert swarm.sent[ORIGIN] < 1.6 * swarm.blocks
+
+
+def test_of_a_source_that_pushes_each_gets_another_stretch_of_what_nobody_has():
+    names = ["a", "b", "c"]
+    missing, have = span(0, 30), span(0, 6)
+    stretches = [
+        own_stretch(me, [one for one in names if one != me], missing, [have, 0])
+        for me in names
+    ]
+    assert stretches == [(6, 14), (14, 22), (22, 30)]
+    assert own_stretch("a", [], missing, []) == (0, 30)
+    assert own_stretch("b", ["a", "c"], span(3, 4), [0]) == (3, 4), "never nothing"
+    assert own_stretch("a", ["b"], span(3, 5), [span(0, 30)]) == (3, 4)

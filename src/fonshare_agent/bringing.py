@@ -7,7 +7,7 @@ network belong to workers. Must not know jobs, nor what the content is for.
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -30,6 +30,7 @@ from fonshare_agent.ways import Ways
 if TYPE_CHECKING:
     from fonshare_agent.parts import Holding
     from fonshare_agent.transfer.lanes import Lane
+    from fonshare_agent.transfer.stream import Stream
 
 HOLD_LOOK_S: Final = 0.2
 
@@ -140,7 +141,7 @@ class Bringer:
     ) -> str:
         """Get every missing block: pulled, else pushed."""
         pull = partial(self._read, granted, kept, watch, others)
-        push = partial(self._have_pushed, granted, kept, watch)
+        push = partial(self._have_all_pushed, granted, kept, watch, others)
         # Knocking in vain takes seconds: not again for each file of a folder.
         is_pusher = self.is_pusher(granted.source)
         first, second = (push, pull) if is_pusher else (pull, push)
@@ -202,22 +203,61 @@ class Bringer:
         self.note_knock(granted.source, reason)
         return reason
 
-    async def _have_pushed(self, granted: Granted, kept: Partial, watch: Watch) -> str:
-        """Have the source push what is missing, or what readers want, by windows."""
+    async def _have_all_pushed(
+        self, granted: Granted, kept: Partial, watch: Watch, others: Others | None
+    ) -> str:
+        """Have the source push what is missing; with partners, only this node's part
+        of it, and the rest comes from them."""
+        if watch.stream is not None:
+            return await self._have_read_pushed(granted, kept, watch, watch.stream)
+        while True:
+            holding = await others.hold(kept) if others is not None else None
+            if others is None or holding is None or not holding.partners:
+                return await self._have_pushed(
+                    granted, kept, watch, kept.missing_range()
+                )
+            before = kept.done_bytes
+            span = holding.own_range(kept, others.me)
+            reason = await self._have_pushed(granted, kept, watch, span)
+            if reason not in ("", "source.busy") or kept.is_complete:
+                return reason
+            # It knocks in vain at the source no more.
+            rest = replace(others, online=_nobody)
+            brought = await self._gather(None, kept, watch, rest)
+            if kept.is_complete or watch.is_cancelled or brought.startswith("disk."):
+                return brought
+            if kept.done_bytes == before:
+                return reason or "source.lost"
+
+    async def _have_read_pushed(
+        self, granted: Granted, kept: Partial, watch: Watch, stream: "Stream"
+    ) -> str:
+        """Have the source push what readers want, by windows."""
         while not kept.is_complete:
-            stream = watch.stream
-            stretch = kept.missing_range() if stream is None else stream.missing_range()
-            if stretch is not None:
-                reason = await self._receiver.receive(granted, kept, watch, stretch)
-                if reason == "unreachable":
-                    self._ways.note_inward(granted.source, False)
-                if reason:
-                    return reason if reason in REASONS else "source.lost"
+            span = stream.missing_range()
+            if span is not None:
+                reason = await self._have_pushed(granted, kept, watch, span)
+                if reason or span == stream.missing_range():
+                    return reason or "source.lost"
             elif watch.is_cancelled:
                 return "source.lost"
             else:
                 await self._core.sleep(HOLD_LOOK_S)
         return ""
+
+    async def _have_pushed(
+        self, granted: Granted, kept: Partial, watch: Watch, span: tuple[int, int]
+    ) -> str:
+        reason = await self._receiver.receive(granted, kept, watch, span)
+        if reason == "unreachable":
+            self._ways.note_inward(granted.source, False)
+        if not reason and not kept.is_complete and span == kept.missing_range():
+            return "source.lost"  # all was sent, and nothing of it came right
+        return reason if not reason or reason in REASONS else "source.lost"
+
+
+async def _nobody() -> list[NodeId]:
+    return []
 
 
 def _import_gathering() -> None:

@@ -25,7 +25,6 @@ from fonshare_agent.index.state_records import Job, JobFile
 from fonshare_agent.model import JobState, Root
 from fonshare_agent.protocol.messages import TicketGrant
 from fonshare_agent.reasons import Postponed
-from fonshare_agent.receiving import Granted
 from fonshare_agent.sources import Sources, owner_of
 from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.transfer.worker import reason_of
@@ -86,17 +85,16 @@ class Fetcher:
             self._sources.holdings.end(owner_of(file))
 
     async def _fetch_and_hold(self, job: Job, file: JobFile, watch: Watch) -> JobFile:
-        granted = await self._find(job, file, watch)
-        if granted is not None:
-            file = await self._pin(file, granted.grant)
+        try:
+            granted = await self._sources.find(job, file, watch)
+        except Postponed as postponed:
+            return await self._fetch_from_partners(job, file, watch, postponed)
+        file = await self._pin(file, granted.grant)
         kept = await self._open_kept(file)
         assert kept is not None  # the root is pinned
         try:
             others = self._others(job, file)
-            if granted is not None:
-                reason = await self._bringer.bring(granted, kept, watch, others)
-            else:
-                reason = await self._bringer.bring_from_partners(kept, watch, others)
+            reason = await self._bringer.bring(granted, kept, watch, others)
             if reason:
                 text = self._sources.blame(job) if reason == "source.corrupt" else ""
                 raise Postponed(reason, text)
@@ -109,23 +107,35 @@ class Fetcher:
                 await self._files.run(watch.stream.detach)
             await self._files.run(_let_go, kept)
 
-    async def _find(self, job: Job, file: JobFile, watch: Watch) -> Granted | None:
-        """Return a grant; None if partners alone can go on with what is here."""
+    async def _fetch_from_partners(
+        self, job: Job, file: JobFile, watch: Watch, postponed: Postponed
+    ) -> JobFile:
+        """Go on with those who fetch the same, since nobody who offers it can be
+        asked. *postponed* again if there are none, or they do not have all of it."""
+        partner = await self._sources.find_partner(job, file)
+        kept = await self._open_kept(file) if partner is not None else None
+        if partner is None or kept is None:
+            raise postponed
         try:
-            return await self._sources.find(job, file, watch)
-        except Postponed:
-            if not self._sources.can_hold(job, file):
-                raise
-            kept = await self._open_kept(file)
-            if kept is not None:
-                has_hashes = kept.has_hashes
-                await self._files.run(kept.close)
-                if has_hashes:
-                    return None
-            partner = await self._sources.find_partner(job, file)
-            if partner is None or watch.is_cancelled:
-                raise
-            return partner
+            others = self._others(job, file)
+            reason = await self._bring_from_partners(job, file, kept, watch, others)
+            if reason.startswith("disk."):
+                raise Postponed(reason)
+            if reason:
+                raise postponed
+            return await self._finish(job, file, kept, watch)
+        finally:
+            await self._files.run(_let_go, kept)
+
+    async def _bring_from_partners(
+        self, job: Job, file: JobFile, kept: Partial, watch: Watch, others: Others
+    ) -> str:
+        if kept.has_hashes:
+            return await self._bringer.bring_from_partners(kept, watch, others)
+        granted = await self._sources.ask_partners(job, file)
+        if granted is None:
+            return "source.lost"
+        return await self._bringer.bring(granted, kept, watch, others)
 
     def _others(self, job: Job, file: JobFile) -> Others:
         return Others(

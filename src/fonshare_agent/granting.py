@@ -340,7 +340,9 @@ class Granting:
         """Write the bytes asked for to the asker's friends' door."""
         offered = await self._find(group, member, ask)
         known = self._roster(group).members.get(member)
-        if offered is None or known is None:
+        held = offered.held if offered is not None else None
+        is_here = held is None or held.may_push(ask.first, min(ask.end, held.size))
+        if offered is None or known is None or not is_here:
             self._send(group, member, PushEnded(ask.request, "not_here"))
             return
         reason = await self._workers.push(

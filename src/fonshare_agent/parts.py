@@ -16,9 +16,10 @@ from fonshare_agent.disk import Disk, open_below
 from fonshare_agent.errors import ContentChanged, NotFound, StorageError
 from fonshare_agent.ftp.tickets import FileStamp
 from fonshare_agent.model import GroupId, NodeId, Root, SharePath
-from fonshare_agent.protocol.content import block_count
+from fonshare_agent.protocol.content import block_count, block_size
 from fonshare_agent.protocol.messages import Message, Parts
-from fonshare_agent.protocol.parts import pack, span, unpack
+from fonshare_agent.protocol.partners import own_stretch
+from fonshare_agent.protocol.parts import gather, pack, span, unpack
 from fonshare_agent.transfer.partial import Partial
 
 if TYPE_CHECKING:
@@ -201,6 +202,25 @@ class Holding:
             return ()
         last = min(first + count, self._count)
         return [kept.content.hash(index) for index in range(first, last)]
+
+    def own_range(self, kept: Partial, me: NodeId) -> tuple[int, int]:
+        """Return the bytes of which this node should get the source's copy, where
+        they can only come one stretch after another."""
+        whole = span(0, self._count)
+        known = [unpack(have, self._count) or 0 for have in self.partners.values()]
+        lacking = [
+            member.hex()
+            for member, have in zip(self.partners, known, strict=True)
+            if have != whole
+        ]
+        first, end = own_stretch(me.hex(), lacking, gather(kept.gaps()), known)
+        offset, length = kept.content.range(end - 1)
+        return kept.content.range(first)[0], offset + length
+
+    def may_push(self, first: int, end: int) -> bool:
+        """Tell whether all blocks of that range of bytes are here."""
+        size = block_size(self.size)
+        return all(map(self.has, range(first // size, -(-end // size))))
 
     def open_file(self) -> int:
         """Return a descriptor of what is here, the caller's to close."""

@@ -85,15 +85,11 @@ class Receiver:
         self._clock, self._draw = clock, draw
 
     async def receive(
-        self,
-        wanted: Granted,
-        kept: Partial,
-        watch: Watch,
-        stretch: tuple[int, int],
+        self, wanted: Granted, kept: Partial, watch: Watch, span: tuple[int, int]
     ) -> str:
-        """Have the bytes of *stretch* pushed, which begins and ends with blocks.
+        """Have the bytes of *span* pushed, which begins and ends with blocks.
 
-        Returns why it ended, "" if all of them are here.
+        Returns why it ended, "" if all were sent.
         """
         if not self._outside.addresses(wanted.grant.addresses):
             return "unreachable"
@@ -105,26 +101,22 @@ class Receiver:
             answer = await self._asking.ask(
                 wanted.group,
                 wanted.source,
-                self._question(wanted, stretch, ticket_id, secret),
+                self._question(wanted, span, ticket_id, secret),
                 timeout_s=LOOK_S,
                 is_alive=arrivals.may_go_on,
                 owner=wanted.owner,
             )
         finally:
             self._desk.retire(lambda ticket: ticket.id == ticket_id)
-        if has_all(kept, *stretch):
+        if has_all(kept, *span):
             return ""
-        return (isinstance(answer, PushEnded) and answer.reason) or "source.lost"
+        return answer.reason if isinstance(answer, PushEnded) else "source.lost"
 
     def _is_live(self, ticket_id: bytes) -> bool:
         return any(ticket.id == ticket_id for ticket in self._desk.live())
 
     def _question(
-        self,
-        wanted: Granted,
-        stretch: tuple[int, int],
-        ticket_id: bytes,
-        secret: bytes,
+        self, wanted: Granted, span: tuple[int, int], ticket_id: bytes, secret: bytes
     ) -> Callable[[bytes], PushAsk]:
         return lambda request: PushAsk(
             request,
@@ -135,7 +127,7 @@ class Receiver:
             ticket_id,
             secret,
             self._outside.addresses(wanted.grant.addresses),
-            *stretch,
+            *span,
         )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from fonshare_agent.asking import ANSWER_TIMEOUT_S, Asking, NoAnswer
 from fonshare_agent.core import Worker
 from fonshare_agent.granting import Outside
-from fonshare_agent.holdings import Holdings, is_held
+from fonshare_agent.holdings import Holdings
 from fonshare_agent.index.state_records import Job, JobFile
 from fonshare_agent.index.store import IndexStore
 from fonshare_agent.model import GroupId, NodeId, SharePath
@@ -124,16 +124,21 @@ class Sources:
                 code = found
         raise Postponed(code)
 
-    async def find_partner(self, job: Job, file: JobFile) -> Granted | None:
-        """Return the first grant among those who fetch the same content now.
-
-        For when nobody who offers it can be asked, and not even its hashes are here.
-        """
+    async def find_partner(self, job: Job, file: JobFile) -> NodeId | None:
+        """Return somebody who fetches *file*, too, if any of them speaks in time."""
+        if self._machine(job.group) is None or file.root is None:
+            return None
         holding = await self.hold(job, file)
         if holding is None:
             return None
-        await self._sleep(PARTNERS_S)
-        for partner in list(holding.partners):
+        if not holding.partners:
+            await self._sleep(PARTNERS_S)
+        return next(iter(holding.partners), None)
+
+    async def ask_partners(self, job: Job, file: JobFile) -> Granted | None:
+        """Return the first grant among them, for its hashes."""
+        holding = await self.hold(job, file)
+        for partner in list(holding.partners) if holding is not None else ():
             try:
                 found = await self.ask_partner(job, file, partner)
             except NoAnswer:
@@ -141,11 +146,6 @@ class Sources:
             if isinstance(found, Granted):
                 return found
         return None
-
-    def can_hold(self, job: Job, file: JobFile) -> bool:
-        """Tell whether there may be partners for *file*."""
-        is_in = self._machine(job.group) is not None
-        return is_in and file.root is not None and is_held(file.size)
 
     async def hold(
         self, job: Job, file: JobFile, kept: Partial | None = None

@@ -14,10 +14,17 @@ Pure, and without lots: two of the same knowledge choose the same.
 """
 
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
-from fonshare_agent.protocol.parts import highest, lowest, lowest_from, runs_of, span
+from fonshare_agent.protocol.parts import (
+    Run,
+    highest,
+    lowest,
+    lowest_from,
+    runs_of,
+    span,
+)
 
 DEALT_BLOCKS: Final = 4  # in a row to each: some disks seek, and files are short
 
@@ -185,3 +192,20 @@ class Partners:
             blocks |= blocks << length
             length *= 2
         return blocks & span(0, self._count)
+
+
+def own_stretch(
+    me: str, lacking: Iterable[str], missing: int, known: Iterable[int]
+) -> Run:
+    """Return the run that *me* should read of what is *missing*: its part of what
+    nobody has, the members that lack any taking one each in the order of their names.
+    """
+    fresh = missing
+    for have in known:
+        fresh &= ~have
+    fresh = fresh or missing
+    names = sorted([me, *lacking])
+    count, rank = fresh.bit_count(), names.index(me)
+    before = lowest(fresh, count * rank // len(names))
+    part = lowest(fresh, count * (rank + 1) // len(names)) & ~before
+    return next(runs_of(part or fresh))
