@@ -13,9 +13,10 @@ from fonshare_agent.errors import (
     ConnectionLost,
     DiskFull,
     FonshareError,
-    SourceChanged,
     SourceRefused,
 )
+from fonshare_agent.ftp.ends import End, How
+from fonshare_agent.ftp.parts import open_parts
 from fonshare_agent.nodekeys import load_or_create
 from fonshare_agent.protocol.parts import pack
 from fonshare_agent.transfer import session_pool
@@ -485,23 +486,6 @@ def test_blocks_of_a_whole_file_are_read_by_name(world):
         download.finish()
     finally:
         session.close()
-
-
-def test_blocks_that_are_read_by_name_may_not_change_meanwhile(tmp_path):
-    """So long that no socket's buffers hold it: the source is not done with it yet."""
-    with two_nodes(tmp_path, 48 << 20) as world:
-        session = Session.open(
-            world.addresses,
-            client_context(world.me.certificate_path, world.me.private_key_path),
-            world.peer.tls_fingerprint,
-            Credentials(world.grant().id, SECRET),
-            Patience(time.monotonic, lambda: False, 20.0),
-        )
-        try:
-            download = session.read_blocks([(0, 384)])
-            os.utime(world.source, ns=(1, 1))
-            assert download.fill(memoryview(bytearray(48 << 20))) == 48 << 20
-            with pytest.raises(SourceChanged):
-                download.finish()
-        finally:
-            session.close()
+    sending = open_parts(ticket, 0, [(1, 2)], 1 << 16)
+    os.utime(world.source, ns=(1, 1))
+    assert sending.finish(End(How.COMPLETE, BLOCK)).startswith("450 changed")

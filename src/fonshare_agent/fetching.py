@@ -30,6 +30,8 @@ from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.transfer.worker import reason_of
 from fonshare_agent.watch import Watch
 
+NOBODY_THERE = ("source.offline", "source.silent", "source.vanished")
+
 
 class Fetcher:
     """Attempts, one a call of `fetch`; several run side by side."""
@@ -88,7 +90,14 @@ class Fetcher:
         try:
             granted = await self._sources.find(job, file, watch)
         except Postponed as postponed:
-            return await self._fetch_from_partners(job, file, watch, postponed)
+            if postponed.reason.code not in NOBODY_THERE:
+                raise
+            if await self._sources.find_partner(job, file) is not None:
+                return await self._fetch_from_partners(job, file, watch, postponed)
+            if postponed.reason.code != "source.offline":
+                raise
+            # Who came online while partners were waited for woke nobody.
+            granted = await self._sources.find(job, file, watch)
         file = await self._pin(file, granted.grant)
         kept = await self._open_kept(file)
         assert kept is not None  # the root is pinned
@@ -111,16 +120,16 @@ class Fetcher:
         self, job: Job, file: JobFile, watch: Watch, postponed: Postponed
     ) -> JobFile:
         """Go on with those who fetch the same, since nobody who offers it can be
-        asked. *postponed* again if there are none, or they do not have all of it."""
-        partner = await self._sources.find_partner(job, file)
-        kept = await self._open_kept(file) if partner is not None else None
-        if partner is None or kept is None:
-            raise postponed
+        asked. *postponed* again if they do not have all of it, either."""
+        kept = await self._open_kept(file)
+        assert kept is not None  # partners are asked by the root
         try:
             others = self._others(job, file)
             reason = await self._bring_from_partners(job, file, kept, watch, others)
             if reason.startswith("disk."):
                 raise Postponed(reason)
+            if reason and await self._sources.online(job, file):
+                raise Postponed("source.lost")  # somebody has come meanwhile
             if reason:
                 raise postponed
             return await self._finish(job, file, kept, watch)
