@@ -41,7 +41,7 @@ PARTS = {
     "program": (  # the command line, which runs without an agent's modules
         "__main__ resident lean_imports lean_dataclasses lean_typing compact_code "
         "compiling cli command_line agent_commands local_commands first_use help_texts "
-        "completion terminal render progress joining fxp_command"
+        "router_setup completion terminal render progress joining fxp_command"
     ),
 }
 
@@ -70,8 +70,8 @@ ALLOWED = {
     "reach": "core links.mapped links.mapping links.netinfo settings.settings",
     "control": "core index links protocol storage settings writing group jobs reach",
     "program": (
-        "control settings wiring.agent storage.backup transfer.fxp transfer.fxp_file "
-        "transfer.fxp_server transfer.fxp_tls transfer.fxp_url"
+        "control settings links.uci wiring.agent storage.backup transfer.fxp "
+        "transfer.fxp_file transfer.fxp_server transfer.fxp_tls transfer.fxp_url"
     ),
     "wiring": (
         "core protocol settings storage ftp index transfer links writing sharing "

@@ -1,7 +1,8 @@
 """`fonshare setup`: the first-use questions on a terminal, and the file they make.
 
-Off the router only: there LuCI asks them. An existing file is never overwritten, and
-the owner's password is neither echoed nor written; the file holds its hash.
+On the router the answers go into its UCI file, once; elsewhere into a new file, and an
+existing one is never overwritten. The owner's password is neither echoed nor written;
+the settings hold its hash.
 """
 
 import getpass
@@ -29,20 +30,24 @@ def set_up(config: str | None) -> Path:
     if file.suffix.lower() not in (".yaml", ".yml"):
         raise UsageError("the settings file must end in .yaml", thing=str(file))
     if config is None and ROUTER_FILE.exists():
-        raise UsageError(
-            "a router is set up in LuCI or with `uci`",
-            thing=str(ROUTER_FILE),
-            next="Name a file with -c to set up another node here.",
-        )
+        from fonshare_agent.router_setup import set_up_router
+
+        set_up_router(ROUTER_FILE)
+        return ROUTER_FILE
     _refuse_existing(file)
+    demand_terminal()
+    _write(file, _ask_all())
+    return file
+
+
+def demand_terminal() -> None:
+    """Raise UsageError where nobody can answer."""
     if not sys.stdin.isatty():
         raise UsageError(
             "setup asks its questions on a terminal",
             thing="stdin",
             next="Run it in a terminal, or write the file after docs/settings.md.",
         )
-    _write(file, _ask_all())
-    return file
 
 
 def _refuse_existing(file: Path) -> None:
@@ -55,23 +60,21 @@ def _refuse_existing(file: Path) -> None:
 
 
 def _ask_all() -> dict[str, object]:
-    name = _ask_name()
-    disk = _ask("Folder of the disk to share from", "disk")
-    broker = _ask("MQTT broker for your own groups", DEFAULT_BROKER)
-    password = _ask_password()
-    folders = _ask("Folders that guests at home may read, by comma", "").split(",")
+    name = ask_name()
+    disk = ask("Folder of the disk to share from", "disk")
+    broker = ask("MQTT broker for your own groups", DEFAULT_BROKER)
+    password = ask_password()
+    folders = ask_folders()
     return {
         "node": {"name": name},
         "disk": disk,
         "state": "state",
         "ftp": {
-            "guest_folders": [folder.strip() for folder in folders if folder.strip()],
+            "guest_folders": folders,
             "users": [
                 {
                     "name": "owner",
-                    "password": hash_password(
-                        password, secrets.token_bytes(SALT_BYTES)
-                    ),
+                    "password": hashed(password),
                     "access": "write",
                 },
                 {"name": "guest", "password": "", "access": "read"},
@@ -81,7 +84,19 @@ def _ask_all() -> dict[str, object]:
     }
 
 
-def _ask(question: str, default: str) -> str:
+def hashed(password: str) -> str:
+    """Return what the settings hold of a password."""
+    return hash_password(password, secrets.token_bytes(SALT_BYTES))
+
+
+def ask_folders() -> list[str]:
+    """Ask for the folders that guests see."""
+    folders = ask("Folders that guests at home may read, by comma", "").split(",")
+    return [folder.strip() for folder in folders if folder.strip()]
+
+
+def ask(question: str, default: str) -> str:
+    """Ask, with *default* for an empty answer. UsageError at the end of the input."""
     shown = f" [{default}]" if default else ""
     print(f"{question}{shown}: ", end="", file=sys.stderr, flush=True)
     line = sys.stdin.readline()
@@ -92,15 +107,17 @@ def _ask(question: str, default: str) -> str:
     return line.strip() or default
 
 
-def _ask_name() -> str:
+def ask_name() -> str:
+    """Ask for the node's name until it is one."""
     while True:
-        name = _ask("Name of this node", socket.gethostname().split(".")[0])
+        name = ask("Name of this node", socket.gethostname().split(".")[0])
         if is_label(name):
             return name
         print("  A name is one line of up to 64 bytes, without `/`.", file=sys.stderr)
 
 
-def _ask_password() -> str:
+def ask_password() -> str:
+    """Ask for the owner's password, twice, unseen."""
     while True:
         password = getpass.getpass("Password of the FTP login `owner`: ")
         if not password:

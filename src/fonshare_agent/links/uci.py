@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fonshare_agent.config import Settings, check_source, read_source, share_row
+from fonshare_agent.config import Settings, Source, check_source, read_source, share_row
 from fonshare_agent.config_uci import quote_uci
 from fonshare_agent.errors import NotFound, SettingsUnwritten
 from fonshare_agent.settings import ShareSettings
@@ -131,11 +131,31 @@ class UciWriter:
         store: Callable[[Callable[..., str]], None],
     ) -> Settings:
         """Check the settings as *edit* makes them, then let *store* write them."""
-        import tempfile  # here for the same reason as subprocess
-
         wanted = read_source(self._path)
         edit(wanted.raw)
         check_source(wanted)
+
+        def check(written: Source) -> None:
+            if written.raw != wanted.raw:
+                raise SettingsUnwritten(
+                    f"`{self._program}` did not write what it was told",
+                    thing=str(self._path),
+                )
+
+        return self._store(store, check)
+
+    def apply(self, batch: str) -> Settings:
+        """Do the lines of *batch*, as `uci batch` has them, if that is valid then."""
+        return self._store(lambda uci: uci("batch", stdin=batch), check_source)
+
+    def _store(
+        self,
+        store: Callable[[Callable[..., str]], object],
+        check: Callable[[Source], object],
+    ) -> Settings:
+        """Have *store* change a copy of the file; write it back if *check* agrees."""
+        import tempfile  # here for the same reason as subprocess
+
         with tempfile.TemporaryDirectory(prefix="fonshare-uci-") as work:
             copy, staged = Path(work, "config", self._package), Path(work, "staged")
             copy.parent.mkdir()
@@ -149,11 +169,7 @@ class UciWriter:
 
             store(uci)
             uci("commit", self._package)
-            if read_source(copy).raw != wanted.raw:
-                raise SettingsUnwritten(
-                    f"`{self._program}` did not write what it was told",
-                    thing=str(self._path),
-                )
+            check(read_source(copy))
             self._overwrite(before, copy.read_bytes())
         return check_source(read_source(self._path))
 
