@@ -40,11 +40,13 @@ mount -t proc proc $root/proc
 [ ! -e $root/proc/kmsg ] || mount --bind /dev/null $root/proc/kmsg
 mount -t tmpfs tmp $root/tmp
 mount -t tmpfs dev $root/dev
-for name in null zero full random urandom; do
+for name in null zero full random urandom tty; do
     : > $root/dev/$name
     mount --bind /dev/$name $root/dev/$name
 done
-mkdir $root/dev/shm
+mkdir $root/dev/shm $root/dev/pts
+mount -t devpts -o newinstance,ptmxmode=666 pts $root/dev/pts
+ln -s pts/ptmx $root/dev/ptmx
 mount --bind $case $root/case
 mount --bind $packages $root/packages
 ip link set lo up
