@@ -16,7 +16,7 @@ timed = @status=0; { $(2); } || status=$$?; \
 
 .DEFAULT_GOAL := help
 .PHONY: help venv deps run lint format test test-full bench bench-distribution \
-	bench-household bench-limits bench-transfer rootfs ipk bundle clean
+	bench-household bench-limits bench-transfer rootfs vm ipk bundle clean
 
 help: ## this list
 	@awk -F ' *:.*## *' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' \
@@ -67,6 +67,9 @@ bench-household: venv ## how soon transfers give way to the household, as root
 rootfs: venv deps ## the package on emulated MIPS (ROOTFS=FOLDER: in a real OpenWrt)
 	$(call timed,$@,ROOTFS_ARCHITECTURE=mipsel ROOTFS="$(ROOTFS)" \
 		$(BIN)/python -m pytest -n 0 tests/test_rootfs.py $(ARGS))
+
+vm: venv deps ## a whole 64 MB MIPS router with USB disk and a friend, shown (CPU=P5600)
+	$(call timed,$@,$(BIN)/python tools/vm.py $(if $(CPU),--cpu $(CPU)))
 
 ipk: venv ## the package for OpenWrt up to 24.10, and a feed of it: build/ipk
 	$(call timed,$@,$(BIN)/python tools/ipk.py)

@@ -49,8 +49,14 @@ class Userland:
         (self.root / "etc/hosts").write_text("127.0.0.1 localhost\n")
         stamp.write_text(wanted)
 
+    @property
+    def apt_environment(self) -> dict[str, str]:
+        """What lets apt's commands see this user land's packages, once it is built."""
+        return os.environ | {"APT_CONFIG": str(self._state / "apt.conf")}
+
     def _download(self, packages: list[str]) -> None:
-        environment = os.environ | {"APT_CONFIG": str(self._write_configuration())}
+        self._write_configuration()
+        environment = self.apt_environment
         for command in (["update"], ["install", "-y", "--download-only", *packages]):
             subprocess.run(
                 ["apt-get", "-qq", *command],
@@ -60,7 +66,7 @@ class Userland:
                 stdout=subprocess.DEVNULL,
             )
 
-    def _write_configuration(self) -> Path:
+    def _write_configuration(self) -> None:
         state = self._state
         for name in ("lists/partial", "cache/archives/partial", "sources"):
             (state / name).mkdir(parents=True, exist_ok=True)
@@ -86,9 +92,8 @@ class Userland:
             "Dir::Etc::parts": "/dev/null",
             "Dir::Etc::preferencesparts": "/dev/null",
         }
-        file = state / "apt.conf"
-        file.write_text("".join(f'{key} "{value}";\n' for key, value in lines.items()))
-        return file
+        text = "".join(f'{key} "{value}";\n' for key, value in lines.items())
+        (state / "apt.conf").write_text(text)
 
     def _unpack(self, file: Path) -> None:
         exclude = [f"--exclude=./usr/share/{name}/*" for name in EXCLUDED]
