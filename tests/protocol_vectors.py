@@ -301,6 +301,40 @@ def parts() -> Vector:
     }
 
 
+def relay() -> Vector:
+    """The lines that open streams, and lines that open none."""
+    relay_id, secret = bytes(range(16)), bytes(range(16, 32))
+    openings = []
+    for end, number in (("A", 0), ("B", 0), ("A", 7), ("B", 4095)):
+        text = b"fonshare relay 1" + relay_id + end.encode() + struct.pack(">I", number)
+        proof = hmac.digest(secret, text, "sha256")[:16]
+        openings.append(
+            {
+                "relay": relay_id.hex(),
+                "secret": secret.hex(),
+                "end": end,
+                "number": number,
+                "proof": proof.hex(),
+                "line": f"RELAY {base32(relay_id)} {end} {number} {base32(proof)}",
+            }
+        )
+    word, proof = base32(relay_id), openings[0]["line"].split()[-1]
+    return {
+        "openings": openings,
+        "malformed": [
+            "",
+            f"{word} A 0",
+            f"{word} C 0 {proof}",
+            f"{word} A -1 {proof}",
+            f"{word} A 12345 {proof}",
+            f"{word} A 0 {proof[:-2]}",
+            f"{word} A 0 {proof} more",
+            f"{word[:-1]}1 A 0 {proof}",
+            f"{word[:-1]}z A 0 {proof}",
+        ],
+    }
+
+
 def make_all() -> dict[str, str]:
     """Return the text of every vector file by name."""
     made = {
@@ -311,6 +345,7 @@ def make_all() -> dict[str, str]:
         "content": content(),
         "catalogue": catalogue(),
         "parts": parts(),
+        "relay": relay(),
     }
     return {
         f"{name}.json": json.dumps(vector, indent=1, ensure_ascii=False) + "\n"

@@ -23,6 +23,7 @@ LIMITS = LimitSettings(
     hours=None,
     other_upload_kib_s=0,
     other_download_kib_s=0,
+    relay_kib_s=80,
     transfers=2,
     uploads=4,
     give_way=False,
@@ -115,6 +116,20 @@ def test_hours_set_at_run_time_hold_at_once_and_may_be_taken_back():
     assert world.changes == 2
     world.pass_time(10)
     assert not world.core._timers, "nobody looks at the time without hours"
+
+
+def test_what_is_carried_for_others_keeps_to_both_directions_and_gives_way():
+    world = World(at(12), hours=NIGHT, other_download_kib_s=30)
+    manners = world.manners
+    assert manners.relay.rate_kib_s == 0, "what comes could not be sent on"
+    manners.set_limits(LIMITS)
+    assert manners.relay.rate_kib_s == 80
+    manners.set_ceilings(20 * 1024, None)
+    assert manners.relay.rate_kib_s == 20
+    manners.set_limits(replace(LIMITS, relay_kib_s=0))
+    assert manners.relay.rate_kib_s == 20
+    manners.set_ceilings(None, None)
+    assert manners.relay.rate_kib_s is None
 
 
 @pytest.mark.parametrize(

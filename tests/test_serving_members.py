@@ -129,7 +129,8 @@ def test_the_friends_door_trusts_the_members_of_the_rosters_and_nobody_else():
     side = SimpleNamespace(
         moving=SimpleNamespace(
             made=SimpleNamespace(
-                granting=SimpleNamespace(revoke_lost_rights=lambda: revoked.append(1))
+                granting=SimpleNamespace(revoke_lost_rights=lambda: revoked.append(1)),
+                relaying=SimpleNamespace(revoke_lost_rights=lambda: revoked.append(2)),
             )
         ),
         ftp=SimpleNamespace(trust_only=trusted.append),
@@ -140,4 +141,4 @@ def test_the_friends_door_trusts_the_members_of_the_rosters_and_nobody_else():
     )
     TransferSide.revoke_lost_rights(side)
     assert trusted == [{b"a" * 32 + b"!", b"b" * 32 + b"!"}]
-    assert revoked == [1]
+    assert revoked == [1, 2]

@@ -10,7 +10,8 @@ from fonshare_agent.errors import StorageError
 from fonshare_agent.ftp.tickets import TicketDesk
 from fonshare_agent.granting import Outside
 from fonshare_agent.model import NodeId
-from fonshare_agent.protocol.messages import PushEnded, ReachAnswer, ReachAsk
+from fonshare_agent.protocol.messages import PushEnded
+from fonshare_agent.protocol.reach_messages import ReachAnswer, ReachAsk
 from fonshare_agent.trying_back import PAUSE_S, TryingBack
 from fonshare_agent.ways import DOCUMENT, FRESH_S, SAVE_S, Ways
 from test_ftp_tickets import some_ticket

@@ -21,6 +21,7 @@ from fonshare_agent.protocol.group import GroupMachine
 from fonshare_agent.protocol.messages import BlocksAsk, BlocksPage
 from fonshare_agent.reasons import REASONS
 from fonshare_agent.receiving import Granted, Receiver
+from fonshare_agent.relaying_on_demand import RelayingOnDemand
 from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.transfer.reading import Fetch
 from fonshare_agent.transfer.worker import TransferWorkers
@@ -30,6 +31,7 @@ from fonshare_agent.ways import Ways
 if TYPE_CHECKING:
     from fonshare_agent.parts import Holding
     from fonshare_agent.transfer.lanes import Lane
+    from fonshare_agent.transfer.relayed import RelayWay
     from fonshare_agent.transfer.stream import Stream
 
 HOLD_LOOK_S: Final = 0.2
@@ -60,13 +62,14 @@ class Bringer:
         machine: Callable[[GroupId], GroupMachine | None],
         outside: Outside,
         ways: Ways,
+        relaying: RelayingOnDemand,
         draw: Callable[[int], bytes],
     ) -> None:
         self._core, self._files = core, files
         self._workers, self._asking = workers, asking
         self._machine, self._outside = machine, outside
         self._receiver = Receiver(desk, asking, outside, core.clock, draw)
-        self._ways = ways
+        self._ways, self._relaying = ways, relaying
 
     async def bring(
         self,
@@ -139,14 +142,35 @@ class Bringer:
     async def _bring_blocks(
         self, granted: Granted, kept: Partial, watch: Watch, others: Others | None
     ) -> str:
-        """Get every missing block: pulled, else pushed."""
+        """Get every missing block: pulled, else pushed, else by a relay."""
+        if self._ways.is_cut_off(granted.source):
+            reason = await self._relayed(granted, kept, watch)
+            if reason != "unreachable":
+                return reason
         pull = partial(self._read, granted, kept, watch, others)
         push = partial(self._have_all_pushed, granted, kept, watch, others)
         # Knocking in vain takes seconds: not again for each file of a folder.
         is_pusher = self.is_pusher(granted.source)
         first, second = (push, pull) if is_pusher else (pull, push)
         reason = await first()
-        return await second() if reason == "unreachable" else reason
+        if reason == "unreachable":
+            reason = await second()
+        if reason == "unreachable":
+            reason = await self._relayed(granted, kept, watch)
+        return reason
+
+    async def _relayed(self, granted: Granted, kept: Partial, watch: Watch) -> str:
+        """Pull by a third member whom both reach, if one lets us."""
+        source = granted.source
+        for _ in range(2):  # the relay that we know may be over
+            way = await self._relaying.find(granted.group, source, granted.owner)
+            if way is None or watch.is_cancelled:
+                return "unreachable"
+            reason = await self._pull(granted, kept, watch, None, way)
+            if reason != "unreachable":
+                return reason
+            self._relaying.forget(source)
+        return "unreachable"
 
     async def _read(
         self, granted: Granted, kept: Partial, watch: Watch, others: Others | None
@@ -182,7 +206,12 @@ class Bringer:
         return await Gathering(self._core, ways, kept, watch).run(first)
 
     async def _pull(
-        self, granted: Granted, kept: Partial, watch: Watch, lane: "Lane | None"
+        self,
+        granted: Granted,
+        kept: Partial,
+        watch: Watch,
+        lane: "Lane | None",
+        relay: "RelayWay | None" = None,
     ) -> str:
         machine, grant = self._machine(granted.group), granted.grant
         member = machine and machine.roster.members.get(granted.source)
@@ -198,9 +227,11 @@ class Bringer:
                 watch=watch,
                 lane=lane,
                 is_copy=granted.is_copy,
+                relay=relay,
             )
         )
-        self.note_knock(granted.source, reason)
+        if relay is None:
+            self.note_knock(granted.source, reason)
         return reason
 
     async def _have_all_pushed(

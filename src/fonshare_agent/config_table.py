@@ -84,6 +84,13 @@ OPTIONS: Final = (
         "Ask the router upstream to forward the friends' ports when that is needed.",
     ),
     _same(
+        "node.relay",
+        BOOL,
+        False,
+        "Carry what two members send each other, encrypted, when neither reaches the "
+        "other but both reach this node.",
+    ),
+    _same(
         "node.allow_private_addresses",
         BOOL,
         False,
@@ -232,6 +239,12 @@ OPTIONS: Final = (
         0,
         "KiB a second from all friends together outside of these hours; 0: nothing is "
         "fetched then.",
+    ),
+    _same(
+        "limits.relay_kib_s",
+        number(0, RATE_KIB_S_MAX, "0: no limit"),
+        512,
+        "KiB a second carried for others, all together (node.relay).",
     ),
     _same(
         "limits.transfers",

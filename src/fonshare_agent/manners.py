@@ -1,9 +1,10 @@
 """How fast files may move now: the owner's limits, the hours, the household's needs.
 
-Owns the two buckets that all transfers pass, and sets their rates. Within `hours` the
-plain limits hold, at other times (and while the time is unknown) the others, of which 0
-closes that direction. What stays within the house passes by, unless the owner wants it
-otherwise. Core thread, but for `flow` and `is_free`. Must not know what moves.
+Owns the two buckets that all transfers pass and a third one for what is carried between
+others (relays), and sets their rates. Within `hours` the plain limits hold, at other
+times (and while the time is unknown) the others, of which 0 closes that direction. What
+stays within the house passes by, unless the owner wants it otherwise. Core thread, but
+for `flow` and `is_free`. Must not know what moves.
 """
 
 import socket
@@ -65,6 +66,7 @@ class Manners:
         self._limits, self._house = limits, tuple(house)
         self.upload = TokenBucket(0, core.clock)
         self.download = TokenBucket(0, core.clock)
+        self.relay = TokenBucket(0, core.clock)
         self._is_looking = self._is_stopped = False
         self._may = dict.fromkeys((UP, DOWN), True)
         self._on_changed: Callable[[], None] = lambda: None
@@ -195,3 +197,13 @@ class Manners:
                 bucket.set_rate(rate)
             else:
                 bucket.set_rate(min(rate or ceiling / 1024, ceiling / 1024))
+        self._apply_to_relays()
+
+    def _apply_to_relays(self) -> None:
+        """What is carried for others comes and goes: it keeps to both directions."""
+        if not all(self._may.values()):
+            self.relay.close()
+            return
+        limit = self._limits.relay_kib_s
+        ceilings = [one / 1024 for one in self._ceilings.values() if one is not None]
+        self.relay.set_rate(min([*([limit] if limit else []), *ceilings], default=0))

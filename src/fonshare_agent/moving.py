@@ -5,6 +5,7 @@ catalogue (transfer_side.py): a resting node does without all of it.
 """
 
 import ssl
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fonshare_agent.asking import Asking
@@ -19,6 +20,7 @@ from fonshare_agent.ground import Ground
 from fonshare_agent.group_side import GroupSide
 from fonshare_agent.holdings import Holdings
 from fonshare_agent.model import Root
+from fonshare_agent.relaying_on_demand import RelayingOnDemand
 from fonshare_agent.serving import Serving
 from fonshare_agent.sources import Sources
 from fonshare_agent.transfer.worker import TransferWorkers
@@ -27,6 +29,9 @@ from fonshare_agent.trying_back import TryingBack
 
 if TYPE_CHECKING:
     from fonshare_agent.bundles import Bundles
+    from fonshare_agent.relaying import Relaying
+    from fonshare_agent.transfer.relay_desk import RelayDesk
+    from fonshare_agent.transfer.splicing import Splicer
 
 # Fetches beside the first of each job, for all jobs together: each costs memory.
 LANES_SPARE = 6
@@ -46,6 +51,7 @@ class Moving:
         self._ground, self._talking = ground, talking
         self._desk, self._asking = doors.desk, asking
         self._manners, self._ways = doors.manners, doors.ways
+        self._ftp, self._reach = doors.ftp, doors.reach
         self._outside = Outside(
             ground.keys.tls_certificate_der,
             doors.reach.addresses,
@@ -70,6 +76,11 @@ class Moving:
         self.serving.stop()
         await self.copies.stop()
         await self.copy_fetcher.stop()
+
+    def stop_threads(self) -> None:
+        """End relays and workers. Waits for them: not on the core thread."""
+        self.relaying.stop()
+        self.workers.stop()
 
     def _build_source(self) -> None:
         ground, talking = self._ground, self._talking
@@ -131,6 +142,7 @@ class Moving:
 
     def _build_destination(self) -> None:
         ground, channel = self._ground, self._talking.channel
+        self.relaying = RelayingOnDemand(ground.files, self._load_relaying)
         bringer = Bringer(
             ground.core,
             ground.files,
@@ -140,6 +152,7 @@ class Moving:
             channel.find_machine,
             self._outside,
             self._ways,
+            self.relaying,
             ground.draw,
         )
         self.trying_back = TryingBack(
@@ -213,6 +226,39 @@ class Moving:
             sources,
             bringer,
         )
+
+    # --- relays, on demand (docs/decisions/0068) ---
+
+    def _load_relaying(self) -> Callable[[], "Relaying"]:
+        from fonshare_agent.relaying import Relaying, RelayWorld
+
+        ground, channel = self._ground, self._talking.channel
+        first, last = ground.settings.ftp.friends_passive_ports
+        world = RelayWorld(
+            ground.core,
+            self._asking,
+            channel.find_machine,
+            channel.send,
+            self._outside,
+            ground.draw,
+            self._load_relay_desk() if ground.settings.node.relay else None,
+            self._reach.door,
+            range(first, last + 1),
+        )
+        return lambda: Relaying(world)
+
+    def _load_relay_desk(self) -> Callable[["Splicer"], "RelayDesk"]:
+        from fonshare_agent.protocol.relay import read_opening
+        from fonshare_agent.transfer.relay_desk import RelayDesk
+
+        clock, manners = self._ground.core.clock, self._manners
+
+        def build(splicer: "Splicer") -> RelayDesk:
+            desk = RelayDesk(clock, splicer, manners.relay, manners.traffic)
+            self._ftp.open_relays(lambda line: desk.enter(read_opening(line)))
+            return desk
+
+        return build
 
     def _is_read(self, root: Root) -> bool:
         """Whether a member holds a ticket for reading the copy of that content."""

@@ -74,6 +74,10 @@ class Reach:
         """Ours; the router upstream may show another one."""
         return self._find_port()
 
+    def door(self) -> Address:
+        """Return where this host itself finds the friends' door."""
+        return str(self._bound or "127.0.0.1"), self.friends_port
+
     def wish(self, key: bytes) -> Wish | None:
         """Return what a router upstream is to forward; None: nothing needs it."""
         port, data = self.friends_port, self._settings.ftp.friends_passive_ports

@@ -32,19 +32,26 @@ from fonshare_agent.protocol.messages import (
     PlaceFree,
     PushAsk,
     PushEnded,
-    ReachAnswer,
-    ReachAsk,
     TicketAsk,
     TicketGrant,
     TicketRefuse,
 )
 from fonshare_agent.protocol.peers import HeadSeen, MemberReady, MemberSeen
+from fonshare_agent.protocol.reach_messages import (
+    ReachAnswer,
+    ReachAsk,
+    RelayAsk,
+    RelayGrant,
+    RelayJoin,
+    RelayJoined,
+)
 from fonshare_agent.published import Published
 from fonshare_agent.sharing import Sharing
 
 if TYPE_CHECKING:
     from fonshare_agent.granting import Granting
     from fonshare_agent.holdings import Holdings
+    from fonshare_agent.relaying_on_demand import RelayingOnDemand
     from fonshare_agent.serving import Serving
     from fonshare_agent.trying_back import TryingBack
 
@@ -66,6 +73,9 @@ class Grants(Protocol):
 
     @property
     def trying_back(self) -> "TryingBack": ...
+
+    @property
+    def relaying(self) -> "RelayingOnDemand": ...
 
 
 @dataclass(slots=True)
@@ -118,6 +128,8 @@ class Routing:
                 | BlocksPage()
                 | PushEnded()
                 | ReachAnswer()
+                | RelayGrant()
+                | RelayJoined()
             ):
                 self.asking.answer(member, message.request, message)
             case JobEnded():
@@ -146,6 +158,9 @@ class Routing:
             case ReachAsk():
                 work = self._grant(group, member, message)
                 self._serve("reach", group, member, work)
+            case RelayAsk() | RelayJoin():
+                work = self._grant(group, member, message)
+                self._serve("relay", group, member, work)
             case BlocksAsk():
                 work = self._grant(group, member, message)
                 self._serve("blocks", group, member, work)
@@ -168,6 +183,10 @@ class Routing:
                 await moving.serving.on_push_ask(group, member, message)
             case ReachAsk():
                 await moving.trying_back.on_ask(group, member, message)
+            case RelayAsk():
+                await moving.relaying.on_ask(group, member, message)
+            case RelayJoin():
+                await moving.relaying.on_join(group, member, message)
 
     def _serve(
         self, what: str, group: GroupId, member: NodeId, work: Coroutine[Any, Any, None]

@@ -32,6 +32,7 @@ class NodeSettings:
     enabled: bool
     public_name: str
     port_mapping: str  # "auto" or "off"
+    relay: bool  # for members who do not reach each other
     allow_private_addresses: bool
 
 
@@ -100,6 +101,7 @@ class LimitSettings:
     hours: Hours | None  # when they hold; None: always
     other_upload_kib_s: int  # at other times; 0: nothing moves then
     other_download_kib_s: int
+    relay_kib_s: int
     transfers: int
     uploads: int
     give_way: bool

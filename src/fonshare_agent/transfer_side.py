@@ -151,7 +151,7 @@ class TransferSide:
             moving.serving.set_places(self._places)
             moving.holdings.wire(self.downloads.wake)
             if self._is_stopped:  # the node ends just now
-                moving.workers.stop()
+                moving.stop_threads()
             return moving
 
         return make
@@ -164,8 +164,9 @@ class TransferSide:
             await self.downloads.drop_orphans()
 
     async def tend(self) -> None:
-        """Keep idle sessions in order; call twice a minute."""
+        """Keep idle sessions and relays in order; call twice a minute."""
         if self.moving.made is not None:
+            self.moving.made.relaying.tend()
             await self.moving.made.workers.tend()
 
     async def forget_sessions(self) -> None:
@@ -182,7 +183,7 @@ class TransferSide:
         """End their threads; waits for them."""
         self._is_stopped = True
         if self.moving.made is not None:
-            self.moving.made.workers.stop()
+            self.moving.made.stop_threads()
 
     def _is_allowed(self, ticket: Ticket) -> bool:
         """Tell whether *ticket* may be used now: any thread."""
@@ -223,6 +224,7 @@ class TransferSide:
         """Rosters or shares changed: who has lost a right loses it within a second."""
         if self.moving.made is not None:
             self.moving.made.granting.revoke_lost_rights()
+            self.moving.made.relaying.revoke_lost_rights()
         groups, channel = self._talking.groups, self._talking.channel
         machines = map(channel.find_machine, groups.labels().values())
         self.ftp.trust_only(

@@ -13,7 +13,8 @@ from fonshare_agent.asking import Asking, NoAnswer
 from fonshare_agent.core import Core
 from fonshare_agent.granting import Outside
 from fonshare_agent.model import GroupId, NodeId
-from fonshare_agent.protocol.messages import Message, ReachAnswer, ReachAsk
+from fonshare_agent.protocol.messages import Message
+from fonshare_agent.protocol.reach_messages import ReachAnswer, ReachAsk
 from fonshare_agent.protocol.roster import Roster
 from fonshare_agent.transfer.worker import Knock, TransferWorkers
 from fonshare_agent.ways import Ways

@@ -80,7 +80,9 @@ class Ways:
     def is_cut_off(self, member: NodeId) -> bool:
         """Tell whether no way to or from *member* was found when last tried."""
         way = self._ways.get(member)
-        return way is not None and way.outward is False and way.inward is False
+        if way is None or way.outward is not False or way.inward is not False:
+            return False
+        return self._core.clock() - way.outward_at < FRESH_S
 
     def was_reached(self) -> bool:
         """Tell whether any member has reached this node lately."""

@@ -8,7 +8,7 @@ import logging
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -37,6 +37,8 @@ OWNER_SESSIONS = 8  # of these, kept for the owner
 OWNER_PORTS = 2  # of the passive range, kept for the owner
 
 Network = IPv4Network | IPv6Network
+# What follows the word RELAY -> what takes the connection; raises FonshareError.
+AdmitRelay = Callable[[str], Callable[[socket.socket], None]]
 log = logging.getLogger(__name__)
 
 
@@ -195,6 +197,7 @@ class FriendsDoor(Door):
         throttle: Throttle | None,
     ) -> None:
         self.desk, self.context = desk, context
+        self.admit_relay: AdmitRelay | None = None  # while nobody meets here
         super().__init__(sock, io, options, files, throttle)
         self.ports = PassivePorts(options.friends_passive_ports, 0)
 

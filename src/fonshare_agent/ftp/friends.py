@@ -25,9 +25,15 @@ written, not yet on the platter: the job that granted the ticket verifies and sy
 import base64
 import hmac
 import os
+import socket
 from typing import TYPE_CHECKING, Any
 
-from fonshare_agent.errors import ContentChanged, TicketRefused, UsageError
+from fonshare_agent.errors import (
+    ContentChanged,
+    FonshareError,
+    TicketRefused,
+    UsageError,
+)
 from fonshare_agent.ftp.bundles import BundleDownload
 from fonshare_agent.ftp.data import DataChannel
 from fonshare_agent.ftp.ends import End, How
@@ -110,6 +116,7 @@ class FriendSession(ControlSession):
         "SITE TICKET": _entry(True, before_login=False),
         "SITE BLOCKS": _entry(True, before_login=False),
         "SITE HAVE": _entry(False, before_login=False),
+        "RELAY": _entry(True, before_login=True),
     }
 
     def __init__(self, conn: Any, server: "FriendsDoor", ioloop: Any) -> None:
@@ -143,6 +150,27 @@ class FriendSession(ControlSession):
 
     def friend(self) -> bytes | None:
         return self._peer
+
+    # --- relays (docs/protocol/relay.md): not a session any more, if it is let in
+
+    def ftp_RELAY(self, line: str) -> None:
+        admit = self.server.admit_relay
+        if admit is None or self.is_secured or self.authenticated or self.ac_in_buffer:
+            self.respond("502 No relay here")
+            self.close_when_done()
+            return
+        try:
+            take = admit(line)
+        except FonshareError:
+            self.fail_login()
+            return
+        self.respond("200 Welcome")
+        if self.producer_fifo:  # a tiny reply never waits; what follows is not ours
+            self.close()
+            return
+        connection = socket.socket(fileno=os.dup(self.socket.fileno()))
+        self.close()
+        take(connection)
 
     # --- tickets
 

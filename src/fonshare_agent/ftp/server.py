@@ -12,7 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fonshare_agent.ftp.accounts import Account, Accounts, Verify
-from fonshare_agent.ftp.doors import FriendsDoor, HouseDoor, listening_socket
+from fonshare_agent.ftp.doors import (
+    AdmitRelay,
+    FriendsDoor,
+    HouseDoor,
+    listening_socket,
+)
 from fonshare_agent.ftp.filesystem import OnChange, Parts
 from fonshare_agent.ftp.flow import Throttle
 from fonshare_agent.ftp.house_files import FriendsFiles, HouseFiles
@@ -224,6 +229,15 @@ class FtpService:
         def change() -> None:
             if self._friends is not None:
                 self._friends.set_forwarded(ports)
+
+        self._loop.post(change)
+
+    def open_relays(self, admit: AdmitRelay) -> None:
+        """Let members meet at the friends' door, as *admit* says."""
+
+        def change() -> None:
+            if self._friends is not None:
+                self._friends.admit_relay = admit
 
         self._loop.post(change)
 

@@ -35,18 +35,13 @@ from fonshare_agent.protocol.fields import (
 from fonshare_agent.protocol.fields import BundlePart as BundlePart
 from fonshare_agent.protocol.fields import BundleWish as BundleWish
 from fonshare_agent.protocol.fields import Change as Change
+from fonshare_agent.protocol.message import Message as Message
+from fonshare_agent.protocol.reach_messages import REACH_KINDS
 
 # A page of changes or operations is cut by its sender at this many bytes of JSON, well
 # inside the 256 KiB that a receiver unpacks.
 PAGE_BYTES = 96 * 1024
 PAGE_ENTRIES = 500  # what a store does in one batch
-
-
-class Message:
-    """One message; `KIND` is its name on the wire."""
-
-    __slots__ = ()
-    KIND: ClassVar[str]
 
 
 # --- membership: accepted by signature and version, docs/protocol/membership.md -----
@@ -291,24 +286,6 @@ class PushEnded(Message):
 
 
 @dataclass(frozen=True, slots=True)
-class ReachAsk(Message):
-    """Try whether my friends' door is reached at one of these addresses."""
-
-    KIND: ClassVar[str] = "reach_ask"
-    request: bytes = blob(NONCE_BYTES)
-    addresses: tuple[tuple[str, int], ...] = addresses()
-
-
-@dataclass(frozen=True, slots=True)
-class ReachAnswer(Message):
-    """I have tried: `reason` is empty when your door was there."""
-
-    KIND: ClassVar[str] = "reach_answer"
-    request: bytes = blob(NONCE_BYTES)
-    reason: str = code_text()
-
-
-@dataclass(frozen=True, slots=True)
 class JobEnded(Message):
     """This job needs its tickets no more."""
 
@@ -348,10 +325,9 @@ KINDS: dict[str, type[Message]] = {
         BlocksPage,
         PushAsk,
         PushEnded,
-        ReachAsk,
-        ReachAnswer,
         JobEnded,
         Parts,
+        *REACH_KINDS,
     )
 }
 

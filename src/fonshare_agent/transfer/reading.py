@@ -21,6 +21,7 @@ from fonshare_agent.transfer.wire import POLL_S, Address, Patience
 if TYPE_CHECKING:  # an idle node does without them
     from fonshare_agent.transfer.batch import Batch
     from fonshare_agent.transfer.lanes import Lane
+    from fonshare_agent.transfer.relayed import RelayWay
 
 # A bundle that takes longer is cut at a file's end, so that what has come is placed.
 BUNDLE_S: Final = 10.0
@@ -51,6 +52,7 @@ class Fetch(Right):
     watch: Watch
     lane: "Lane | None" = None
     is_copy: bool = False  # of a catalogue: no file of a job has to wait for it
+    relay: "RelayWay | None" = None  # by which the peer is reached
 
     @property
     def is_cancelled(self) -> bool:

@@ -26,6 +26,9 @@ from fonshare_agent.errors import (
 from fonshare_agent.model import base32
 from fonshare_agent.transfer.wire import Address, Patience, Wire, connect
 
+# How a connection to an address is made: straight, or through a relay.
+Dial = Callable[[Sequence[Address], Patience], tuple[Wire, Address]]
+
 FILE: Final = b"file"  # a ticket names exactly one
 LINE_BYTES_MAX: Final = 4096
 REPLY_LINES_MAX: Final = 64
@@ -74,8 +77,14 @@ class Reply:
 class Session:
     """One control connection that has redeemed at least one ticket."""
 
-    def __init__(self, wire: Wire, context: ssl.SSLContext, fingerprint: bytes) -> None:
-        self.fingerprint = fingerprint
+    def __init__(
+        self,
+        wire: Wire,
+        context: ssl.SSLContext,
+        fingerprint: bytes,
+        dial: Dial = connect,
+    ) -> None:
+        self.fingerprint, self._dial = fingerprint, dial
         self.used_at = wire.patience.clock()
         self._wire, self._context = wire, context
         self._received = bytearray()
@@ -95,13 +104,14 @@ class Session:
         fingerprint: bytes,
         credentials: Credentials,
         patience: Patience,
+        dial: Dial = connect,
     ) -> Self:
         """Connect, see the right certificate, and redeem the ticket.
 
         PeerUnreachable when none of the addresses is the peer's; SourceRefused when it
         does not take the ticket.
         """
-        session = cls.knock(addresses, context, fingerprint, patience)
+        session = cls.knock(addresses, context, fingerprint, patience, dial)
         try:
             session._log_in(credentials)
         except BaseException:
@@ -116,6 +126,7 @@ class Session:
         context: ssl.SSLContext,
         fingerprint: bytes,
         patience: Patience,
+        dial: Dial = connect,
     ) -> Self:
         """Connect and see the right certificate, and no more.
 
@@ -123,9 +134,9 @@ class Session:
         """
         left = list(addresses)
         while True:
-            wire, address = connect(left, patience)
+            wire, address = dial(left, patience)
             try:
-                session = cls(wire, context, fingerprint)
+                session = cls(wire, context, fingerprint, dial)
                 session._secure()
             except (WrongCertificate, ConnectionLost) as error:
                 wire.close()
@@ -213,7 +224,7 @@ class Session:
         try:
             # Never the address that a reply names: it could be anybody's.
             address = (self._wire.peer, int(found[1]))
-            wire, _ = connect([address], self._wire.patience)
+            wire, _ = self._dial([address], self._wire.patience)
         except PeerUnreachable as error:
             raise ConnectionLost(f"no data connection: {error}") from None
         try:

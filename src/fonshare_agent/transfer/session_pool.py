@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from fonshare_agent.errors import ConnectionLost, FonshareError
-from fonshare_agent.transfer.session import Credentials, Session
-from fonshare_agent.transfer.wire import Address, Patience
+from fonshare_agent.transfer.session import Credentials, Dial, Session
+from fonshare_agent.transfer.wire import Address, Patience, connect
 
 IDLE_MAX: Final = 4  # each holds 50 KiB of TLS here and a slot at a friend's door
 IDLE_S: Final = 600.0
@@ -33,6 +33,7 @@ class SessionPool:
         fingerprint: bytes,
         credentials: Credentials,
         patience: Patience,
+        dial: Dial = connect,
     ) -> Session:
         """Return a session with that peer that has redeemed the ticket."""
         while (session := self._find(fingerprint)) is not None:
@@ -47,7 +48,7 @@ class SessionPool:
             else:
                 return session
         return Session.open(
-            addresses, self._context, fingerprint, credentials, patience
+            addresses, self._context, fingerprint, credentials, patience, dial
         )
 
     def give_back(self, session: Session) -> None:

@@ -140,6 +140,10 @@ class Wire:
             with suppress(ConnectionLost):
                 self._socket = self._patiently(secured.unwrap)
 
+    def release(self) -> socket.socket:
+        """Return the plain connection; the wire is over."""
+        return socket.socket(fileno=self._socket.detach())
+
     def close(self) -> None:
         """Hang up at once. A second call does nothing."""
         if self.on_close is not None:

@@ -42,6 +42,9 @@ T = TypeVar("T")
 PUSHERS: Final = 2  # beside the fetchers, so that neither kind waits for the other
 
 
+RELAYED: Final = ("relay", 0)  # the friends' door at the other end of a relay
+
+
 def _as_given(addresses: Sequence[Address]) -> Sequence[Address]:
     return addresses
 
@@ -197,6 +200,11 @@ class TransferWorkers:
 
     def _borrow(self, task: Right, patience: Patience) -> Session:
         credentials = Credentials(task.ticket, task.secret)
+        if isinstance(task, Fetch) and (relay := task.relay) is not None:
+            relay.addresses = self._resolve(relay.addresses)
+            return self._pool.borrow(
+                (RELAYED,), task.peer_fingerprint, credentials, patience, relay.dial
+            )
         addresses = self._resolve(task.addresses)
         return self._pool.borrow(
             addresses, task.peer_fingerprint, credentials, patience
