@@ -73,7 +73,7 @@ def world():
     world.store.stop()
 
 
-def test_who_was_knocked_at_in_vain_pushes_first_for_an_hour(world):
+def test_who_was_knocked_at_in_vain_pushes_first_for_a_while(world):
     ways = world.ways
     assert not ways.is_pusher(ANNA)
     ways.note_outward(ANNA, False)

@@ -17,7 +17,8 @@ from fonshare_agent.model import NodeId
 
 DOCUMENT: Final = "ways"
 MEMBERS_MAX: Final = 256  # the longest unseen are forgotten
-FRESH_S: Final = 3600.0  # so long an attempt that failed is not the first again
+FRESH_S: Final = 600.0  # so long an attempt that failed is not the first again
+LATELY_S: Final = 86400.0  # who came here by then has shown that one can
 SAVE_S: Final = 30.0  # what is learnt at once is written at once
 
 
@@ -71,7 +72,7 @@ class Ways:
     def network_changed(self) -> None:
         """This host has other addresses: nothing that was seen needs to be so still."""
         for way in self._ways.values():
-            way.outward_at = way.inward_at = self._core.clock() - FRESH_S
+            way.outward_at = way.inward_at = self._core.clock() - LATELY_S
 
     def find(self, member: NodeId) -> Way | None:
         """Return what was seen of *member*."""
@@ -88,7 +89,7 @@ class Ways:
         """Tell whether any member has reached this node lately."""
         now = self._core.clock()
         return any(
-            way.inward and now - way.inward_at < FRESH_S for way in self._ways.values()
+            way.inward and now - way.inward_at < LATELY_S for way in self._ways.values()
         )
 
     def _touch(self, member: NodeId) -> Way:
