@@ -390,13 +390,5 @@ def _ticket(
 
 
 def _offer_held(holding: "Holding") -> _Offered:
-    return _Offered(
-        None,
-        None,
-        frozenset(),
-        holding.root,
-        holding.size,
-        0,
-        holding.open_file,
-        holding,
-    )
+    root, size = holding.root, holding.size
+    return _Offered(None, None, frozenset(), root, size, 0, holding.open_file, holding)
