@@ -236,6 +236,14 @@ def test_who_play_the_same_film_have_most_of_it_from_each_other():
     assert max(late) < 8.0
 
 
+def test_over_a_slow_line_nobody_reads_what_a_partner_is_about_to_read():
+    lines = lines_of(5)
+    lines[ORIGIN].up = 0.6 * MBIT  # nine seconds for a block to each
+    cinema = Cinema(60, lines, set(lines) - {ORIGIN})
+    assert cinema.run() <= 1.5 * fluid_s(cinema)
+    assert cinema.sent[ORIGIN] <= 1.5 * cinema.blocks
+
+
 def test_who_jumps_in_what_others_only_fetch_has_that_first():
     cinema = Cinema(360, lines_of(3), {"member-0"}, [(10.0, 240)])
     took = cinema.run()

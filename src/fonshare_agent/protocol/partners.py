@@ -84,12 +84,14 @@ class Partners:
         """Return what a partner has; None for anybody else."""
         return self._have.get(name)
 
-    def near(self, lanes: Collection[str]) -> int:
-        """Return the blocks that a partner among *lanes* has, reads, or reads soon."""
+    def near(self, lanes: Collection[str], slow: Collection[str]) -> int:
+        """Return the blocks that a partner among *lanes* has, or that any partner
+        reads now, or soon; *slow* are of no help."""
         blocks = 0
         for name, have in self._have.items():
-            if name in lanes:
-                blocks |= have | self._coming[name] | self._soon(name)
+            if name not in slow:
+                blocks |= self._coming[name] | self._soon(name)
+                blocks |= have if name in lanes else 0
         return blocks
 
     def _soon(self, name: str) -> int:

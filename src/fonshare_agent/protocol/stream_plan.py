@@ -35,6 +35,7 @@ from fonshare_agent.protocol.plan import (
 # What several lanes take of a window in one go: each new stretch costs round trips.
 CLAIM_BYTES: Final = 1024 * 1024
 CLAIM_S: Final = 2.0  # or what the lane reads in so long, if that is more
+PATIENCE: Final = 3.0  # a partner may need so much longer for a block than a source
 SLOW: Final = 4.0  # so much slower than another, a lane is no help to a reader
 
 
@@ -150,8 +151,11 @@ class StreamPlan(Plan):
 
     def _take_last(self, name: str, wished: int) -> int:
         """Take what is last of all that no reader wants, for a lane that is slow."""
-        rest = self._free & self._within(name) & ~wished
-        if not rest or not self._wishes.is_all:
+        have = self._free & self._within(name)
+        rest = have & ~wished if self._wishes.is_all else 0
+        if not rest and self._partners.have(name) is not None:
+            rest = have & wished  # many of them are of use together
+        if not rest:
             return 0
         end = rest.bit_length()
         first = (span(0, end) & ~rest).bit_length()
@@ -180,7 +184,13 @@ class StreamPlan(Plan):
         """Return what the lane may read of the most urgent wish, its own included."""
         may_read = self._within(name)
         if self.is_shared and self._partners.have(name) is None:
-            may_read &= ~self._partners.near(self._lanes) | self._late(now, wishes)
+            slow = {
+                other
+                for other, one in self._lanes.items()
+                if one.weight and _is_slower(one, lane, now)
+            }
+            near = self._partners.near(self._lanes, slow)
+            may_read &= ~near | self._late(lane, now, wishes)
         found = (self._free | self._takeable(name, now, wishes)) & may_read | lane.todo
         for rank, (begin, end) in enumerate(wishes):
             if blocks := found & span(begin, end):
@@ -193,7 +203,7 @@ class StreamPlan(Plan):
         have = self._partners.have(name)
         return -1 if have is None else have
 
-    def _late(self, now: float, wishes: list[Run]) -> int:
+    def _late(self, lane: _Lane, now: float, wishes: list[Run]) -> int:
         """Return the blocks that are wanted first if nobody has begun them for long,
         or a reader has just come there."""
         missing = next((m for one in wishes if (m := self._free & span(*one))), 0)
@@ -203,8 +213,12 @@ class StreamPlan(Plan):
         if front.block != missing & -missing:
             front.block, front.since = missing & -missing, now
         if front.version != version:
-            front.version, front.since = version, now - DOUBLE_S
-        return lowest(missing, FIRST_BATCH) if now - front.since >= DOUBLE_S else 0
+            front.version, front.since = version, float("-inf")
+        rate = lane.rate_at(now)
+        # On a slow line a partner needs long, too, and this lane would be no faster.
+        own_s = self._length(0) / rate if rate else 0.0
+        is_late = now - front.since >= max(DOUBLE_S, PATIENCE * own_s)
+        return lowest(missing, FIRST_BATCH) if is_late else 0
 
     def _takeable(self, name: str, now: float, wishes: list[Run]) -> int:
         """Return what lanes have before them while they read elsewhere, or slowly."""
