@@ -13,7 +13,7 @@ from fonshare_agent.disk import Disk
 from fonshare_agent.gathering import READ_LANES_MAX, Gathering, Ways
 from fonshare_agent.model import GroupId, NodeId
 from fonshare_agent.protocol.content import BLOCK_SIZE_MIN, content_root
-from fonshare_agent.protocol.parts import gather, pack, span
+from fonshare_agent.protocol.parts import gather, pack
 from fonshare_agent.protocol.plan import LANES_MAX, SHARED_LANES_MAX
 from fonshare_agent.receiving import Granted
 from fonshare_agent.transfer.partial import Partial
@@ -192,23 +192,6 @@ def test_of_what_is_only_read_two_take_part(play):
     assert play.most == READ_LANES_MAX
 
 
-class Partners:
-    """Members that have fetched the same just now."""
-
-    def __init__(self, letters: str) -> None:
-        self.letters = letters
-
-    def arrive(self, kept, lanes, on_news):
-        for letter in self.letters:
-            on_news(member(letter), pack(span(0, BLOCKS), BLOCKS))
-
-    def forget(self, partner):
-        """It has failed."""
-
-    def pause(self):
-        """Nothing comes any more."""
-
-
 @pytest.mark.parametrize(("is_all", "most"), [(True, 6), (False, READ_LANES_MAX)])
 def test_a_reader_has_the_help_of_partners_as_far_as_there_are_places(
     play, is_all, most
@@ -216,7 +199,7 @@ def test_a_reader_has_the_help_of_partners_as_far_as_there_are_places(
     play.watch.stream = Stream(is_all=is_all)
     play.watch.stream.attach(play.kept)
     play.watch.stream.begin(0)
-    play.holding = Partners("bcdef")
+    play.holding = Holding(**dict.fromkeys("bcdef", (0, BLOCKS)))
     assert play.run() == ""
     assert play.kept.is_complete
     assert play.most == most

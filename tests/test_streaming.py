@@ -17,6 +17,7 @@ from fonshare_agent.model import EntryId, GroupId, JobState, NodeId, SharePath
 from fonshare_agent.protocol.content import BLOCK_SIZE_MIN, content_root
 from fonshare_agent.reasons import Postponed
 from fonshare_agent.transfer import stream as stream_module
+from fonshare_agent.transfer.leftovers import kept_jobs
 from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.watch import Watch
 from waiting import PATIENCE_S
@@ -40,6 +41,9 @@ class Attempts:
         self.brought: list[int] = []
         self.reason = ""  # why nothing can be brought
         self.pace_s = 0.005
+
+    def place(self, job_id: str) -> None:
+        """It waits in no source's queue."""
 
     async def bring(self, job, watch: Watch) -> bool:
         self.begun.append(job.id)
@@ -151,7 +155,7 @@ class Queue:
         return self.run(self.downloads.views())
 
     def kept(self):
-        return Partial.jobs(self.attempts.disk)
+        return kept_jobs(self.attempts.disk)
 
 
 @pytest.fixture
