@@ -19,12 +19,12 @@ from fonshare_agent.links import mapping, port_control, upnp
 from fonshare_agent.links.child import KILLED, Ended, run_child
 from fonshare_agent.links.mapped import Mapped, Unmapped, Wish
 from fonshare_agent.links.mapping import find_router
-from fonshare_agent.port_mapping import PortMapping
+from fonshare_agent.port_mapping import STOP_S, PortMapping
 from fonshare_agent.protocol import pcp
 from networks import PUBLIC_GATEWAYS, Network
 from programs import require_program
 from provider_box import Box, switched_on
-from waiting import wait_until
+from waiting import PATIENCE_S, wait_until
 
 ADDRESS, HOME, OTHER = "9.9.1.20", "10.1.0.2", "10.1.0.3"
 DOOR, DATA = 2122, (30010, 30011)
@@ -424,6 +424,8 @@ class World:
     def __init__(self, monkeypatch):
         self.wish, self.outcome = WISH, Unmapped("silent")
         self.asked, self.withdrawn, self.told = 0, [], []
+        self.may_answer = threading.Event()
+        self.may_answer.set()
         monkeypatch.setattr(mapping, "forward", self._forward)
         monkeypatch.setattr(
             mapping, "withdraw", lambda wish, mapped: self.withdrawn.append(mapped)
@@ -438,6 +440,7 @@ class World:
 
     def _forward(self, wish):
         self.asked += 1
+        assert self.may_answer.wait(PATIENCE_S)
         return self.outcome
 
     def run_until(self, condition):
@@ -447,6 +450,14 @@ class World:
             return condition()
 
         wait_until(look)
+
+    def stop_while_asking(self):
+        """Return what is settled once it has stopped; the router has not answered."""
+        self.may_answer.clear()
+        self.outcome = GOT
+        self.mapping.consider()
+        self.run_until(lambda: self.asked == 1)
+        return self.core.spawn(self.mapping.stop())
 
     def settle(self, asked):
         self.run_until(lambda: self.asked == asked and not self.mapping._is_asking)
@@ -479,6 +490,25 @@ def test_a_lease_is_renewed_at_half_its_time_and_taken_back_at_the_end(world):
     assert world.told == [GOT], "nothing new is told"
     world.end()
     assert world.withdrawn == [GOT]
+
+
+def test_what_is_got_while_the_node_stops_is_taken_back(world):
+    stopped = world.stop_while_asking()
+    world.run_until(lambda: world.mapping._is_stopped)
+    assert not stopped.is_settled
+    world.may_answer.set()
+    world.run_until(lambda: stopped.is_settled)
+    assert world.withdrawn == [GOT]
+    assert world.told == []
+
+
+def test_a_router_that_is_silent_holds_up_no_stop_for_long(world):
+    stopped = world.stop_while_asking()
+    world.now += STOP_S
+    world.run_until(lambda: stopped.is_settled)
+    assert world.withdrawn == []
+    world.may_answer.set()
+    world.run_until(lambda: world.withdrawn == [GOT])
 
 
 def test_who_is_refused_asks_more_and_more_seldom(world):

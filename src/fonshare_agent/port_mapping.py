@@ -5,7 +5,7 @@ does not say `node.port_mapping: off`. What does the asking (links/mapping.py) i
 only then, and blocks on a thread of its own. A lease is renewed when half of it is
 over, and every quarter of an hour at least: a router that was switched off has
 forgotten everything. All times are the core clock's, which no owner sets. When the node
-stops, what was forwarded is taken back. Core thread.
+stops, what was forwarded is taken back, also what it was just asking for. Core thread.
 """
 
 import logging
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from fonshare_agent.core import Core, Timer, Worker
+from fonshare_agent.core import Core, Promise, Timer, Worker
 from fonshare_agent.links.mapped import Mapped, Outcome, Unmapped, Wish
 
 log = logging.getLogger(__name__)
@@ -22,6 +22,7 @@ RENEW_S: Final = 900.0
 RENEW_MIN_S: Final = 2.0  # whatever lease a router gives
 AGAIN_S: Final = 60.0  # where nobody helps; twice as long each time
 AGAIN_MAX_S: Final = 3600.0
+STOP_S: Final = 5.0  # a node that stops waits so long for a router that was just asked
 
 
 class PortMapping:
@@ -44,6 +45,8 @@ class PortMapping:
         self._timer: Timer | None = None
         self._is_asking = self._is_stale = self._is_stopped = False
         self._failures = 0
+        self._asked: Promise[None] = Promise()  # settled when nothing is under way
+        self._asked.resolve(None)
 
     def consider(self) -> None:
         """Look what is needed now, and see to it."""
@@ -53,19 +56,30 @@ class PortMapping:
         if self._is_asking:
             self._is_stale = True
         elif not self._is_stopped:
-            self._is_asking = True
-            self._core.spawn_service("port mapping", self._ask())
+            self._is_asking, self._asked = True, Promise()
+            self._core.spawn_service("port mapping", self._ask(self._asked))
 
-    async def _ask(self) -> None:
+    async def _ask(self, asked: Promise[None]) -> None:
+        try:
+            await self._ask_and_take()
+        finally:
+            asked.resolve(None)
+
+    async def _ask_and_take(self) -> None:
         try:
             wish = self._wish()
             outcome = None if wish is None else await self._forward(wish)
         finally:
             self._is_asking = False
         if self._is_stopped:
+            if wish is not None and isinstance(outcome, Mapped):
+                self.outcome = None  # renewed or new, it is taken back here
+                await self._withdraw(wish, outcome)
             return
         await self._leave_others(wish)
         self._take(wish, outcome)
+        if self._is_stopped:
+            return
         if self._is_stale:
             self._is_stale = False
             self.consider()
@@ -107,15 +121,28 @@ class PortMapping:
         return min(AGAIN_S * 2.0 ** min(self._failures - 1, 7), AGAIN_MAX_S)
 
     async def stop(self) -> None:
-        """Take back what is forwarded. Takes some seconds at most."""
+        """Take back what is forwarded. Takes some seconds at most.
+
+        A router that is slower than STOP_S is not waited for: what it forwards then is
+        taken back while the node still runs, or lapses with its lease.
+        """
         self._is_stopped = True
         if self._timer is not None:
             self._timer.cancel()
         if self._worker is not None:
             self._worker.dismiss()
+        await self._settled()
         outcome, self.outcome = self.outcome, None
         if isinstance(outcome, Mapped) and self._wished is not None:
             await self._withdraw(self._wished, outcome)
+
+    async def _settled(self) -> None:
+        """Wait for the question that is under way, but not for ever."""
+        ended: Promise[None] = Promise()
+        timer = self._core.call_later(STOP_S, lambda: ended.resolve(None))
+        self._asked.when_settled(lambda: ended.resolve(None))
+        await ended
+        timer.cancel()
 
     async def _withdraw(self, wish: Wish, mapped: Mapped) -> None:
         try:
