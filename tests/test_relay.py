@@ -9,9 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fonshare_agent.core import Core, Worker
 from fonshare_agent.errors import PeerError, TicketRefused
 from fonshare_agent.model import GroupId, NodeId
+from fonshare_agent.protocol.reach_messages import RelayAsk
 from fonshare_agent.protocol.relay import ASKER, OTHER, opening_line, read_opening
+from fonshare_agent.relaying_on_demand import RelayingOnDemand
 from fonshare_agent.transfer import relay_desk
 from fonshare_agent.transfer.limits import TokenBucket
 from fonshare_agent.transfer.relay_desk import RelayDesk
@@ -298,3 +301,48 @@ def test_the_thread_ends_with_the_last_pair(splicer, ends):
     anna.close()
     ben.close()
     wait_until(lambda: splicer._thread is None, "it ends")
+
+
+# --- loaded when it is asked for
+
+
+class Loaded:
+    """Stands for `Relaying`."""
+
+    def __init__(self):
+        self.asked, self.stops = [], 0
+
+    def on_ask(self, group, member, ask):
+        self.asked.append(ask)
+
+    def stop(self):
+        self.stops += 1
+
+
+def test_relaying_is_loaded_with_the_first_ask_and_never_once_the_node_stops():
+    core, loaded, is_there = Core(time.monotonic), Loaded(), [False]
+    files = Worker("files", core)
+    files.start()
+
+    def load():
+        if not is_there[0]:
+            raise OSError("the disk is gone")
+        return lambda: loaded
+
+    def wait_for(work):
+        done = core.spawn(work)
+        while not done.is_settled:
+            core.run_once()
+        return done.result()
+
+    ask = RelayAsk(bytes(16), BEN, ())
+    relaying = RelayingOnDemand(files, load)
+    wait_for(relaying.on_ask(GROUP, ANNA, ask))
+    assert wait_for(relaying.find(GROUP, BEN, "job")) is None
+    is_there[0] = True
+    wait_for(relaying.on_ask(GROUP, ANNA, ask))
+    assert loaded.asked == [ask], "with the disk it is there"
+    relaying.stop()
+    wait_for(relaying.on_ask(GROUP, ANNA, ask))
+    assert (len(loaded.asked), loaded.stops) == (1, 1)
+    files.stop()
