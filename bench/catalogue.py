@@ -51,6 +51,14 @@ def memory_kib(node: NodeProcess, name: str) -> int:
     return int(line.split()[1])
 
 
+def written_bytes(node: NodeProcess) -> int:
+    """Return what the node has given to disks so far."""
+    assert node.process is not None
+    text = Path(f"/proc/{node.process.pid}/io").read_text()
+    line = next(one for one in text.splitlines() if one.startswith("write_bytes"))
+    return int(line.split()[1])
+
+
 def reset_peak(node: NodeProcess) -> int:
     """Let the peak begin anew; return what is resident now, in KiB."""
     assert node.process is not None
@@ -86,11 +94,13 @@ def join(
     alice: NodeProcess, bob: NodeProcess, broker: Mosquitto, entries: int
 ) -> dict[str, float]:
     rests = [reset_peak(node) for node in (alice, bob)]
+    before = written_bytes(bob)
     with broker.observe() as observed:
         befriend(GROUP, alice, bob)
         start = time.monotonic()
         wait_for_last(bob, alice.name, entries)
         seconds = time.monotonic() - start
+        written = written_bytes(bob) - before
         wait_for(bob, last_name(entries))
         found_seconds = time.monotonic() - start
         observed.catch_up()
@@ -105,6 +115,7 @@ def join(
         "found_s": round(found_seconds, 1),
         "broker_bytes": bulk,
         "data_channel_bytes": copied,
+        "receiver_written_bytes": written,
         "source_rss_kib": rests[0],
         "source_growth_kib": peaks[0] - rests[0],
         "receiver_rss_kib": rests[1],
