@@ -146,29 +146,21 @@ class Routing:
             case CatalogueDelta():
                 delta = self._on_delta(group, member, message)
                 self._serve("catalogue", group, member, delta)
-            case TicketAsk():
+            case (
+                TicketAsk()
+                | BundleAsk()
+                | CatalogueCopyAsk()
+                | BlocksAsk()
+                | PushAsk()
+                | ReachAsk()
+                | RelayAsk()
+                | RelayJoin()
+            ):
                 work = self._grant(group, member, message)
-                self._serve("ticket", group, member, work)
-            case BundleAsk():
-                work = self._grant(group, member, message)
-                self._serve("bundle", group, member, work)
-            case CatalogueCopyAsk():
-                work = self._grant(group, member, message)
-                self._serve("catalogue", group, member, work)
-            case ReachAsk():
-                work = self._grant(group, member, message)
-                self._serve("reach", group, member, work)
-            case RelayAsk() | RelayJoin():
-                work = self._grant(group, member, message)
-                self._serve("relay", group, member, work)
-            case BlocksAsk():
-                work = self._grant(group, member, message)
-                self._serve("blocks", group, member, work)
-            case PushAsk():
-                work = self._grant(group, member, message)
-                self._serve("push", group, member, work)
+                self._serve(message.KIND, group, member, work)
 
     async def _grant(self, group: GroupId, member: NodeId, message: Message) -> None:
+        """Answer what is about moving files, which may have to be loaded for it."""
         moving = await self.moving.get()
         match message:
             case TicketAsk():
