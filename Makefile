@@ -16,7 +16,7 @@ timed = @status=0; { $(2); } || status=$$?; \
 
 .DEFAULT_GOAL := help
 .PHONY: help venv deps run lint format test test-full bench bench-distribution \
-	bench-household bench-limits bench-transfer rootfs vm ipk bundle clean
+	bench-household bench-limits bench-links bench-transfer rootfs vm ipk bundle clean
 
 help: ## this list
 	@awk -F ' *:.*## *' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' \
@@ -54,6 +54,9 @@ bench: venv ## what a node costs: the index, memory on 32 bits (bench/README.md)
 
 bench-distribution: venv ## one file to 4 and 8 members at once, beside others (bench/README.md)
 	$(call timed,$@,PYTHONPATH=tools:tests $(BIN)/python bench/distribution.py)
+
+bench-links: venv ## what of a line a transfer uses, and its CPU, as root
+	$(call timed,$@,PYTHONPATH=tools:tests $(BIN)/python bench/links.py)
 
 bench-transfer: venv ## how fast files come from friends (bench/README.md)
 	$(call timed,$@,PYTHONPATH=tools:tests $(BIN)/python bench/transfer.py)

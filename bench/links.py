@@ -1,0 +1,207 @@
+"""What of a line a transfer uses, and what it costs: one file from one friend.
+
+    make bench-links   (or: python bench/links.py [--json FILE], with tests/ and tools/
+    on Python's path; root)
+
+Two real agents at the ends of a line (line.py) of 1, 10 and 100 Mbit/s (tbf), without
+and with a round trip of 50 ms. On the same line, just before and after, one TCP
+connection only sends as many bytes: the ratio is FonShare's time, from the owner's
+command to the whole, verified file under its name, to the mean of those two. At 100
+Mbit/s also the CPU of both agents and what their resident memory grows by.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fonshare_agent.control.client import request
+from nodes import NodeProcess, befriend, eventually, running, share
+from transfer import HERE, ROOT, THERE, LineBroker, line, workspace
+
+MBIT = {1: 3 << 20, 10: 24 << 20, 100: 192 << 20}  # and how many bytes are sent
+DELAYS_MS = (0, 50)
+QUEUE_MS = 50
+TICKS_S = os.sysconf("SC_CLK_TCK")
+PORT = 5001
+SEND = """
+import socket, sys
+with socket.create_server(("{host}", {port})) as server:
+    print("up", flush=True)
+    connection, _ = server.accept()
+    with connection:
+        for _ in range({count} >> 16):
+            connection.sendall(bytes(1 << 16))
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="What of a line a transfer uses.")
+    default = ROOT / "build" / "bench" / "links.json"
+    parser.add_argument("--json", type=Path, default=default, metavar="FILE")
+    options = parser.parse_args()
+    rows = [measured(mbit, delay_ms) for delay_ms in DELAYS_MS for mbit in MBIT]
+    print(f"\n{'line':<22}{'raw TCP':>12}{'fonshare':>12}{'of it':>9}")
+    for row in rows:
+        where = f"{row['mbit']} Mbit/s, {row['delay_ms']} ms"
+        print(
+            f"{where:<22}{row['tcp_mbit_s']:>12.2f}{row['fonshare_mbit_s']:>12.2f}"
+            f"{row['fonshare_mbit_s'] / row['tcp_mbit_s']:>9.1%}"
+        )
+    for row in rows:
+        if row["mbit"] == max(MBIT):
+            (sent, took), (source, target) = row["cpu_s"], row["grown_kib"]
+            print(
+                f"at {row['mbit']} Mbit/s, {row['delay_ms']} ms, source, target: CPU "
+                f"{sent:.2f} and {took:.2f} s for 100 MB, memory +{source} and "
+                f"+{target} KiB"
+            )
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def measured(mbit: int, delay_ms: int) -> dict[str, Any]:
+    spaces = [f"fonshare-bench-{os.getpid()}-{letter}" for letter in "ab"]
+    inside = [("ip", "netns", "exec", space) for space in spaces]
+    size = MBIT[mbit]
+    with (
+        workspace() as folder,
+        line(delay_ms, *spaces),
+        LineBroker(folder / "broker", inside[0], HERE) as broker,
+    ):
+        ftp = {"house_networks": ["127.0.0.0/8"]}
+        alice, bob = (
+            NodeProcess(folder / n, n, broker.url, address=a, wrapper=w, ftp=ftp)
+            for n, a, w in (("alice", HERE, inside[0]), ("bob", THERE, inside[1]))
+        )
+        with running(alice, bob):
+            befriend("Bench", alice, bob)
+            film = share(alice, "films", "Films", "Bench") / "film.mkv"
+            film.write_bytes(os.urandom(size))
+
+            def is_hashed() -> bool:
+                rows = bob("find", "film")
+                return bool(rows and rows[0]["root"])
+
+            eventually(is_hashed, "bob sees it hashed", 300)
+            for space in spaces:
+                shape(space, mbit)
+            before = raw_tcp_s(size, inside)
+            fetched, costs = fetch_s(alice, bob)
+            after = raw_tcp_s(size, inside)
+    return {
+        "mbit": mbit,
+        "delay_ms": delay_ms,
+        "bytes": size,
+        "tcp_mbit_s": size * 8e-6 / ((before + after) / 2),
+        "fonshare_mbit_s": size * 8e-6 / fetched,
+        **costs,
+    }
+
+
+def shape(space: str, mbit: int) -> None:
+    shown = subprocess.run(
+        ["ip", "-n", space, "-o", "link"], check=True, capture_output=True, text=True
+    )
+    [device] = [
+        words[1].rstrip(":")
+        for words in map(str.split, shown.stdout.splitlines())
+        if words[1].startswith("line")
+    ]
+    rate = ["rate", f"{mbit}mbit", "burst", "32kb", "latency", f"{QUEUE_MS}ms"]
+    subprocess.run(
+        ["tc", "-n", space, "qdisc", "add", "dev", device, "root", "tbf", *rate],
+        check=True,
+    )
+
+
+def raw_tcp_s(size: int, inside: Sequence[Sequence[str]]) -> float:
+    """Return how long one connection takes for *size* bytes, opening it included."""
+    source = SEND.format(host=HERE, port=PORT, count=size)
+    take = (
+        "import socket, time; begun = time.monotonic();"
+        f"taking = socket.create_connection(('{HERE}', {PORT}));"
+        "buffer = bytearray(1 << 16)\nwhile taking.recv_into(buffer): pass\n"
+        "print(time.monotonic() - begun)"
+    )
+    sender = subprocess.Popen(
+        [*inside[0], sys.executable, "-c", source], stdout=subprocess.PIPE
+    )
+    assert sender.stdout is not None
+    assert sender.stdout.readline() == b"up\n"
+    taken = subprocess.run(
+        [*inside[1], sys.executable, "-c", take],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    sender.communicate()
+    return float(taken.stdout)
+
+
+def fetch_s(
+    source: NodeProcess, destination: NodeProcess
+) -> tuple[float, dict[str, Any]]:
+    """Return the seconds, and what it cost both."""
+    nodes = (source, destination)
+    [entry] = destination("find", "film")
+    cpu_before = [cpu_s(node) for node in nodes]
+    with watched_memory(*nodes) as grown:
+        control = destination.folder / "state" / "control.sock"
+        begun = time.monotonic()
+        request(control, "get", {"entries": [entry["id"]]})
+        target = destination.disk / "downloads" / "Bench" / "alice" / "film.mkv"
+        while not target.exists():
+            time.sleep(0.005)
+            assert time.monotonic() - begun < 600, "it did not come"
+        took = time.monotonic() - begun
+    spent = [cpu_s(node) - then for node, then in zip(nodes, cpu_before, strict=True)]
+    share_of = 1e8 / entry["size"]
+    return took, {"cpu_s": [one * share_of for one in spent], "grown_kib": grown}
+
+
+def cpu_s(node: NodeProcess) -> float:
+    fields = (proc(node) / "stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS_S
+
+
+def resident_kib(node: NodeProcess) -> int:
+    status = (proc(node) / "status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0])
+
+
+def proc(node: NodeProcess) -> Path:
+    assert node.process is not None
+    return Path("/proc") / str(node.process.pid)
+
+
+@contextmanager
+def watched_memory(*nodes: NodeProcess) -> Iterator[list[int]]:
+    """Give the most that each node's memory is above what it was, once over."""
+    at_rest = [resident_kib(node) for node in nodes]
+    grown, is_over = [0] * len(nodes), threading.Event()
+
+    def look() -> None:
+        while not is_over.wait(0.05):
+            for number, node in enumerate(nodes):
+                above = resident_kib(node) - at_rest[number]
+                grown[number] = max(grown[number], above)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield grown
+    finally:
+        is_over.set()
+        thread.join()
+
+
+if __name__ == "__main__":
+    main()
