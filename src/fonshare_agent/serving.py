@@ -7,6 +7,7 @@ file is here or not. Core thread. Must not know files.
 
 import logging
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from fonshare_agent.core import Core
 from fonshare_agent.ftp.tickets import Ticket, TicketDesk
@@ -25,6 +26,8 @@ from fonshare_agent.protocol.messages import (
     TicketRefuse,
 )
 from fonshare_agent.protocol.places import Places, Wish
+
+Ask = TypeVar("Ask", TicketAsk, BundleAsk)
 
 LOOK_S = 1.0  # between two looks at the places while somebody waits
 
@@ -56,20 +59,12 @@ class Serving:
     async def on_ticket_ask(
         self, group: GroupId, member: NodeId, ask: TicketAsk
     ) -> None:
-        if self._admits(group, member, ask):
-            await self._served(
-                Wish(group, member, ask.job),
-                self._granting.on_ticket_ask(group, member, ask),
-            )
+        await self._serve(group, member, ask, self._granting.on_ticket_ask)
 
     async def on_bundle_ask(
         self, group: GroupId, member: NodeId, ask: BundleAsk
     ) -> None:
-        if self._admits(group, member, ask):
-            await self._served(
-                Wish(group, member, ask.job),
-                self._bundles.on_bundle_ask(group, member, ask),
-            )
+        await self._serve(group, member, ask, self._bundles.on_bundle_ask)
 
     async def on_copy_ask(
         self, group: GroupId, member: NodeId, ask: CatalogueCopyAsk
@@ -111,8 +106,17 @@ class Serving:
             self._look_on()
         return not place
 
-    async def _served(self, wish: Wish, work: Awaitable[None]) -> None:
-        await work
+    async def _serve(
+        self,
+        group: GroupId,
+        member: NodeId,
+        ask: Ask,
+        work: Callable[[GroupId, NodeId, Ask], Awaitable[None]],
+    ) -> None:
+        if not self._admits(group, member, ask):
+            return
+        await work(group, member, ask)
+        wish = Wish(group, member, ask.job)
         if not any(_wish(ticket) == wish for ticket in self._desk.live()):
             self._places.release(wish)  # there was nothing to grant
 
