@@ -434,17 +434,20 @@ def test_a_block_that_the_partner_has_lost_is_no_failure(world, monkeypatch):
     fetch_from_partner(world, held, monkeypatch)
 
 
-def test_of_a_file_that_is_arriving_nothing_else_can_be_read(world):
-    held = Arriving(world, {0, 2})
-    ticket = world.grant(held=held, recorded=None)
-    patience = Patience(time.monotonic, lambda: False, 20.0)
-    session = Session.open(
+def open_session(world, ticket):
+    return Session.open(
         world.addresses,
         client_context(world.me.certificate_path, world.me.private_key_path),
         world.peer.tls_fingerprint,
         Credentials(ticket.id, SECRET),
-        patience,
+        Patience(time.monotonic, lambda: False, 20.0),
     )
+
+
+def test_of_a_file_that_is_arriving_nothing_else_can_be_read(world):
+    held = Arriving(world, {0, 2})
+    ticket = world.grant(held=held, recorded=None)
+    session = open_session(world, ticket)
     try:
         for begin in (
             lambda: session.read_from(10),
@@ -468,14 +471,7 @@ def test_of_a_file_that_is_arriving_nothing_else_can_be_read(world):
 
 def test_blocks_of_a_whole_file_are_read_by_name(world):
     ticket = world.grant()
-    patience = Patience(time.monotonic, lambda: False, 20.0)
-    session = Session.open(
-        world.addresses,
-        client_context(world.me.certificate_path, world.me.private_key_path),
-        world.peer.tls_fingerprint,
-        Credentials(ticket.id, SECRET),
-        patience,
-    )
+    session = open_session(world, ticket)
     try:
         with pytest.raises(SourceRefused, match="504"):
             session.ask_maps()
