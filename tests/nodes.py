@@ -225,6 +225,16 @@ def share(node: NodeProcess, folder: str, name: str, *groups: str) -> Path:
     return path
 
 
+def offer_film(source: NodeProcess, *others: NodeProcess, size: int) -> bytes:
+    """Befriend all and let *source* offer them a film; return its content."""
+    befriend("Famille", source, *others)
+    content = os.urandom(size)
+    (share(source, "films", "Films", "Famille") / "film.mkv").write_bytes(content)
+    for other in others:
+        eventually(lambda one=other: one.find("film"), f"{other.name} finds it")
+    return content
+
+
 @contextmanager
 def running(*nodes: NodeProcess) -> Iterator[None]:
     """Run the agents; a failing test shows the end of their logs."""

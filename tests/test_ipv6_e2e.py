@@ -3,12 +3,10 @@
 Real agents in network namespaces: IPv4 leads to the broker and to nobody's ports.
 """
 
-import os
-
 import pytest
 
 from networks import PUBLIC_GATEWAYS, InternetBroker, Network
-from nodes import NodeProcess, befriend, eventually, running, share
+from nodes import NodeProcess, eventually, offer_film, running
 
 MIB = 1 << 20
 FILM = "Famille/alice/Films/film.mkv"
@@ -58,20 +56,12 @@ def take_ipv6(host, address):
     host.ip("-6", "addr", "add", f"{address}/64", "dev", "wan", "nodad")
 
 
-def offer(alice, bob, size):
-    befriend("Famille", alice, bob)
-    content = os.urandom(size)
-    (share(alice, "films", "Films", "Famille") / "film.mkv").write_bytes(content)
-    eventually(lambda: bob.find("film"), "bob finds it")
-    return content
-
-
 @pytest.mark.full
 def test_a_file_comes_by_ipv6_also_when_the_source_gets_another_address(make_node):
     at_alice, alice = make_node("alice", ALICE, limits={"upload_kib_s": 2048})
     _, bob = make_node("bob", BOB)
     with running(alice, bob):
-        content = offer(alice, bob, 12 * MIB)
+        content = offer_film(alice, bob, size=12 * MIB)
         [job] = bob("get", FILM)
         eventually(lambda: bob.job(job["id"])["done_bytes"] > MIB, "it has begun")
         sockets = at_alice.run("ss", "-tn6")

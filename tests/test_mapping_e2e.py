@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from networks import PUBLIC_GATEWAYS, InternetBroker, Network
-from nodes import NodeProcess, befriend, eventually, running, share
+from nodes import NodeProcess, befriend, eventually, offer_film, running, share
 from provider_box import Box, switched_on
 
 MIB = 1 << 20
@@ -60,16 +60,6 @@ def wait_mapped(*nodes):
         eventually(lambda node=node: word in node.log.read_text(), node.name)
 
 
-def offer(alice, *others, size=3 * MIB):
-    """Let alice offer a film; return its content."""
-    befriend("Famille", alice, *others)
-    content = os.urandom(size)
-    (share(alice, "films", "Films", "Famille") / "film.mkv").write_bytes(content)
-    for other in others:
-        eventually(lambda other=other: other.find("film"), "it is found")
-    return content
-
-
 def last_word(node, code):
     """Return what doctor ends in, once it is *code*."""
 
@@ -98,7 +88,7 @@ def test_a_hidden_node_whose_router_forwards_is_reached_and_leaves_nothing_behin
     with switched_on(Box(tmp_path / "box", house, ONLY_PCP)) as box:
         with running(alice, bob):
             wait_mapped(alice)
-            fetch(bob, offer(alice, bob))
+            fetch(bob, offer_film(alice, bob, size=3 * MIB))
             found, _ = last_word(alice, "reach.mapped")
             assert found["message"].startswith("friends reach this node: the router")
             assert found["thing"].startswith(f"{ALICE}:")
@@ -128,7 +118,7 @@ def test_two_nodes_of_one_house_share_its_address_and_meet_inside(
         with running(bob):
             wait_mapped(bob)
             assert len(box.forwarded()) == 20
-            content = offer(alice, bob, carol)
+            content = offer_film(alice, bob, carol, size=3 * MIB)
             fetch(bob, content)
             fetch(carol, content)
             song = os.urandom(2 * MIB)
@@ -156,7 +146,7 @@ def test_a_router_that_was_switched_off_is_asked_again(tmp_path, network, make_n
         box.start()
         assert not box.forwarded()
         eventually(box.forwarded, "it forwards again")
-        fetch(bob, offer(alice, bob))
+        fetch(bob, offer_film(alice, bob, size=3 * MIB))
 
 
 @pytest.mark.full
@@ -174,7 +164,7 @@ def test_behind_a_providers_nat_a_node_pushes_to_who_is_reachable(
         running(alice, bob),
     ):
         wait_mapped(bob)
-        fetch(bob, offer(alice, bob))
+        fetch(bob, offer_film(alice, bob, size=3 * MIB))
         assert not useless.forwarded()
         found, _ = last_word(alice, "reach.cgnat")
         assert "you can fetch from and push to reachable friends" in found["message"]

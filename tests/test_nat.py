@@ -15,7 +15,15 @@ import yaml
 
 from long_catalogues import add_entries, assert_equal_catalogues, found_group
 from networks import InternetBroker, Network
-from nodes import CommandFailed, NodeProcess, befriend, eventually, running, share
+from nodes import (
+    CommandFailed,
+    NodeProcess,
+    befriend,
+    eventually,
+    offer_film,
+    running,
+    share,
+)
 from waiting import PATIENCE_S
 
 MIB = 1 << 20
@@ -69,15 +77,6 @@ def hide(network):
     return make
 
 
-def offer(alice, bob, size):
-    """Let alice offer a film to bob; return its content."""
-    befriend("Famille", alice, bob)
-    content = os.urandom(size)
-    (share(alice, "films", "Films", "Famille") / "film.mkv").write_bytes(content)
-    eventually(lambda: bob.find("film"), "bob finds it")
-    return content
-
-
 def begin(bob, least=2 * MIB):
     """Ask for the film; return the job once some of it has come, but not all."""
     [job] = bob("get", FILM)
@@ -121,7 +120,7 @@ def test_one_reachable_side_is_enough_for_both_directions(network, hide, make_no
     alice = make_node(hide("alice", ALICE)[1], "alice", limits=SLOWLY)
     bob = make_node(network.host("bob", BOB), "bob", address=BOB)
     with running(alice, bob):
-        content = offer(alice, bob, 12 * MIB)
+        content = offer_film(alice, bob, size=12 * MIB)
         job = begin(bob)
         bob.kill()
         assert bob.fetched() == {}
@@ -142,7 +141,7 @@ def test_two_hidden_nodes_keep_the_job_waiting_and_say_why(hide, make_node):
     alice = make_node(hide("alice", ALICE)[1], "alice", address=HOME)
     bob = make_node(hide("bob", BOB)[1], "bob")
     with running(alice, bob):
-        offer(alice, bob, MIB)
+        offer_film(alice, bob, size=MIB)
         [job] = bob("get", FILM)
         eventually(lambda: error_of(bob, job) == "unreachable", "it says why")
         # Something new at alice's is a reason to try again: nothing else is told then.
@@ -163,7 +162,7 @@ def test_two_hidden_nodes_get_together_once_one_has_its_ports_forwarded(
     alice = make_node(home, "alice", node={"public_name": ALICE})
     bob = make_node(hide("bob", BOB)[1], "bob")
     with running(alice, bob):
-        content = offer(alice, bob, 5 * MIB)
+        content = offer_film(alice, bob, size=5 * MIB)
         [job] = bob("get", FILM)
         eventually(lambda: error_of(bob, job) == "unreachable", "it says why")
         for ports in friends_ports(alice):
@@ -185,7 +184,7 @@ def test_the_hidden_source_is_killed_and_pushes_on(network, hide, make_node):
     alice = make_node(hide("alice", ALICE)[1], "alice", limits=SLOWLY)
     bob = make_node(network.host("bob", BOB), "bob")
     with running(alice, bob):
-        content = offer(alice, bob, 16 * MIB)
+        content = offer_film(alice, bob, size=16 * MIB)
         job = begin(bob)
         alice.kill()
         reached = bob.job(job["id"])["done_bytes"]
@@ -200,7 +199,7 @@ def test_a_push_heeds_pause_and_the_end_of_the_agent_at_once(network, hide, make
     alice = make_node(hide("alice", ALICE)[1], "alice", limits={"upload_kib_s": 1024})
     bob = make_node(network.host("bob", BOB), "bob")
     with running(alice, bob):
-        content = offer(alice, bob, 24 * MIB)
+        content = offer_film(alice, bob, size=24 * MIB)
         job = begin(bob)
         bob("jobs", "pause", job["id"])
         time.sleep(2)  # from here on nothing may come, however long one looks
@@ -323,7 +322,7 @@ def test_a_source_whose_address_changes_in_mid_transfer_is_found_again(
     alice = make_node(host, "alice", limits=SLOWLY)
     bob = make_node(network.host("bob", BOB), "bob")
     with running(alice, bob):
-        content = offer(alice, bob, 24 * MIB)
+        content = offer_film(alice, bob, size=24 * MIB)
         job = begin(bob)
         host.take_address("203.0.113.77")
         bob.wait_for_job(job["id"], "done", LONG_S)
@@ -338,7 +337,7 @@ def test_a_destination_whose_address_changes_in_mid_push_is_found_again(
     host = network.host("bob", BOB)
     bob = make_node(host, "bob")
     with running(alice, bob):
-        content = offer(alice, bob, 24 * MIB)
+        content = offer_film(alice, bob, size=24 * MIB)
         job = begin(bob)
         host.take_address("198.51.100.77")
         bob.wait_for_job(job["id"], "done", LONG_S)
@@ -352,7 +351,7 @@ def test_a_line_cut_in_mid_transfer_costs_only_time(network, make_node, seconds)
     alice = make_node(alice_host, "alice", limits=SLOWLY)
     bob = make_node(bob_host, "bob")
     with running(alice, bob):
-        content = offer(alice, bob, 24 * MIB)
+        content = offer_film(alice, bob, size=24 * MIB)
         job = begin(bob)
         network.cut(bob_host)
         time.sleep(seconds)  # so long it is cut: nothing is waited for
@@ -367,7 +366,7 @@ def test_a_line_cut_in_mid_push_costs_only_time(network, hide, make_node):
     alice = make_node(home, "alice", limits=SLOWLY)
     bob = make_node(network.host("bob", BOB), "bob")
     with running(alice, bob):
-        content = offer(alice, bob, 24 * MIB)
+        content = offer_film(alice, bob, size=24 * MIB)
         job = begin(bob)
         network.cut(house)
         time.sleep(45)  # so long it is cut: nothing is waited for
@@ -384,7 +383,7 @@ def test_what_is_read_of_a_hidden_friends_film_is_pushed_first(
     host = network.host("bob", BOB)
     bob = make_node(host, "bob")
     with running(alice, bob):
-        content = offer(alice, bob, 40 * MIB)
+        content = offer_film(alice, bob, size=40 * MIB)
         eventually(
             lambda: (
                 [(len(content), True)]
