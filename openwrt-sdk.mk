@@ -7,7 +7,7 @@
 # PLACE is a folder, an archive or an address at OpenWrt's downloads, of the release and
 # target that the result is for (the Fonera 2.0n: ramips/rt305x).
 
-OPENWRT_PACKAGES := fonshare-agent
+OPENWRT_PACKAGES := $(sort $(patsubst package/%/Makefile,%,$(wildcard package/*/Makefile)))
 PROFILE ?= fon_fonera-20n
 IMAGE_MAX_KIB ?= 7872# the Fonera's firmware partition
 IMAGE_PACKAGES = $(shell sed '/^\#/d' package/bootstrap.txt)

@@ -101,13 +101,15 @@ def test_an_sdk_is_given_our_feed_and_builds_the_package(sdk):
     assert done.returncode == 0, done.stderr
     feeds = (sdk / "feeds.conf").read_text().splitlines()
     assert feeds == ["src-git packages x", f"src-link fonshare {ROOT / 'package'}"]
+    names = sorted(file.parent.name for file in (ROOT / "package").glob("*/Makefile"))
     assert (sdk / "calls").read_text().splitlines() == [
         "feeds update -a",
-        "feeds install -p fonshare -f fonshare-agent",
+        *(f"feeds install -p fonshare -f {name}" for name in names),
         "defconfig",
-        "compile fonshare-agent NO_DEPS=1",
+        *(f"compile {name} NO_DEPS=1" for name in names),
     ]
-    assert done.stdout.split()[-1].endswith("fonshare-agent_0_all.ipk")
+    built = {Path(line).name for line in done.stdout.splitlines()}
+    assert built >= {f"{name}_0_all.ipk" for name in names}
 
 
 @pytest.mark.parametrize("words", [[], ["SDK=/nowhere"], ["SDK=/tmp"]])

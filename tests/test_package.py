@@ -49,7 +49,7 @@ def libraries(tmp_path) -> Path:
 
 @pytest.fixture
 def metadata(tmp_path) -> dict[str, str]:
-    return evaluate("fonshare-agent", tmp_path).fields
+    return evaluate("fonshare-agent", tmp_path)[0].fields
 
 
 def test_the_package_is_for_every_router_and_names_itself(metadata):
@@ -81,7 +81,7 @@ def test_it_depends_on_each_part_of_python_that_the_agent_imports(metadata):
 
 
 def test_the_recipes_make_the_routers_tree(tmp_path, libraries):
-    root = install("fonshare-agent", tmp_path, libraries)
+    root = install("fonshare-agent", tmp_path, libraries) / "fonshare-agent"
 
     agent = root / "usr/lib/fonshare/fonshare_agent"
     source = ROOT / "src" / "fonshare_agent"
@@ -96,7 +96,7 @@ def test_the_recipes_make_the_routers_tree(tmp_path, libraries):
 
 
 def test_every_file_for_the_router_is_in_the_package(tmp_path, libraries):
-    root = install("fonshare-agent", tmp_path, libraries)
+    root = install("fonshare-agent", tmp_path, libraries) / "fonshare-agent"
 
     for file in (ROOT / "files").rglob("*"):
         installed = root / file.relative_to(ROOT / "files")

@@ -2,15 +2,17 @@
 
     python3 tools/ipk.py [--out FOLDER] [NAME...]
 
-The same .ipk as the SDK's: the same tree, control file and scripts, made of the same
-Makefile (openwrt_package.py), archived as OpenWrt's ipkg-build does it. Byte for byte
-the same for the same commit; SOURCE_DATE_EPOCH, if set, is the time of all files. The
-folder also gets Packages and Packages.gz, which make it a feed for opkg.
+NAME is a folder of package/, all of them by default. The same .ipk as the SDK's: the
+same tree, control file and scripts, made of the same Makefile (openwrt_package.py),
+archived as OpenWrt's ipkg-build does it. Byte for byte the same for the same commit;
+SOURCE_DATE_EPOCH, if set, is the time of all files. The folder also gets Packages and
+Packages.gz, which make it a feed for opkg.
 """
 
 import argparse
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,10 +21,10 @@ from pathlib import Path
 
 import openwrt_package
 import vendored
-from openwrt_package import ROOT, Package
+from openwrt_package import PACKAGES, ROOT, Package
 
 OUT = ROOT / "build" / "ipk"
-NAMES = ("fonshare-agent",)
+NAMES = tuple(sorted(file.parent.name for file in PACKAGES.glob("*/Makefile")))
 # In the control file: its field, and the Makefile's variable. Empty ones are left out.
 CONTROL = {
     "Source": "SOURCE",
@@ -56,29 +58,44 @@ OWN_SCRIPTS = {
 
 
 def build(name: str, out: Path, libraries: Path, epoch: int, **variables: str) -> Path:
-    """Make the package *name* and return its path in *out*.
+    """Make the packages of the folder *name*; return the file of that name in *out*.
 
     *variables* replace those of its Makefile. Raises MakeFailed when that fails.
     """
+    return build_all(name, out, libraries, epoch, **variables)[0]
+
+
+def build_all(
+    name: str, out: Path, libraries: Path, epoch: int, **variables: str
+) -> list[Path]:
+    """As `build`; return the files of all its packages, its own first."""
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".ipk-") as folder:
         work = Path(folder)
-        package = openwrt_package.evaluate(name, work, libraries, **variables)
-        package.fields["EPOCH"] = str(epoch)
-        root = openwrt_package.install(name, work, libraries, **variables)
-        _note_what_is_kept(package, root)
-        inner = work / "ipk"
-        inner.mkdir()
-        _write(inner / "debian-binary", "2.0", 0o644)
-        size = _pack(root, ["."], inner / "data.tar.gz", epoch)
-        control = _write_control(package, root, size, work / "control")
-        _pack(control, ["."], inner / "control.tar.gz", epoch)
-        names = ["./debian-binary", "./data.tar.gz", "./control.tar.gz"]
-        _pack(inner, names, work / "done", epoch)
-        version, architecture = package.fields["VERSION"], package.fields["PKGARCH"]
-        file = out / f"{package.name}_{version}_{architecture}.ipk"
-        (work / "done").replace(file)
-    return file
+        packages = openwrt_package.evaluate(name, work, libraries, **variables)
+        roots = openwrt_package.install(name, work, libraries, **variables)
+        return [
+            _archive(package, roots / package.name, work / "done", epoch).replace(
+                out / package.file_name
+            )
+            for package in packages
+        ]
+
+
+def _archive(package: Package, root: Path, work: Path, epoch: int) -> Path:
+    """Return the package's file in *work*, made of the tree in *root*."""
+    shutil.rmtree(work, ignore_errors=True)
+    inner = work / "ipk"
+    inner.mkdir(parents=True)
+    package.fields["EPOCH"] = str(epoch)
+    _note_what_is_kept(package, root)
+    _write(inner / "debian-binary", "2.0", 0o644)
+    size = _pack(root, ["."], inner / "data.tar.gz", epoch)
+    control = _write_control(package, root, size, work / "control")
+    _pack(control, ["."], inner / "control.tar.gz", epoch)
+    names = ["./debian-binary", "./data.tar.gz", "./control.tar.gz"]
+    _pack(inner, names, work / package.file_name, epoch)
+    return work / package.file_name
 
 
 def _note_what_is_kept(package: Package, root: Path) -> None:
@@ -101,7 +118,7 @@ def _write_control(package: Package, root: Path, size: int, folder: Path) -> Pat
         if value := package.fields[variable]:
             lines.append(f"{field}: {value}")
     lines.append(f"Installed-Size: {size}")
-    description = package.fields["description"].splitlines()
+    description = package.description.splitlines()
     lines.append("Description: " + "\n".join(f" {one.strip()}" for one in description))
     _write(folder / "control", "\n".join(lines), 0o644)
     files = [path for path in package.kept if (root / path.lstrip("/")).is_file()]
@@ -200,6 +217,13 @@ def source_date() -> int:
     )
 
 
+def _leave_one_version(file: Path) -> None:
+    """Delete the package's other versions: the feed has one."""
+    for old in file.parent.glob(f"{file.name.split('_')[0]}_*.ipk"):
+        if old != file:
+            old.unlink()
+
+
 def main() -> int:
     """Build the packages and their index; the exit status."""
     parser = argparse.ArgumentParser(description="Build .ipk packages without an SDK.")
@@ -209,10 +233,9 @@ def main() -> int:
     try:
         libraries, epoch = vendored.bring(), source_date()
         for name in options.names or NAMES:
-            for old in options.out.glob(f"{name}_*.ipk"):  # the feed has one version
-                old.unlink()
-            file = build(name, options.out, libraries, epoch)
-            print(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file}")
+            for file in build_all(name, options.out, libraries, epoch):
+                _leave_one_version(file)
+                print(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file}")
     except (openwrt_package.MakeFailed, subprocess.CalledProcessError) as error:
         print(f"make ipk: {error}", file=sys.stderr)
         return 1
