@@ -34,7 +34,7 @@ from fonshare_agent.protocol.messages import (
     TicketGrant,
     TicketRefuse,
 )
-from fonshare_agent.transfer.partial import Partial
+from fonshare_agent.transfer.partial_files import list_copies
 from index_nodes import ALICE, BOB, FAMILLE
 from transfer_world import BLOCK, hashes_of
 
@@ -213,7 +213,7 @@ class World:
         return self.store.run_and_wait(read)
 
     def partials(self):
-        return Partial.copies(self.disk)
+        return list_copies(self.disk)
 
     def page_asks(self):
         return [one for one in self.sent if isinstance(one, CatalogueAsk)]

@@ -13,6 +13,7 @@ from fonshare_agent.transfer import batch as batch_module
 from fonshare_agent.transfer.batch import Batch, BatchFile
 from fonshare_agent.transfer.leftovers import kept_jobs
 from fonshare_agent.transfer.partial import Partial
+from fonshare_agent.transfer.partial_files import list_numbers
 
 JOB = "job1"
 
@@ -66,7 +67,7 @@ def test_files_of_all_sizes_get_their_names_and_times(disk):
         found = disk.path / "downloads" / f"f{number}"
         assert found.read_bytes() == data
         assert found.stat().st_mtime == 1_600_000_000
-    assert not Partial.numbers(disk, JOB), "nothing is kept"
+    assert not list_numbers(disk, JOB), "nothing is kept"
 
 
 def test_a_file_that_came_wrong_or_short_costs_itself_alone(disk):
@@ -166,7 +167,7 @@ def test_where_there_are_no_links_the_names_are_taken_on_record(disk, monkeypatc
     assert placed == {0: b"f0", 1: b"f1", 2: b"f2", 3: b"f3"}
     for number, data in enumerate(CONTENTS):
         assert (disk.path / "downloads" / f"f{number}").read_bytes() == data
-    assert not Partial.numbers(disk, JOB)
+    assert not list_numbers(disk, JOB)
 
 
 def test_what_a_crash_left_is_gone_with_the_next_batch_and_with_the_job(disk):

@@ -27,6 +27,7 @@ from fonshare_agent.model import Root
 from fonshare_agent.protocol.content import content_root
 from fonshare_agent.transfer import placing
 from fonshare_agent.transfer.blocks import BlockMap
+from fonshare_agent.transfer.disk_errors import CHECK_BYTES, CHECK_S
 from fonshare_agent.transfer.leftovers import kept_jobs
 from fonshare_agent.transfer.partial import SYNC_BYTES, SYNC_PERIOD_S, Partial
 from fonshare_agent.transfer.placing import candidate_names, storable_name
@@ -322,6 +323,13 @@ def large(disk, mib):
     return partial, block
 
 
+def fill_with(partial, block, indexes=None):
+    for index in indexes or range(partial.content.count):
+        with partial.write_block(index) as writer:
+            writer.write(block)
+            assert writer.finish()
+
+
 def test_a_hundred_megabytes_cost_few_syncs_and_never_wait_in_memory(
     disk, target, monkeypatch
 ):
@@ -346,9 +354,7 @@ def test_a_hundred_megabytes_cost_few_syncs_and_never_wait_in_memory(
     counted("fdatasync")
     monkeypatch.setattr("fonshare_agent.transfer.partial.write_behind", behind)
     for index in range(partial.content.count):
-        with partial.write_block(index) as writer:
-            writer.write(block)
-            assert writer.finish()
+        fill_with(partial, block, [index])
         written[0] += BLOCK
         most[0] = max(most[0], written[0])
     assert partial.finish(target, NAME, MODIFIED) == NAME
@@ -368,14 +374,8 @@ def test_what_could_not_be_written_behind_is_missing(opened, disk, monkeypatch):
 
     monkeypatch.setattr("fonshare_agent.transfer.partial.write_behind", fail)
 
-    def fill_it():
-        for index in range(partial.content.count):
-            with partial.write_block(index) as writer:
-                writer.write(block)
-                writer.finish()
-
     with pytest.raises(StorageError, match="Input/output"):
-        fill_it()
+        fill_with(partial, block)
     assert partial.done_bytes == 0
     partial.close()
 
@@ -785,12 +785,11 @@ def test_a_file_beyond_what_the_file_system_holds_is_refused_at_once(disk, monke
     Partial.open(disk, "job", 0, 2**32 - 1, Root(bytes(32))).close()
 
 
-def test_nothing_is_written_once_the_disk_is_gone(opened, disk, target):
+def test_nothing_is_begun_once_the_disk_is_gone(opened, disk, target):
     partial = opened()
     fill(partial)
     (disk.path / ".fonshare" / "disk-id").unlink()
     for use in (
-        lambda: partial.write_block(0),
         partial.open_for_writing,
         lambda: partial.finish(target, NAME, MODIFIED),
         lambda: Partial.open(disk, "job", 1, 0, root_of(b"")),
@@ -802,13 +801,32 @@ def test_nothing_is_written_once_the_disk_is_gone(opened, disk, target):
 
 
 def test_a_disk_pulled_inside_a_large_block_is_noticed(opened, disk, monkeypatch):
-    monkeypatch.setattr("fonshare_agent.transfer.block_writer.CHECK_BYTES", 1000)
+    monkeypatch.setattr("fonshare_agent.transfer.disk_errors.CHECK_BYTES", 1000)
     partial = opened()
     with partial.write_block(0) as writer:
         writer.write(DATA[:999])
         (disk.path / ".fonshare" / "disk-id").unlink()
         with pytest.raises(DiskMissing):
             writer.write(DATA[999:2000])
+
+
+def test_a_pulled_disk_is_noticed_within_a_mebibyte_of_small_blocks(disk):
+    partial, block = large(disk, 4)
+    (disk.path / ".fonshare" / "disk-id").unlink()
+    with pytest.raises(DiskMissing):
+        fill_with(partial, block)
+    assert partial.done_bytes < CHECK_BYTES
+    partial.close()
+
+
+def test_a_pulled_disk_is_noticed_within_a_second_on_a_slow_line(opened, disk):
+    clock = SimpleNamespace(now=0.0)
+    partial = opened(clock=lambda: clock.now)
+    (disk.path / ".fonshare" / "disk-id").unlink()
+    write(partial, 0)
+    clock.now = CHECK_S
+    with pytest.raises(DiskMissing):
+        partial.write_block(1)
 
 
 def test_five_gibibytes_take_no_room_before_they_arrive(disk):

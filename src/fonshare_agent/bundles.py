@@ -34,7 +34,7 @@ from fonshare_agent.protocol.messages import (
 from fonshare_agent.reasons import Postponed
 from fonshare_agent.sources import Sources, refusal
 from fonshare_agent.transfer.batch import Batch, BatchFile
-from fonshare_agent.transfer.partial import Partial
+from fonshare_agent.transfer.partial_files import list_numbers
 from fonshare_agent.transfer.reading import FetchBundle
 from fonshare_agent.transfer.worker import TransferWorkers, reason_of
 from fonshare_agent.watch import Watch
@@ -98,7 +98,7 @@ class Bundles:
             raise Postponed(reason_of(error)) from None
 
     async def _bring(self, job: Job, files: Sequence[JobFile], watch: Watch) -> Outcome:
-        kept = await self._files.run(Partial.numbers, self._disk, job.id)
+        kept = await self._files.run(list_numbers, self._disk, job.id)
         # What has come of a file by itself is not thrown away.
         outcome = Outcome(alone={one.number for one in files if one.number in kept})
         candidates = [one for one in files if one.number not in kept]

@@ -36,7 +36,7 @@ from fonshare_agent.receiving import Granted, shows_own_certificate
 from fonshare_agent.transfer.copy_files import CopyReader
 from fonshare_agent.transfer.disk_errors import demand_room
 from fonshare_agent.transfer.partial import Partial
-from fonshare_agent.transfer.partial_files import COPY_PREFIX
+from fonshare_agent.transfer.partial_files import COPY_PREFIX, list_copies
 from fonshare_agent.transfer.worker import reason_of
 from fonshare_agent.watch import Watch
 
@@ -135,7 +135,7 @@ class CopyFetcher:
 
     async def keep_partials(self) -> None:
         """After a start: what is not asked for soon goes."""
-        for one in await self._files.run(Partial.copies, self._disk):
+        for one in await self._files.run(list_copies, self._disk):
             self._discard_later(one)
 
     # --- one copy ---

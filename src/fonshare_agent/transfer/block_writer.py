@@ -7,12 +7,9 @@ import hashlib
 import os
 from collections.abc import Callable
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
-from fonshare_agent.disk import Disk
-from fonshare_agent.transfer.disk_errors import translated
-
-CHECK_BYTES: Final = 1024 * 1024  # a pulled disk takes no more than this unnoticed
+from fonshare_agent.transfer.disk_errors import DiskGuard, translated
 
 
 class BlockWriter:
@@ -23,16 +20,15 @@ class BlockWriter:
 
     def __init__(
         self,
-        disk: Disk,
+        guard: DiskGuard,
         descriptor: int,
         offset: int,
         length: int,
         expected: bytes,
         on_verified: Callable[[], None],
     ) -> None:
-        self._disk, self._descriptor = disk, descriptor
+        self._guard, self._descriptor = guard, descriptor
         self._offset, self._left = offset, length
-        self._unchecked = 0
         self._expected, self._on_verified = expected, on_verified
         self._digest = hashlib.sha256()
 
@@ -46,12 +42,9 @@ class BlockWriter:
         view = memoryview(chunk).cast("B")
         if len(view) > self._left:
             raise ValueError("more bytes than the block has")
-        self._unchecked += len(view)
-        if self._unchecked >= CHECK_BYTES:
-            self._disk.check_writable()
-            self._unchecked = 0
+        self._guard.count(len(view))
         self._digest.update(view)
-        with translated(self._disk):
+        with translated(self._guard.disk):
             while view:
                 count = os.pwrite(self._descriptor, view, self._offset)
                 self._offset += count

@@ -1,7 +1,7 @@
 """Which blocks of one file have arrived, and reading them back.
 
 `BlockMap` is a bitmap with a form on the disk; `Content` is what a file shall be. Pure
-but for `find_bad_blocks`, which reads a descriptor. Must not know of partial files.
+but for what reads a descriptor. Must not know of partial files.
 """
 
 import hashlib
@@ -116,31 +116,44 @@ class BlockMap:
             yield first, self._count
 
 
-def hash_block(descriptor: int, content: Content, index: int) -> bytes:
-    """Return the hash of what the file holds where block *index* belongs."""
+def new_buffer() -> memoryview:
+    """Return what `is_right` reads by; one serves for many blocks."""
+    return memoryview(bytearray(READ_BYTES))
+
+
+def is_right(descriptor: int, content: Content, index: int, buffer: memoryview) -> bool:
+    """Tell whether the file holds block *index* where it belongs."""
     offset, length = content.range(index)
     digest = hashlib.sha256()
     while length:
-        chunk = os.pread(descriptor, min(READ_BYTES, length), offset)
-        if not chunk:
+        count = os.preadv(descriptor, [buffer[:length]], offset)
+        if not count:
             break  # a file cut short has another hash
-        digest.update(chunk)
-        offset, length = offset + len(chunk), length - len(chunk)
-    return digest.digest()
+        digest.update(buffer[:count])
+        offset, length = offset + count, length - count
+    return digest.digest() == content.hash(index)
+
+
+def unwatched(_: int) -> None:
+    """For who reads back and need not be told how far it is."""
 
 
 def find_bad_blocks(
-    descriptor: int, content: Content, on_checked: Callable[[int], None]
+    descriptor: int,
+    content: Content,
+    on_checked: Callable[[int], None] = unwatched,
+    indexes: Iterable[int] | None = None,
 ) -> Iterator[int]:
-    """Read the whole file back and yield the blocks that are not right.
+    """Read the file back, or the blocks *indexes* of it; yield those that are wrong.
 
     *on_checked* is told the bytes of each block read; what it raises ends the reading.
     """
     # From the disk, not from memory: what was synced is what counts.
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-    for index in range(content.count):
+    buffer = new_buffer()
+    for index in range(content.count) if indexes is None else indexes:
         offset, length = content.range(index)
-        if hash_block(descriptor, content, index) != content.hash(index):
+        if not is_right(descriptor, content, index, buffer):
             yield index
         # Not to be needed again soon, and the router has better uses for its memory.
         os.posix_fadvise(descriptor, offset, length, os.POSIX_FADV_DONTNEED)

@@ -111,7 +111,7 @@ def holds(folder: int, name: bytes, content: Content) -> bool:
     try:
         if os.fstat(found).st_size != content.size:
             return False
-        if any(True for _ in find_bad_blocks(found, content, _unwatched)):
+        if any(True for _ in find_bad_blocks(found, content)):
             return False
         os.fsync(found)
     except OSError:
@@ -137,10 +137,6 @@ def _remove_placeholder(target: int, name: bytes) -> None:
         return
     if found.st_size == 0:
         os.unlink(name, dir_fd=target)
-
-
-def _unwatched(_: int) -> None:
-    return None
 
 
 def set_modified(descriptor: int, modified: int) -> None:

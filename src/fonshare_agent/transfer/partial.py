@@ -5,8 +5,9 @@ Rules kept:
 - A block counts only once its hash was right, and is promised to a restart only once
   it was synced; what a crash leaves beyond that is fetched again.
 - Bytes of two roots never share a partial: another root wipes the folder.
-- The disk is checked before each block, and a reserve of it always stays free.
-- The final name appears only with the right content, after the whole was read back.
+- The disk is checked again and again, and a reserve of it always stays free.
+- The final name appears only with the right content, after the whole was read back
+  from the disk: most of it while the rest arrived (read_back.py).
   The folder stays until `remove`, so that a crash between the rename and the job's
   record finds the file it had placed.
 
@@ -25,14 +26,18 @@ from fonshare_agent.disk import Disk
 from fonshare_agent.errors import StorageError
 from fonshare_agent.model import Root
 from fonshare_agent.protocol.content import block_count
+from fonshare_agent.transfer.arrivals import Arrivals
 from fonshare_agent.transfer.block_writer import BlockWriter
 from fonshare_agent.transfer.blocks import (
     BlockMap,
     Content,
     find_bad_blocks,
-    hash_block,
+    is_right,
+    new_buffer,
+    unwatched,
 )
 from fonshare_agent.transfer.disk_errors import (
+    DiskGuard,
     demand_possible,
     demand_room,
     demand_size,
@@ -45,23 +50,18 @@ from fonshare_agent.transfer.finishing import (
     set_modified,
 )
 from fonshare_agent.transfer.partial_files import (
-    COPY_PREFIX,
     PartialFiles,
-    list_kept,
     list_partials,
     partials,
     remove_folder,
 )
+from fonshare_agent.transfer.read_back import ReadBack
 from fonshare_agent.transfer.write_behind import STEP_BYTES, write_behind
 
 Clock = Callable[[], float]  # monotonic seconds
 
 SYNC_BYTES: Final = 32 * 1024 * 1024  # fetched again at most, after a power cut
 SYNC_PERIOD_S: Final = 10.0  # or this long, on slow lines
-
-
-def _unwatched(_: int) -> None:
-    return None
 
 
 class Partial:
@@ -73,6 +73,7 @@ class Partial:
     ) -> None:
         self.disk, self.size, self.root = disk, size, root
         self._files, self._clock = files, clock
+        self._guard = DiskGuard(disk, clock)
         self._lock = threading.RLock()
         self._sync_lock = threading.Lock()
         self._content: Content | None = None
@@ -80,7 +81,6 @@ class Partial:
         self._synced = BlockMap(block_count(size))  # and surely on the disk
         self._unsynced_bytes = self._unstarted_bytes = 0
         self._synced_at = clock()
-        self._arrived: dict[int, int] = {}  # pushed: block -> bytes from its start
         self._is_placed = False  # renamed already; only the job's record lacks
 
     @classmethod
@@ -111,18 +111,26 @@ class Partial:
         return partial
 
     def _load(self) -> None:
-        self._content = self._files.read_content(self.size, self.root)
-        if self._content is None:
+        content = self._files.read_content(self.size, self.root)
+        if content is None:
             self._files.wipe()
-        elif self._files.read_final()[0] and not self._files.has_data:
-            self._is_placed = True
-            for index in range(self._content.count):
-                self._have.add(index)
-            return
         else:
-            self._synced = self._files.read_have(self._content)
-            self._have = self._synced.copy()
+            self._know(content)
+            self._load_have(content)
         demand_size(self.disk, self._files.data, self.size)
+
+    def _know(self, content: Content) -> None:
+        self._content, self._arrivals = content, Arrivals(content)
+        self._read_back = ReadBack(content, self._open_data)
+
+    def _load_have(self, content: Content) -> None:
+        if self._files.read_final()[0] and not self._files.has_data:
+            self._is_placed = True
+            for index in range(content.count):
+                self._have.add(index)
+        else:
+            self._synced = self._files.read_have(content)
+            self._have = self._synced.copy()
 
     @staticmethod
     def discard(disk: Disk, job_id: str, number: int | None = None) -> None:
@@ -133,20 +141,10 @@ class Partial:
                 if job == job_id and number in (None, index):
                     remove_folder(top, name)
 
-    @staticmethod
-    def copies(disk: Disk) -> set[str]:
-        """Return the ids of the catalogues' copies of which something is kept here."""
-        return {one for one in list_kept(disk) if one.startswith(COPY_PREFIX)}
-
-    @staticmethod
-    def numbers(disk: Disk, job_id: str) -> set[int]:
-        """Return the numbers of the job's files of which something is kept here."""
-        disk.check()
-        with translated(disk), partials(disk) as top:
-            return {number for job, number, _ in list_partials(top) if job == job_id}
-
     def close(self) -> None:
         """Let go of the disk; nothing is flushed. A second call does nothing."""
+        if self._content is not None:
+            self._read_back.stop()
         with self._lock:
             self._files.close()
 
@@ -212,22 +210,26 @@ class Partial:
         content = Content.verified(self.size, self.root, hashes)
         with self._open_files() as files:
             files.write_hashes(content)
-            self._content = content
+            self._know(content)
 
     # --- blocks that arrive ---------------------------------------------------------
 
     def write_block(self, index: int) -> BlockWriter:
-        """Return what takes block *index*; checks the disk and its room first."""
-        self.disk.check_writable()
+        """Return what takes block *index*; looks if the disk has room first."""
+        self._guard.count(0)
         offset, length = self.content.range(index)
         demand_room(self.disk, length)
         with self._open_files() as files:
             descriptor = os.dup(files.data)
-            self._have.drop(index)  # until the new bytes are right, too
+            self._drop(index)  # until the new bytes are right, too
         expected = self.content.hash(index)
         return BlockWriter(
-            self.disk, descriptor, offset, length, expected, lambda: self._take(index)
+            self._guard, descriptor, offset, length, expected, lambda: self._take(index)
         )
+
+    def _drop(self, index: int) -> None:
+        self._have.drop(index)
+        self._read_back.drop(index)
 
     def open_for_writing(self) -> int:
         """Return a descriptor of the data for a push, the caller's to close.
@@ -253,42 +255,35 @@ class Partial:
         A block that is complete now is read back: right, it counts; else it is missing
         still. Returns the blocks that were wrong.
         """
-        bad = []
+        complete, bad = [], []
         with self._lock:
-            complete = list(self._note_arrived(offset, offset + length))
+            for index, is_complete in self._arrivals.note(offset, offset + length):
+                self._drop(index)  # overwritten: it must prove itself again
+                if is_complete:
+                    complete.append(index)
         for index in complete:
-            with self._open_files() as files:
-                descriptor = os.dup(files.data)
+            descriptor = self._open_data()
             try:
                 with translated(self.disk):
-                    found = hash_block(descriptor, self.content, index)
+                    is_good = is_right(descriptor, self.content, index, new_buffer())
             finally:
                 os.close(descriptor)
-            if found == self.content.hash(index):
+            if is_good:
                 self._take(index)
             else:
                 bad.append(index)
         return bad
 
-    def _note_arrived(self, offset: int, end: int) -> Iterator[int]:
-        """Yield the blocks that these bytes complete, if each came in order."""
-        end = min(end, self.size)
-        while offset < end:
-            index = offset // self.content.block_size
-            start, size = self.content.range(index)
-            self._have.drop(index)  # overwritten: it must prove itself again
-            if offset - start <= self._arrived.get(index, 0):
-                self._arrived[index] = min(end - start, size)
-                if self._arrived[index] == size:
-                    del self._arrived[index]
-                    yield index
-            offset = start + size
+    def _open_data(self) -> int:
+        with self._open_files() as files:
+            return os.dup(files.data)
 
     def _take(self, index: int) -> None:
         """Count block *index*, and sync when enough has gathered."""
         length = self.content.range(index)[1]
         with self._lock:
             self._have.add(index)
+            self._read_back.note_verified(index)
             self._unsynced_bytes += length
             self._unstarted_bytes += length
             since_s = self._clock() - self._synced_at
@@ -302,6 +297,7 @@ class Partial:
         """Let the disk begin: little of the file is to wait in memory for it."""
         with self._sync_lock:
             self._write_out(write_behind)
+            self._read_back.end_writing(is_synced=False)
 
     def sync(self) -> None:
         """Bring to the disk what is verified, then promise it to the next start."""
@@ -311,11 +307,13 @@ class Partial:
             with self._open_files() as files:
                 files.write_have(self.content, have)
                 self._synced = have
+            self._read_back.end_writing(is_synced=True)
 
     def _write_out(self, how: Callable[[int], None]) -> BlockMap:
         """Have the data written; return which blocks were verified before that."""
         with self._open_files() as files:
             have, descriptor = self._have.copy(), os.dup(files.data)
+            self._read_back.begin_writing()
             self._unstarted_bytes = 0
         try:
             with translated(self.disk):
@@ -337,7 +335,7 @@ class Partial:
         folder: bytes,
         name: bytes,
         modified: int,
-        on_checked: Callable[[int], None] = _unwatched,
+        on_checked: Callable[[int], None] = unwatched,
     ) -> bytes | None:
         """Put the complete file into *folder* (absolute, on the disk), and return the
         name it got there.
@@ -363,17 +361,18 @@ class Partial:
                 return placed
 
     def _is_sound(self, on_checked: Callable[[int], None]) -> bool:
-        with self._open_files() as files:
-            descriptor = os.dup(files.data)
+        self._read_back.stop()
+        unread = self._read_back.unread()
+        descriptor = self._open_data()
         try:
             os.ftruncate(descriptor, self.size)  # a push may have gone beyond the end
-            bad = list(find_bad_blocks(descriptor, self.content, on_checked))
+            bad = list(find_bad_blocks(descriptor, self.content, on_checked, unread))
         finally:
             os.close(descriptor)
         if bad:
             with self._open_files() as files:
                 for index in bad:
-                    self._have.drop(index)
+                    self._drop(index)
                 self._synced = self._have.copy()
                 files.write_have(self.content, self._synced)
         return not bad

@@ -184,3 +184,15 @@ def list_kept(disk: Disk) -> set[str]:
     disk.check()
     with translated(disk), partials(disk) as top:
         return {job for job, _, _ in list_partials(top)}
+
+
+def list_copies(disk: Disk) -> set[str]:
+    """Return the ids of the catalogues' copies of which something is kept."""
+    return {one for one in list_kept(disk) if one.startswith(COPY_PREFIX)}
+
+
+def list_numbers(disk: Disk, job_id: str) -> set[int]:
+    """Return the numbers of the job's files of which something is kept."""
+    disk.check()
+    with translated(disk), partials(disk) as top:
+        return {number for job, number, _ in list_partials(top) if job == job_id}

@@ -1,0 +1,199 @@
+"""What has arrived is read back from the disk while the rest still arrives."""
+
+import hashlib
+import os
+import random
+import threading
+
+import pytest
+
+from fonshare_agent.disk import Disk
+from fonshare_agent.errors import StorageError
+from fonshare_agent.protocol.content import content_root
+from fonshare_agent.transfer import partial as partial_module
+from fonshare_agent.transfer import read_back as read_back_module
+from fonshare_agent.transfer.blocks import Content
+from fonshare_agent.transfer.partial import Partial
+from fonshare_agent.transfer.read_back import ReadBack
+from fonshare_agent.transfer.write_behind import STEP_BYTES
+from waiting import wait_until
+
+BLOCK = 128 * 1024
+STEP = STEP_BYTES // BLOCK  # blocks
+COUNT = 4 * STEP + 3
+BYTES = random.Random(3).randbytes(BLOCK)
+SIZE = COUNT * BLOCK
+HASHES = [hashlib.sha256(BYTES).digest()] * COUNT
+NAME, MODIFIED = b"film.mkv", 1_600_000_000
+
+
+@pytest.fixture
+def disk(tmp_path):
+    (tmp_path / "disk").mkdir()
+    disk = Disk(tmp_path / "disk", tmp_path / "keys" / "disk-id", os.urandom)
+    disk.open()
+    return disk
+
+
+@pytest.fixture
+def partial(disk):
+    root = content_root(SIZE, HASHES)
+    opened = Partial.open(disk, "job", 0, SIZE, root, lambda: 0.0)
+    opened.set_hashes(HASHES)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def finished(disk, partial):
+    """Finishes the partial; returns its answer and how many blocks that has read."""
+
+    def finish():
+        read = []
+        target = os.fsencode(disk.path / "downloads")
+        return partial.finish(target, NAME, MODIFIED, read.append), len(read)
+
+    return finish
+
+
+def write(partial, indexes, content=BYTES):
+    for index in indexes:
+        with partial.write_block(index) as writer:
+            writer.write(content)
+            writer.finish()
+
+
+def unread(partial):
+    return partial._read_back.unread()
+
+
+def test_the_end_reads_only_what_was_not_read_before(partial, finished):
+    write(partial, range(2 * STEP))
+    wait_until(lambda: 0 not in unread(partial), "the first step is read")
+    write(partial, range(2 * STEP, COUNT))
+    wait_until(lambda: len(unread(partial)) <= STEP + 3, "what is on the disk is read")
+    assert unread(partial)[-1] == COUNT - 1, "the last block may be in memory alone"
+    left = len(unread(partial))
+    name, read = finished()
+    assert name == NAME
+    assert 3 <= read <= left
+    path = partial.disk.path / "downloads" / "film.mkv"
+    assert path.read_bytes() == BYTES * COUNT
+
+
+def test_a_block_that_the_disk_has_wrong_is_found_whenever_it_is_read(
+    partial, finished, disk, monkeypatch
+):
+    """The kernel says that all is well, and the disk has other bytes."""
+    data = disk.path / ".fonshare/partial/job-0/data"
+
+    def rot(descriptor):
+        with open(data, "r+b") as file:
+            file.seek(5 * BLOCK + 7)
+            file.write(b"rot")
+
+    monkeypatch.setattr(partial_module, "write_behind", rot)
+    write(partial, range(3 * STEP))
+    wait_until(lambda: len(unread(partial)) <= COUNT - STEP, "a step is read")
+    assert 5 in unread(partial)
+    monkeypatch.undo()
+    write(partial, range(3 * STEP, COUNT))
+    assert finished()[0] is None
+    assert partial.gaps() == [(5, 6)]
+    write(partial, [5])
+    assert finished()[0] == NAME
+
+
+def test_a_block_written_anew_must_be_read_anew(partial, finished):
+    write(partial, range(3 * STEP))
+    wait_until(lambda: 0 not in unread(partial), "the first step is read")
+    write(partial, [0], bytes(BLOCK))
+    assert 0 in unread(partial)
+    assert not partial.has(0)
+    write(partial, range(3 * STEP, COUNT))
+    write(partial, [0])
+    assert finished()[0] == NAME
+
+
+def test_what_an_earlier_start_has_verified_is_read_by_this_one(disk, finished):
+    root = content_root(SIZE, HASHES)
+    first = Partial.open(disk, "job", 1, SIZE, root)
+    first.set_hashes(HASHES)
+    write(first, range(COUNT))
+    first.sync()
+    first.close()
+    again = Partial.open(disk, "job", 1, SIZE, root)
+    assert unread(again) == list(range(COUNT))
+    again.close()
+
+
+def test_small_files_need_no_thread(partial):
+    write(partial, range(STEP - 1))
+    partial.sync()
+    assert not [one for one in threading.enumerate() if one.name == "read-back"]
+
+
+@pytest.mark.parametrize("stage", ["going", "started", "being read", "read"])
+def test_old_bytes_never_vouch_for_new_ones(tmp_path, monkeypatch, stage):
+    """A block that is taken back at any stage is not right until it comes anew."""
+    content = Content.verified(SIZE, content_root(SIZE, HASHES), HASHES)
+    path = tmp_path / "data"
+    path.write_bytes(BYTES * COUNT)
+    real, asked, may_go = (
+        read_back_module.is_right,
+        threading.Event(),
+        threading.Event(),
+    )
+
+    def slow(descriptor, content, index, buffer):
+        if index == 0:
+            asked.set()
+            assert may_go.wait(20)
+        return real(descriptor, content, index, buffer)
+
+    monkeypatch.setattr(read_back_module, "is_right", slow)
+    read_back = ReadBack(content, lambda: os.open(path, os.O_RDONLY))
+    for index in range(STEP):
+        read_back.note_verified(index)
+    read_back.begin_writing()
+    if stage == "going":
+        read_back.drop(0)
+    read_back.end_writing(is_synced=False)
+    if stage == "started":
+        read_back.drop(0)
+    read_back.note_verified(STEP)  # one more, so that there is always enough to read
+    read_back.begin_writing()
+    read_back.end_writing(is_synced=True)
+    if stage == "read":
+        assert asked.wait(20)
+        may_go.set()
+    elif stage == "being read":
+        assert asked.wait(20)
+        read_back.drop(0)
+        may_go.set()
+    wait_until(lambda: STEP not in read_back.unread(), "the others are read")
+    if stage == "read":
+        read_back.drop(0)
+    assert 0 in read_back.unread()
+    assert 1 not in read_back.unread()
+    read_back.stop()
+
+
+def test_a_disk_that_cannot_be_read_is_left_to_the_end(tmp_path):
+    content = Content.verified(SIZE, content_root(SIZE, HASHES), HASHES)
+
+    def gone():
+        raise StorageError("no disk")
+
+    for open_data in (gone, lambda: os.open(tmp_path, os.O_RDONLY)):  # a folder: EISDIR
+        read_back = ReadBack(content, open_data)
+        for index in range(STEP):
+            read_back.note_verified(index)
+        read_back.begin_writing()
+        read_back.end_writing(is_synced=True)
+        wait_until(
+            lambda: not any(one.name == "read-back" for one in threading.enumerate()),
+            "the thread has ended",
+        )
+        assert len(read_back.unread()) == COUNT
+        read_back.stop()
