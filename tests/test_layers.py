@@ -69,9 +69,12 @@ ALLOWED = {
     "tree": "core ftp group index jobs storage.disk",
     "reach": "core links.mapped links.mapping links.netinfo settings.settings",
     "control": "core index links protocol storage settings writing group jobs reach",
+    "web": "control.arguments control.client control.commands control.rows settings "
+    "storage.backup",
     "program": (
         "control settings links.uci wiring.agent storage.backup transfer.fxp "
-        "transfer.fxp_file transfer.fxp_server transfer.fxp_tls transfer.fxp_url"
+        "transfer.fxp_file transfer.fxp_server transfer.fxp_tls transfer.fxp_url "
+        "web.command"
     ),
     "wiring": (
         "core protocol settings storage ftp index transfer links writing sharing "
@@ -105,6 +108,8 @@ HOMES = {
     "sqlite3": "index/",
     "nacl": "protocol/ backup.py lean_imports.py",
     "_cffi_backend": "libc.py",
+    "waitress": "web/listener.py",
+    "segno": "web/pictures.py",
     "yaml": "config_yaml.py config_changes.py first_use.py",
 }
 # 4 to 6 MB each, or a second TLS: not on a router with 64 MB (DESIGN section 3).

@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON_MIN = (3, 11)
 OLD_PAHO = "1.6.1"  # OpenWrt up to 25.12
-EXTRAS = "dev,demo"
+EXTRAS = "dev,demo,web"
 
 
 def main(arguments: list[str]) -> int:

@@ -16,6 +16,7 @@ from fonshare_agent.config_values import (
     BROKER,
     FOLDERS,
     HOST,
+    HOSTS,
     HOURS,
     HOUSES,
     LABEL,
@@ -289,6 +290,19 @@ OPTIONS: Final = (
     ),
     _same("web.address", ADDRESS, "127.0.0.1", "Where `fonshare web` listens."),
     _same("web.port", PORT, 8080, "The port of `fonshare web`."),
+    _same(
+        "web.names",
+        HOSTS,
+        (),
+        "Names by which browsers call `fonshare web`, besides addresses and localhost.",
+    ),
+    _same(
+        "web.proxy",
+        ADDRESS,
+        Unset("no proxy"),
+        "The address from which a reverse proxy with TLS comes to `fonshare web`; then "
+        "the page is for browsers with TLS only, from everywhere.",
+    ),
 )
 
 USER_OPTIONS: Final = (

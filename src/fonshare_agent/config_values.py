@@ -199,6 +199,14 @@ def is_host(text: str) -> bool:
     return True
 
 
+def _hosts(value: object) -> tuple[str, ...]:
+    found = _list(value, "names")
+    for text in found:
+        if not is_host(text):
+            raise Refused(f"holds {shown(text)}")
+    return tuple(dict.fromkeys(found))
+
+
 def _pin(value: object) -> bytes:
     try:
         raw = bytes.fromhex(_filled(value).replace(":", ""))
@@ -353,6 +361,7 @@ LOGIN = _kind("string", "a name as of a share, without spaces", _login)
 PATH = _kind("string", "a folder's or file's path", _path)
 ADDRESS = _kind("ipaddr", "an IPv4 or IPv6 address; `::` means all", _address)
 HOST = _kind("host", "a host name or an IP address, or nothing", _host)
+HOSTS = _kind("list(host)", "a list of host names", _hosts, is_list=True)
 PIN = _kind("string", "the SHA-256 of a certificate, 64 hexadecimal digits", _pin)
 PASSWORD = _kind("string", "text, or a scrypt hash", _text, is_secret=True)
 BROKER = _kind(

@@ -85,6 +85,21 @@ def _restore(line: CommandLine, command: Command) -> int:
     return 0
 
 
+def _web(line: CommandLine, _command: Command) -> int:
+    try:
+        from fonshare_agent.web.command import run_web
+    except ModuleNotFoundError as error:
+        if error.name != "fonshare_agent.web":
+            raise
+        raise UsageError(
+            "the router's package has no web server of its own",
+            thing="web",
+            next="On a router LuCI shows the page, under Services.",
+        ) from None
+    run_web(line.config)
+    return 0
+
+
 def _fxp(line: CommandLine, command: Command) -> int:
     from fonshare_agent.fxp_command import run_fxp
 
@@ -166,4 +181,5 @@ PROGRAMS: dict[str, Callable[[CommandLine, Command], int]] = {
     "restore": _restore,
     "completion": _completion,
     "fxp": _fxp,
+    "web": _web,
 }

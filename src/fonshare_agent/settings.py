@@ -116,6 +116,8 @@ class WebSettings:
 
     address: str
     port: int
+    names: tuple[str, ...]  # by which browsers call it
+    proxy: str | None  # the address of a reverse proxy that speaks TLS
 
 
 @dataclass(frozen=True, slots=True)

@@ -590,6 +590,13 @@ BOX_COMMANDS = (
         access=Access.WRITE,
     ),
     Command(
+        "web",
+        "serve the page for a browser, off the router; the agent runs beside it",
+        "web -c fonshare.yaml",
+        place=Place.HERE,
+        access=Access.WRITE,
+    ),
+    Command(
         "completion",
         "print the completion script of a shell",
         "completion bash > /etc/bash_completion.d/fonshare",

@@ -1,0 +1,197 @@
+"""The web server's addresses, as a WSGI application.
+
+    GET  /                  the page's frame and sign-in
+    GET  /shell/… /page/…   scripts and styles of the frame, and of the page itself
+    GET  /words/LANG.json   translations
+    GET  /api/session       {signed_in, language, user, node, version}
+    POST /api/login         {password, name?}       -> the session's cookie
+    POST /api/logout        {}
+    POST /api/call          {command, arguments}    -> {result, rest?} or {error}
+    POST /api/qr            {text}                  -> {result: SVG}
+    POST /api/backup        {passphrase}            -> the file
+    POST /api/restore       {passphrase, file}      -> {result}
+
+Every request passes the guard; every address of the API but session, login and logout
+asks for a session. Errors are {error:{code, message, thing, next}}. Any thread; knows
+no socket.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from fonshare_agent import __version__
+from fonshare_agent.control.rows import JSON
+from fonshare_agent.errors import FonshareError
+from fonshare_agent.web.backups import give_backup, take_restore
+from fonshare_agent.web.calls import Calls
+from fonshare_agent.web.exchange import (
+    CALL_MAX,
+    Environ,
+    Header,
+    Request,
+    Response,
+    StartResponse,
+    answer,
+    answer_error,
+    text_of,
+)
+from fonshare_agent.web.guard import Guard
+from fonshare_agent.web.owners import Owners
+from fonshare_agent.web.page import PageFiles
+from fonshare_agent.web.pictures import TEXT_MAX, draw_qr
+from fonshare_agent.web.refusals import (
+    NoSuchPage,
+    SessionExpired,
+    TooManyAttempts,
+    WrongMethod,
+    WrongPassword,
+)
+from fonshare_agent.web.sessions import AGE_MAX_S, Session, Sessions
+from fonshare_agent.web.throttle import Throttle
+
+log = logging.getLogger(__name__)
+
+LANGUAGES = ("en", "fr")
+
+
+def awake_clock() -> float:
+    """Return seconds that go on while the machine sleeps, and never jump."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class Application:
+    """One node's page."""
+
+    def __init__(
+        self,
+        config: Path,
+        files: PageFiles | None = None,
+        clock: Callable[[], float] = awake_clock,
+    ) -> None:
+        self._sessions, self._throttle = Sessions(clock), Throttle(clock)
+        self._owners = Owners(config, self._sessions.end_all)
+        self._files = files or PageFiles()
+        settings = self._owners.settings()
+        self._guard = Guard(settings)
+        self._calls = Calls(settings.control_socket)
+        # Cookies know no ports: two nodes on one machine must not share one.
+        prefix = "__Host-" if self._guard.is_tls else ""
+        self._cookie = f"{prefix}fonshare-{settings.web.port}"
+        self._open = {
+            "/api/session": ("GET", self._session),
+            "/api/login": ("POST", self._login),
+            "/api/logout": ("POST", self._logout),
+        }
+        self._signed_in = {
+            "/api/call": self._call,
+            "/api/qr": self._qr,
+            "/api/backup": self._backup,
+            "/api/restore": self._restore,
+        }
+
+    def __call__(self, environ: Environ, start: StartResponse) -> Iterable[bytes]:
+        """Serve one request."""
+        try:
+            response = self._serve(Request.of(environ))
+        except FonshareError as error:
+            response = answer_error(error)
+        return response.send(start)
+
+    def _serve(self, request: Request) -> Response:
+        self._guard.check(request)
+        if request.path in self._open:
+            method, serve = self._open[request.path]
+            _demand(request, method)
+            return serve(request)
+        if request.path in self._signed_in:
+            _demand(request, "POST")
+            self._demand_session(request)
+            return self._signed_in[request.path](request)
+        if request.path.startswith("/api/"):
+            raise NoSuchPage("there is no such address", thing=request.path[:80])
+        _demand(request, "GET", "HEAD")
+        return self._files.find(request)
+
+    # --- signing in ---
+
+    def _find_session(self, request: Request) -> Session | None:
+        self._owners.settings()  # other logins in there end all sessions
+        token = request.cookie(self._cookie)
+        return self._sessions.find(token) if token else None
+
+    def _demand_session(self, request: Request) -> Session:
+        session = self._find_session(request)
+        if session is None:
+            raise SessionExpired("nobody is signed in in this browser")
+        return session
+
+    def _session(self, request: Request) -> Response:
+        session = self._find_session(request)
+        told: dict[str, JSON] = {
+            "signed_in": session is not None,
+            "language": _language(request.header("Accept-Language")),
+        }
+        if session is not None:
+            told["user"] = session.user
+            told["node"] = self._owners.settings().node.name
+            told["version"] = __version__
+        return answer(told)
+
+    def _login(self, request: Request) -> Response:
+        body = request.json()
+        password, name = text_of(body, "password"), body.get("name") or ""
+        wait_s = self._throttle.take(request.address)
+        if wait_s > 0:
+            raise TooManyAttempts(wait_s)
+        user = self._owners.verify(str(name), password)
+        if user is None:
+            log.warning("web: a wrong password from %s", request.address)
+            raise WrongPassword("the password is wrong")
+        self._throttle.note_success(request.address)
+        self._sessions.end(request.cookie(self._cookie))
+        token = self._sessions.open(user)
+        return answer({"result": {"user": user}}, self._set_cookie(token, AGE_MAX_S))
+
+    def _logout(self, request: Request) -> Response:
+        self._sessions.end(request.cookie(self._cookie))
+        return answer({"result": None}, self._set_cookie("", 0))
+
+    def _set_cookie(self, token: str, age_s: float) -> Header:
+        secure = "; Secure" if self._guard.is_tls else ""
+        return (
+            "Set-Cookie",
+            f"{self._cookie}={token}; Path=/; Max-Age={int(age_s)}; HttpOnly; "
+            f"SameSite=Strict{secure}",
+        )
+
+    # --- what the owner does ---
+
+    def _call(self, request: Request) -> Response:
+        body = request.json(CALL_MAX)
+        found = self._calls.call(body.get("command"), body.get("arguments", {}))
+        return answer(dict(found))
+
+    def _qr(self, request: Request) -> Response:
+        return answer({"result": draw_qr(text_of(request.json(), "text", TEXT_MAX))})
+
+    def _backup(self, request: Request) -> Response:
+        return give_backup(self._owners.settings(), request.json())
+
+    def _restore(self, request: Request) -> Response:
+        return take_restore(self._owners.settings(), request)
+
+
+def _demand(request: Request, *methods: str) -> None:
+    if request.method not in methods:
+        raise WrongMethod(request.method, ", ".join(methods))
+
+
+def _language(accepted: str) -> str:
+    """Return which of our languages a browser prefers."""
+    for part in accepted.split(","):
+        language = part.split(";")[0].strip().lower().split("-")[0]
+        if language in LANGUAGES:
+            return language
+    return LANGUAGES[0]

@@ -1,0 +1,46 @@
+"""Commands of the page, handed to the agent over its control socket.
+
+The command table checks them here as it does at the socket, and what only the command
+line does is refused. So many may wait for the agent at once that a slow one keeps no
+thread from serving the page itself.
+"""
+
+import threading
+from pathlib import Path
+from typing import Final
+
+from fonshare_agent.control import client
+from fonshare_agent.control.arguments import check_arguments, shorten
+from fonshare_agent.control.commands import BY_NAME
+from fonshare_agent.control.rows import JSON, Page, Place
+from fonshare_agent.errors import UsageError
+from fonshare_agent.web.refusals import WebBusy
+
+CALLS_MAX: Final = 8  # the agent takes 16 clients, and its owner's terminal is one
+WAIT_S: Final = 10.0  # for one of these to end; a page asks a few things at once
+
+
+class Calls:
+    """The agent behind one control socket. Any thread."""
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+        self._free = threading.BoundedSemaphore(CALLS_MAX)
+
+    def call(self, command: JSON, arguments: JSON) -> dict[str, JSON]:
+        """Return {result}, and {rest} beside a page of rows; raises what is refused."""
+        row = BY_NAME.get(command) if isinstance(command, str) else None
+        if row is None or row.place is not Place.AGENT:
+            raise UsageError("the agent knows no such command", thing=shorten(command))
+        if not isinstance(arguments, dict):
+            raise UsageError("`arguments` must be an object", thing=row.name)
+        checked = check_arguments(row, arguments)
+        if not self._free.acquire(timeout=WAIT_S):
+            raise WebBusy(f"{CALLS_MAX} commands are running already")
+        try:
+            result = client.request(self._socket, row.name, checked)
+        finally:
+            self._free.release()
+        if isinstance(result, Page):
+            return {"result": result, "rest": result.rest()}
+        return {"result": result}

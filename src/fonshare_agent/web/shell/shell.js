@@ -1,0 +1,130 @@
+// The page's host off the router: signs in, then mounts the page with what it needs.
+
+import { ask, fetchFile } from './server.js';
+import { element, signIn, text } from './signin.js';
+import { LANGUAGES, chosenLanguage, keepLanguage, pageWords, shellWords } from './words.js';
+
+const EXPIRED = 'session_expired';
+let signingIn = null; // one sign-in, however many calls find the session ended
+
+async function start() {
+	const session = await untilAnswered();
+	const language = chosenLanguage(session.language);
+	const words = shellWords(language);
+	document.documentElement.lang = language;
+	if (!session.signed_in) {
+		await signIn(document.body, words, '');
+		Object.assign(session, await ask('/api/session'));
+	}
+	document.title = session.node + ' – FonShare';
+	fillBar(session, language, words);
+	const main = document.getElementById('page');
+	try {
+		const [page, translate] = await Promise.all([
+			import('/page/app.js'), pageWords(language),
+		]);
+		page.mount(main, makeHost(session, language, words, translate));
+	} catch (error) {
+		main.append(text('p', words('The page\'s own files are missing. Install FonShare anew.'), { role: 'alert' }));
+		throw error;
+	}
+}
+
+async function untilAnswered() {
+	for (;;) {
+		try {
+			return await ask('/api/session');
+		} catch (error) {
+			const main = document.getElementById('page');
+			const words = shellWords(chosenLanguage(navigator.language.slice(0, 2)));
+			const said = error.code === 'unreachable'
+				? words('The server of this page does not answer. Is `fonshare web` running?')
+				: error.message + '. ' + error.next;
+			main.replaceChildren(text('p', said, { role: 'alert' }));
+			await new Promise((resolve) => setTimeout(resolve, 2000));
+			main.replaceChildren();
+		}
+	}
+}
+
+function fillBar(session, language, words) {
+	const select = element('select', { 'aria-label': words('Language') });
+	for (const [code, name] of Object.entries(LANGUAGES)) {
+		const option = text('option', name, { value: code, lang: code });
+		option.selected = code === language;
+		select.append(option);
+	}
+	select.addEventListener('change', () => {
+		keepLanguage(select.value);
+		location.reload();
+	});
+	const leave = text('button', words('Sign out'), { type: 'button' });
+	leave.addEventListener('click', signOut);
+	const bar = document.getElementById('bar');
+	bar.replaceChildren(text('strong', session.node), select, leave);
+	bar.hidden = false;
+}
+
+async function signOut() {
+	await ask('/api/logout', {});
+	location.reload();
+}
+
+function makeHost(session, language, words, translate) {
+	// A click that finds the session ended is not lost: it goes on after the sign-in.
+	async function signedIn(act) {
+		for (;;) {
+			try {
+				return await act();
+			} catch (error) {
+				if (error.code !== EXPIRED)
+					throw error;
+			}
+			signingIn = signingIn || signIn(
+				document.body, words, words('Your session is over. Sign in to go on.'),
+			).finally(() => { signingIn = null; });
+			await signingIn;
+		}
+	}
+	const result = (path, body) => signedIn(async () => (await ask(path, body)).result);
+	return {
+		kind: 'web',
+		language,
+		node: session.node,
+		translate,
+		call: (command, args) => result('/api/call', { command, arguments: args || {} }),
+		qr: async (content) => toSvg(await result('/api/qr', { text: content })),
+		backup: async (passphrase) => download(
+			await signedIn(() => fetchFile('/api/backup', { passphrase })),
+		),
+		restore: async (file, passphrase) => {
+			const content = await toBase64(file);
+			return result('/api/restore', { passphrase, file: content });
+		},
+		signOut,
+	};
+}
+
+function toSvg(markup) {
+	const parsed = new DOMParser().parseFromString(markup, 'image/svg+xml');
+	return document.importNode(parsed.documentElement, true);
+}
+
+function download(file) {
+	const link = element('a', { download: file.name, href: URL.createObjectURL(file.content) });
+	link.click();
+	setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+}
+
+function toBase64(file) {
+	return new Promise((resolve, reject) => {
+		const reader = new FileReader();
+		reader.onload = () => resolve(reader.result.slice(reader.result.indexOf(',') + 1));
+		reader.onerror = () => reject({
+			code: 'file', message: 'the file cannot be read', thing: file.name, next: '',
+		});
+		reader.readAsDataURL(file);
+	});
+}
+
+start();

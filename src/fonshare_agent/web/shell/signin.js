@@ -1,0 +1,86 @@
+// The sign-in: a form that takes the page's place, or lies over it when a session ended.
+
+import { ask } from './server.js';
+
+// Resolves when somebody has signed in. `note` says why it is asked, or is empty.
+export function signIn(host, words, note) {
+	const dialog = document.createElement('dialog');
+	dialog.className = 'fonshare-signin';
+	dialog.setAttribute('aria-labelledby', 'signin-title');
+	dialog.append(form(words, note));
+	dialog.addEventListener('cancel', (event) => event.preventDefault());
+	host.append(dialog);
+	dialog.showModal();
+	dialog.querySelector('input').focus();
+	return new Promise((resolve) => {
+		dialog.querySelector('form').addEventListener('submit', async (event) => {
+			event.preventDefault();
+			if (await submit(dialog, words)) {
+				dialog.close();
+				dialog.remove();
+				resolve();
+			}
+		});
+	});
+}
+
+function form(words, note) {
+	const form = element('form', { method: 'post', action: '/', autocomplete: 'on' });
+	const password = element('input', {
+		type: 'password', id: 'signin-password', name: 'password', required: '',
+		autocomplete: 'current-password', 'aria-describedby': 'signin-help signin-problem',
+	});
+	form.append(
+		text('h1', 'FonShare', { id: 'signin-title' }),
+		text('p', note, note ? {} : { hidden: '' }),
+		text('label', words('Password'), { for: 'signin-password' }),
+		password,
+		text('p', words('The password of the owner\'s FTP login.'), { id: 'signin-help', class: 'help' }),
+		text('p', '', { id: 'signin-problem', role: 'alert', class: 'problem' }),
+		text('button', words('Sign in'), { type: 'submit' }),
+	);
+	return form;
+}
+
+async function submit(dialog, words) {
+	const input = dialog.querySelector('input');
+	const button = dialog.querySelector('button');
+	const problem = dialog.querySelector('[role=alert]');
+	button.disabled = true;
+	button.textContent = words('Signing in…');
+	problem.textContent = '';
+	try {
+		await ask('/api/login', { password: input.value });
+		return true;
+	} catch (error) {
+		problem.textContent = said(error, words);
+		input.select();
+		return false;
+	} finally {
+		button.disabled = false;
+		button.textContent = words('Sign in');
+	}
+}
+
+function said(error, words) {
+	if (error.code === 'web.password')
+		return words('The password is wrong.');
+	if (error.code === 'web.attempts')
+		return words('Too many attempts. Try again in %s.').replace('%s', error.thing);
+	if (error.code === 'unreachable')
+		return words('The server of this page does not answer. Is `fonshare web` running?');
+	return error.message + (error.next ? '. ' + error.next : '');
+}
+
+export function element(name, attributes) {
+	const made = document.createElement(name);
+	for (const [key, value] of Object.entries(attributes || {}))
+		made.setAttribute(key, value);
+	return made;
+}
+
+export function text(name, words, attributes) {
+	const made = element(name, attributes);
+	made.textContent = words;
+	return made;
+}
