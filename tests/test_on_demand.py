@@ -36,6 +36,7 @@ USES = [
     (["ls"], "control.file_handlers"),
     (["doctor"], "doctor doctor_storage"),
     (["group", "requests"], "control.group_handlers"),
+    (["settings"], "control.settings_handlers config_docs"),
 ]
 # Used with members, or when the owner asks for it; other tests do.
 UNUSED = """

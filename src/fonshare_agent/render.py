@@ -356,6 +356,12 @@ def _code(answer: Any) -> str:
     return visible(answer["code"]) + "\n"
 
 
+def _settings(rows: Any) -> str:
+    return table(
+        ("SETTING", "VALUE"), ((row["name"], _plain(row["value"])) for row in rows)
+    )
+
+
 RENDERERS: dict[str, Callable[[Any], str]] = {
     "status": _status,
     "doctor": _doctor,
@@ -379,4 +385,5 @@ RENDERERS: dict[str, Callable[[Any], str]] = {
     "disk": _disk,
     "disk adopt": _disk,
     "limits": _limits,
+    "settings": _settings,
 }

@@ -569,6 +569,13 @@ BOX_COMMANDS = (
         access=Access.WRITE,
     ),
     Command(
+        "settings",
+        "show every setting of the running agent, with its range and meaning",
+        "settings",
+        answer="`[{name, value, default, is_unset, allowed, help}]`; `is_unset`: the "
+        "default is no value, and says what happens then; passwords are left out",
+    ),
+    Command(
         "backup",
         "write keys, memberships and settings to a file under a passphrase",
         "backup alice.fonshare",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fonshare_agent.control.group_handlers import GroupHandlers
     from fonshare_agent.control.node_handlers import NodeHandlers
     from fonshare_agent.control.search_handlers import SearchHandlers
+    from fonshare_agent.control.settings_handlers import SettingsHandlers
 
 Method = Callable[[dict[str, JSON]], Coroutine[Any, Any, JSON]]
 
@@ -34,6 +35,7 @@ class Handlers:
             "group": OnDemand(parts.files, self._load_group),
             **dict.fromkeys(("ls", "get", "jobs"), file),
             **dict.fromkeys(("find", "search"), search),
+            "settings": OnDemand(parts.files, self._load_settings),
         }
 
     def __getattr__(self, handler: str) -> Method:
@@ -70,3 +72,8 @@ class Handlers:
         from fonshare_agent.control.search_handlers import SearchHandlers
 
         return lambda: SearchHandlers(self._parts)
+
+    def _load_settings(self) -> Callable[[], "SettingsHandlers"]:
+        from fonshare_agent.control.settings_handlers import SettingsHandlers
+
+        return lambda: SettingsHandlers(self._parts)
