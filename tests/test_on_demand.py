@@ -36,6 +36,7 @@ USES = [
     (["ls"], "control.file_handlers"),
     (["doctor"], "doctor doctor_storage"),
     (["group", "requests"], "control.group_handlers"),
+    (["disk", "ls"], "disk_folders"),
     (["settings"], "control.settings_handlers config_docs"),
 ]
 # Used with members, or when the owner asks for it; other tests do.
@@ -57,8 +58,9 @@ def loaded(node: NodeProcess) -> set[str]:
     """What *node* has in memory now."""
 
     def told() -> list[str]:
-        lines = node.log.read_text().splitlines()
-        return [line for line in lines if line.startswith("loaded: ")]
+        lines = node.log.read_text().splitlines(keepends=True)
+        whole = (line for line in lines if line.endswith("\n"))  # it is a long one
+        return [line for line in whole if line.startswith("loaded: ")]
 
     before = len(told())
     assert node.process is not None

@@ -312,6 +312,12 @@ def _disk(answer: Any) -> str:
     return f"{visible(str(answer.get('path', 'disk')))}: {_disk_line(answer)}\n"
 
 
+def _folders(rows: Any) -> str:
+    return table(
+        ("FOLDER", ""), ((row["path"], "shared" * row["shared"]) for row in rows)
+    )
+
+
 def _limits(answer: Any) -> str:
     def speed(value: Any, none: str = "no limit") -> str:
         return f"{value} KiB/s" if value else none
@@ -384,6 +390,7 @@ RENDERERS: dict[str, Callable[[Any], str]] = {
     "fxp": _fxp,
     "disk": _disk,
     "disk adopt": _disk,
+    "disk ls": _folders,
     "limits": _limits,
     "settings": _settings,
 }

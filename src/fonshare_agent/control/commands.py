@@ -540,6 +540,21 @@ FXP_COMMAND = Command(
 BOX_COMMANDS = (
     Command("disk", "show the disk", "disk", answer=DISK_ANSWER),
     Command(
+        "disk ls",
+        "list folders of the disk, to choose what to share",
+        "disk ls films",
+        answer="`[{name, path, shared}]`; hidden folders are left out",
+        arguments=(
+            Argument(
+                "path",
+                "the folder to look into; else the disk's top",
+                optional=True,
+                default="",
+                is_file=True,
+            ),
+        ),
+    ),
+    Command(
         "disk adopt",
         "take the disk that is plugged in now as this node's disk",
         "disk adopt",

@@ -6,6 +6,7 @@ from pathlib import Path
 from fonshare_agent.control import views
 from fonshare_agent.control.parts import Parts
 from fonshare_agent.control.rows import JSON
+from fonshare_agent.disk import Disk
 from fonshare_agent.errors import NotFound, StorageError, UsageError
 from fonshare_agent.on_demand import OnDemand
 from fonshare_agent.protocol.keys import node_id_text
@@ -116,6 +117,19 @@ class NodeHandlers:
     async def disk(self, arguments: Arguments) -> JSON:
         return {"path": str(self._settings.disk), **await self._disk()}
 
+    async def disk_ls(self, arguments: Arguments) -> JSON:
+        path = str(arguments["path"])
+        found = await self._parts.files.run(_list_folders, self._parts.disk, path)
+        shared = {str(share.path) for share in self._parts.published.shares}
+        return [
+            {
+                "name": one.rpartition("/")[2],
+                "path": one,
+                "shared": str(self._settings.disk / one) in shared,
+            }
+            for one in found
+        ]
+
     async def disk_adopt(self, arguments: Arguments) -> JSON:
         await self._parts.files.run(self._parts.disk.adopt)
         self._parts.scanner.rescan()
@@ -146,6 +160,13 @@ def _load_doctor() -> Callable[[], Callable[[Parts], Awaitable[JSON]]]:
     from fonshare_agent.doctor import examine
 
     return lambda: examine
+
+
+def _list_folders(disk: Disk, path: str) -> list[str]:
+    # Loaded here: folders are chosen a few times in a node's life.
+    from fonshare_agent.disk_folders import list_folders
+
+    return list_folders(disk, path)
 
 
 def _share(share: ShareSettings) -> dict[str, JSON]:

@@ -11,7 +11,7 @@ export function signIn(host, words, note) {
 	dialog.addEventListener('cancel', (event) => event.preventDefault());
 	host.append(dialog);
 	dialog.showModal();
-	dialog.querySelector('input').focus();
+	dialog.querySelector('#signin-password').focus();
 	return new Promise((resolve) => {
 		dialog.querySelector('form').addEventListener('submit', async (event) => {
 			event.preventDefault();
@@ -30,7 +30,13 @@ function form(words, note) {
 		type: 'password', id: 'signin-password', name: 'password', required: '',
 		autocomplete: 'current-password', 'aria-describedby': 'signin-help signin-problem',
 	});
+	// For password managers, which file a password under a name.
+	const name = element('input', {
+		type: 'text', name: 'username', value: 'FonShare', autocomplete: 'username',
+		hidden: '', tabindex: '-1',
+	});
 	form.append(
+		name,
 		text('h1', 'FonShare', { id: 'signin-title' }),
 		text('p', note, note ? {} : { hidden: '' }),
 		text('label', words('Password'), { for: 'signin-password' }),
@@ -43,7 +49,7 @@ function form(words, note) {
 }
 
 async function submit(dialog, words) {
-	const input = dialog.querySelector('input');
+	const input = dialog.querySelector('#signin-password');
 	const button = dialog.querySelector('button');
 	const problem = dialog.querySelector('[role=alert]');
 	button.disabled = true;
