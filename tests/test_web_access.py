@@ -1,5 +1,6 @@
 """Who gets in, by the test's own clock: sessions, throttle, guard; and the words."""
 
+import io
 import random
 
 import pytest
@@ -152,16 +153,18 @@ def test_whoever_has_an_ipv6_network_has_one_allowance(throttle):
     assert taken[:FREE] == [0] * FREE
     assert taken[FREE] > 0
     assert throttle.take("2001:db8:0:1::1") == 0
-    assert throttle.take("::ffff:10.0.0.1") == 0
-    assert len(throttle) == 3
+    assert len(throttle) == 2
 
 
 # --- the guard ---
 
 
-def request(method="GET", host="localhost:8080", address="127.0.0.1", **headers):
-    sent = {f"HTTP_{name.upper()}": value for name, value in headers.items()}
-    return Request(method, "/", address, host, sent, 0, lambda size: b"")
+def request(
+    method="GET", host="localhost:8080", address="127.0.0.1", proxy=None, **headers
+):
+    environ = {f"HTTP_{name.upper()}": value for name, value in headers.items()}
+    environ |= {"REQUEST_METHOD": method, "HTTP_HOST": host, "REMOTE_ADDR": address}
+    return Request.of({**environ, "wsgi.input": io.BytesIO()}, proxy)
 
 
 def ours(**more):
@@ -198,13 +201,33 @@ def test_in_clear_it_is_for_the_house_only(address):
 
 
 def test_behind_a_proxy_it_is_for_everybody_with_tls():
-    found = guard(proxy="127.0.0.1", names=["cloud.example"])
-    assert found.is_tls
-    where = {"host": "cloud.example", "address": "203.0.113.5"}
+    found = guard(address="0.0.0.0", proxy="192.168.1.3", names=["cloud.example"])
+    where = {
+        "host": "cloud.example",
+        "address": "192.168.1.3",
+        "proxy": "192.168.1.3",
+        "x_forwarded_for": "127.0.0.1, 203.0.113.5",
+    }
+    assert request(**where).address == "203.0.113.5"
     found.check(request(**where))
     found.check(ours(origin="https://cloud.example", **where))
     with pytest.raises(WebRefused, match="another site"):
         found.check(ours(origin="http://cloud.example", **where))
+
+
+def test_who_does_not_come_through_the_proxy_is_not_believed():
+    found = guard(address="0.0.0.0", proxy="192.168.1.3", names=["cloud.example"])
+    forged = request(
+        host="cloud.example",
+        address="192.168.1.66",
+        proxy="192.168.1.3",
+        x_forwarded_for="127.0.0.1",
+    )
+    assert (forged.address, forged.is_tls) == ("192.168.1.66", False)
+    with pytest.raises(OutsideHouse):
+        found.check(forged)
+    assert request(address="::ffff:10.0.0.1").address == "10.0.0.1"
+    assert request(proxy="127.0.0.1").address == "127.0.0.1", "a proxy that is silent"
 
 
 def test_a_post_needs_our_header_and_our_origin():

@@ -210,11 +210,11 @@ def test_a_flood_of_wrong_passwords_is_slowed_down(tmp_path, agent):
         assert browser.login().code == "web.attempts", "nor does the right one help"
 
 
-def copy_of(agent, folder):
+def copy_of(agent, folder, **web):
     """Return the settings of a node as the agent's, with a port of its own."""
     config = folder / "node.yaml"
     config.write_text(agent.config.read_text())
-    add_web(config)
+    add_web(config, **web)
     return config
 
 
@@ -303,6 +303,22 @@ def test_other_methods_are_refused(owner, method, path):
     refused = owner.ask(method, path, None, **OURS)
     assert (refused.status, refused.code) == (405, "web.method")
     assert method not in refused.headers["Allow"].split(", ")
+
+
+def test_through_a_proxy_cookies_are_for_tls_alone(tmp_path, agent):
+    config = copy_of(agent, tmp_path, proxy="127.0.0.1", names=["cloud.example"])
+    with serving(config) as browser:
+        browser.headers = {
+            "Host": "cloud.example",
+            "Origin": "https://cloud.example",
+            "X-Forwarded-For": "203.0.113.5",
+        }
+        cookie = browser.login().headers["Set-Cookie"]
+        assert cookie.startswith("__Host-fonshare-")
+        assert {"Secure", "HttpOnly", "Path=/"} <= set(cookie.split("; "))
+        assert browser.get("/api/session").json["signed_in"] is True
+        browser.headers["Origin"] = "http://cloud.example"
+        assert browser.login().code == "web.refused"
 
 
 # --- bounds ---

@@ -89,7 +89,7 @@ def _web(line: CommandLine, _command: Command) -> int:
     try:
         from fonshare_agent.web.command import run_web
     except ModuleNotFoundError as error:
-        if error.name != "fonshare_agent.web":
+        if not str(error.name).startswith("fonshare_agent.web"):
             raise
         raise UsageError(
             "the router's package has no web server of its own",

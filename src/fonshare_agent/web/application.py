@@ -76,9 +76,7 @@ class Application:
         settings = self._owners.settings()
         self._guard = Guard(settings)
         self._calls = Calls(settings.control_socket)
-        # Cookies know no ports: two nodes on one machine must not share one.
-        prefix = "__Host-" if self._guard.is_tls else ""
-        self._cookie = f"{prefix}fonshare-{settings.web.port}"
+        self._web = settings.web
         self._open = {
             "/api/session": ("GET", self._session),
             "/api/login": ("POST", self._login),
@@ -94,7 +92,7 @@ class Application:
     def __call__(self, environ: Environ, start: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
         try:
-            response = self._serve(Request.of(environ))
+            response = self._serve(Request.of(environ, self._web.proxy))
         except FonshareError as error:
             response = answer_error(error)
         return response.send(start)
@@ -118,7 +116,7 @@ class Application:
 
     def _find_session(self, request: Request) -> Session | None:
         self._owners.settings()  # other logins in there end all sessions
-        token = request.cookie(self._cookie)
+        token = request.cookie(self._cookie(request))
         return self._sessions.find(token) if token else None
 
     def _demand_session(self, request: Request) -> Session:
@@ -147,22 +145,30 @@ class Application:
             raise TooManyAttempts(wait_s)
         user = self._owners.verify(str(name), password)
         if user is None:
-            log.warning("web: a wrong password from %s", request.address)
+            log.warning("a wrong password")
+            log.debug("a wrong password from %s", request.address)
             raise WrongPassword("the password is wrong")
         self._throttle.note_success(request.address)
-        self._sessions.end(request.cookie(self._cookie))
+        self._sessions.end(request.cookie(self._cookie(request)))
         token = self._sessions.open(user)
-        return answer({"result": {"user": user}}, self._set_cookie(token, AGE_MAX_S))
+        return answer(
+            {"result": {"user": user}}, self._set_cookie(request, token, AGE_MAX_S)
+        )
 
     def _logout(self, request: Request) -> Response:
-        self._sessions.end(request.cookie(self._cookie))
-        return answer({"result": None}, self._set_cookie("", 0))
+        self._sessions.end(request.cookie(self._cookie(request)))
+        return answer({"result": None}, self._set_cookie(request, "", 0))
 
-    def _set_cookie(self, token: str, age_s: float) -> Header:
-        secure = "; Secure" if self._guard.is_tls else ""
+    def _cookie(self, request: Request) -> str:
+        # Cookies know no ports: two nodes on one machine must not share one.
+        prefix = "__Host-" if request.is_tls else ""
+        return f"{prefix}fonshare-{self._web.port}"
+
+    def _set_cookie(self, request: Request, token: str, age_s: float) -> Header:
+        secure = "; Secure" if request.is_tls else ""
         return (
             "Set-Cookie",
-            f"{self._cookie}={token}; Path=/; Max-Age={int(age_s)}; HttpOnly; "
+            f"{self._cookie(request)}={token}; Path=/; Max-Age={int(age_s)}; HttpOnly; "
             f"SameSite=Strict{secure}",
         )
 

@@ -4,6 +4,7 @@ Bodies are bounded before they are read; every answer gets the same strict heade
 file, no clock, no agent in here.
 """
 
+import ipaddress
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -47,15 +48,16 @@ class Request:
 
     method: str
     path: str
-    address: str  # the browser's; with a trusted proxy what that one says
+    address: str  # the browser's, by the word of the proxy if it came through that
+    is_tls: bool  # it came through the proxy, which speaks TLS for us
     host: str
     headers: Mapping[str, str]  # as WSGI has them: HTTP_ORIGIN
     length: int
     _read: Callable[[int], bytes] = field(repr=False)
 
     @classmethod
-    def of(cls, environ: Environ) -> "Request":
-        """Return the request that *environ* holds."""
+    def of(cls, environ: Environ, proxy: str | None = None) -> "Request":
+        """Return the request that *environ* holds; *proxy* is that one's address."""
         try:
             length = int(environ.get("CONTENT_LENGTH") or 0)
         except ValueError:
@@ -63,10 +65,13 @@ class Request:
         headers = {
             name: value for name, value in environ.items() if isinstance(value, str)
         }
+        peer = unmapped(str(environ.get("REMOTE_ADDR") or ""))
+        is_tls = proxy is not None and peer == proxy
         return cls(
             method=str(environ["REQUEST_METHOD"]),
             path=str(environ.get("PATH_INFO", "/")),
-            address=str(environ.get("REMOTE_ADDR") or ""),
+            address=_forwarded(headers, peer) if is_tls else peer,
+            is_tls=is_tls,
             host=str(environ.get("HTTP_HOST", "")),
             headers=headers,
             length=length,
@@ -101,6 +106,23 @@ class Request:
         if not isinstance(body, dict):
             raise BadRequest("the request must be a JSON object")
         return body
+
+
+def unmapped(text: str) -> str:
+    """Return the address *text* in its one spelling; as it is if it is none."""
+    try:
+        found = ipaddress.ip_address(text.strip().partition("%")[0])
+    except ValueError:
+        return text
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(found)
+
+
+def _forwarded(headers: Mapping[str, str], peer: str) -> str:
+    """Return what the proxy itself said: the last, the others may be invented."""
+    said = headers.get("HTTP_X_FORWARDED_FOR", "").rpartition(",")[2]
+    return unmapped(said) if said.strip() else peer
 
 
 def _refuse_constant(name: str) -> None:

@@ -5,8 +5,8 @@
 - A page of another site that sends requests here (CSRF) is told by `Origin`,
   `Sec-Fetch-Site`, and by a header of ours that no form can send and no foreign script
   may; and our cookie is SameSite=Strict.
-- Passwords and names cross the network in clear only within the house: without a proxy
-  that speaks TLS, others than `ftp.house_networks` are refused.
+- Passwords and names cross the network in clear only within the house: who does not
+  come through the proxy, which speaks TLS, must be in `ftp.house_networks`.
 """
 
 import ipaddress
@@ -15,7 +15,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from fonshare_agent.settings import Network, Settings
-from fonshare_agent.web.exchange import Request
+from fonshare_agent.web.exchange import Request, unmapped
 from fonshare_agent.web.refusals import OutsideHouse, WebRefused, WrongHost
 
 OURS: Final = "X-FonShare"  # its presence is what counts
@@ -29,13 +29,7 @@ class Guard:
         web = settings.web
         self._names = {"localhost", *(name.lower().rstrip(".") for name in web.names)}
         self._loopback_only = ipaddress.ip_address(web.address).is_loopback
-        self._proxy = web.proxy
         self._houses: tuple[Network, ...] = settings.ftp.house_networks
-
-    @property
-    def is_tls(self) -> bool:
-        """Whether browsers come by TLS: a proxy speaks it for us."""
-        return self._proxy is not None
 
     def check(self, request: Request) -> None:
         """Raise a WebRefused if *request* is none of our page's."""
@@ -43,7 +37,7 @@ class Guard:
             raise WrongHost(
                 "the page is not called by this name", thing=_shown(request.host)
             )
-        if not self.is_tls and not self._is_in_house(request.address):
+        if not request.is_tls and not self._is_in_house(request.address):
             raise OutsideHouse(
                 "without TLS the page is for the house only", thing=request.address
             )
@@ -52,7 +46,7 @@ class Guard:
 
     def _check_origin(self, request: Request) -> None:
         origin = request.header("Origin")
-        scheme = "https" if self.is_tls else "http"
+        scheme = "https" if request.is_tls else "http"
         if origin and origin.lower() != f"{scheme}://{request.host.lower()}":
             raise WebRefused("another site's page asked", thing=_shown(origin))
         site = request.header("Sec-Fetch-Site")
@@ -83,12 +77,9 @@ class Guard:
 
 def _address(text: str) -> Address | None:
     try:
-        found = ipaddress.ip_address(text.partition("%")[0])
+        return ipaddress.ip_address(unmapped(text))
     except ValueError:
         return None
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
-        return found.ipv4_mapped
-    return found
 
 
 def _is_within(address: Address, networks: Iterable[Network]) -> bool:

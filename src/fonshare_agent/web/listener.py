@@ -43,9 +43,7 @@ class Listener:
         bound = _listen(web.address, web.port)
         self.port: int = bound.getsockname()[1]
         create: Any = server.create_server
-        self._server: Any = create(
-            application, sockets=[bound], **_bounds(), **_proxy(web.proxy)
-        )
+        self._server: Any = create(application, sockets=[bound], **_bounds())
 
     def serve(self) -> None:
         """Serve on this thread until `stop`, SystemExit or Ctrl-C."""
@@ -76,21 +74,6 @@ def _bounds() -> dict[str, object]:
         "backlog": BACKLOG,
         "ident": None,  # what serves it is nobody's business
         "asyncore_use_poll": True,
-    }
-
-
-def _proxy(address: str | None) -> dict[str, object]:
-    """Believe who the browser is from the proxy of the settings, and from nobody else.
-
-    Host and scheme are not taken from it: the guard knows them from the settings.
-    """
-    if address is None:
-        return {}
-    return {
-        "trusted_proxy": address,
-        "trusted_proxy_count": 1,
-        "trusted_proxy_headers": {"x-forwarded-for"},
-        "clear_untrusted_proxy_headers": True,
     }
 
 

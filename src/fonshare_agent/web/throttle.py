@@ -99,13 +99,11 @@ def _bound(addresses: OrderedDict[str, _Address], key: str, most: int) -> None:
 
 
 def network_of(address: str) -> str:
-    """Return what attempts from *address* are counted under."""
+    """Return what attempts from *address*, in its one spelling, are counted under."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
         return address[:64]
-    if isinstance(found, ipaddress.IPv6Address):
-        if found.ipv4_mapped is not None:
-            return str(found.ipv4_mapped)
+    if found.version == 6:
         return str(ipaddress.ip_network((found, IPV6_BITS), strict=False))
     return str(found)

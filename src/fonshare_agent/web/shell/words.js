@@ -15,7 +15,6 @@ const FRENCH = {
 	'Language': 'Langue',
 	'The page\'s own files are missing. Install FonShare anew.':
 		'Les fichiers de la page manquent. Réinstallez FonShare.',
-	'Loading…': 'Chargement…',
 };
 
 const LANGUAGES = { en: 'English', fr: 'Français' };
