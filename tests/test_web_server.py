@@ -2,10 +2,12 @@
 
 import base64
 import json
+import re
 import socket
 import threading
 
 import pytest
+import segno
 
 from control_agent import running_agent
 from fonshare_agent.control.rows import Page
@@ -75,7 +77,7 @@ def test_the_page_is_served_to_anybody_with_a_strict_policy(browser):
     policy = page.headers["Content-Security-Policy"].split("; ")
     assert policy[0] == "default-src 'none'"
     assert {"script-src 'self'", "style-src 'self'", "base-uri 'none'"} <= set(policy)
-    assert "frame-ancestors 'none'" in policy
+    assert {"frame-ancestors 'none'", "trusted-types 'none'"} <= set(policy)
     assert "unsafe" not in page.headers["Content-Security-Policy"]
     assert page.headers["X-Content-Type-Options"] == "nosniff"
     assert page.headers["Referrer-Policy"] == "no-referrer"
@@ -454,13 +456,22 @@ async def _turn(core):
 # --- pictures, backup, restore ---
 
 
-def test_an_invite_is_drawn_as_a_picture_without_style_or_script(owner):
-    answer = owner.post("/api/qr", {"text": "fonshare:" + "a" * 300})
-    svg = answer.json["result"]
-    assert svg.startswith("<svg")
-    assert "style=" not in svg
-    assert "<script" not in svg
+def test_an_invite_is_drawn_as_a_path_and_no_markup(owner):
+    answer = owner.post("/api/qr", {"text": "fonshare:" + "a" * 300}).json["result"]
+    assert answer["size"] > 21 + 8
+    assert re.fullmatch(r"(M\d+ \d+h\d+v1h-\d+z)+", answer["path"])
     assert owner.post("/api/qr", {"text": "x" * 1025}).code == "web.request"
+
+
+def test_the_path_is_the_picture(owner):
+    found = owner.post("/api/qr", {"text": "FonShare"}).json["result"]
+    dark = set()
+    for x, y, length in re.findall(r"M(\d+) (\d+)h(\d+)", found["path"]):
+        dark |= {(int(x) + step, int(y)) for step in range(int(length))}
+    rows = segno.make("FonShare", error="m", micro=False).matrix
+    wanted = {(x, y) for y, row in enumerate(rows) for x, bit in enumerate(row) if bit}
+    assert dark == {(x + 4, y + 4) for x, y in wanted}
+    assert found["size"] == len(rows) + 8
 
 
 def test_backup_is_a_file_and_restore_needs_the_agent_stopped(owner):

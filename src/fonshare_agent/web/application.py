@@ -7,7 +7,7 @@
     POST /api/login         {password, name?}       -> the session's cookie
     POST /api/logout        {}
     POST /api/call          {command, arguments}    -> {result, rest?} or {error}
-    POST /api/qr            {text}                  -> {result: SVG}
+    POST /api/qr            {text}                  -> {result: {size, path}}
     POST /api/backup        {passphrase}            -> the file
     POST /api/restore       {passphrase, file}      -> {result}
 

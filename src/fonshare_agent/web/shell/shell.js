@@ -93,7 +93,7 @@ function makeHost(session, language, words, translate) {
 		node: session.node,
 		translate,
 		call: (command, args) => result('/api/call', { command, arguments: args || {} }),
-		qr: async (content) => toSvg(await result('/api/qr', { text: content })),
+		qr: async (content) => picture(await result('/api/qr', { text: content })),
 		backup: async (passphrase) => download(
 			await signedIn(() => fetchFile('/api/backup', { passphrase })),
 		),
@@ -105,9 +105,18 @@ function makeHost(session, language, words, translate) {
 	};
 }
 
-function toSvg(markup) {
-	const parsed = new DOMParser().parseFromString(markup, 'image/svg+xml');
-	return document.importNode(parsed.documentElement, true);
+// Dark on light in any theme: cameras want it so.
+function picture({ size, path }) {
+	const drawn = svg('svg', { viewBox: '0 0 ' + size + ' ' + size, 'shape-rendering': 'crispEdges' });
+	drawn.append(svg('rect', { width: size, height: size, fill: '#fff' }), svg('path', { d: path, fill: '#000' }));
+	return drawn;
+}
+
+function svg(name, attributes) {
+	const made = document.createElementNS('http://www.w3.org/2000/svg', name);
+	for (const [key, value] of Object.entries(attributes))
+		made.setAttribute(key, value);
+	return made;
 }
 
 function download(file) {
