@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fonshare_agent import mounts
 from fonshare_agent.disk import (
     Disk,
     make_folders_below,
@@ -86,6 +87,13 @@ def test_a_first_start_before_the_mount_marks_nothing(tmp_path, monkeypatch):
         os, "stat", lambda path, **rest: as_root if path == "/" else real(path, **rest)
     )
     mounted = Disk(tmp_path / "disk", id_file, os.urandom, needs_mount=True)
+    # The file system of a router's memory, or of its extroot, mounted once more.
+    monkeypatch.setattr(mounts, "SYSTEM", ("/proc", str(tmp_path)))
+    with pytest.raises(DiskMissing, match="router itself"):
+        mounted.open()
+    assert not list((tmp_path / "disk").iterdir())
+
+    monkeypatch.setattr(mounts, "SYSTEM", ("/proc", "/nowhere"))
     assert mounted.open()
 
 

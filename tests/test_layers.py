@@ -21,7 +21,7 @@ PARTS = {
         "settings passwords config config_changes config_check config_docs "
         "config_rules config_table config_uci config_values config_yaml"
     ),
-    "storage": "disk disk_folders nodekeys memberships backup",
+    "storage": "disk disk_folders mounts nodekeys memberships backup",
     "writing": "settings_writer",  # settings that commands change
     "group": (
         "asking channel groups invite_sessions invites invites_on_demand listening "
@@ -53,7 +53,7 @@ ALLOWED = {
     "settings": "",
     "storage": "protocol settings",
     "ftp": "protocol.parts",  # how blocks are named
-    "index": "protocol storage.disk",
+    "index": "protocol storage.disk storage.mounts",
     "transfer": "core protocol storage.disk",
     "links": "core protocol settings",
     "writing": "links.uci settings",

@@ -32,9 +32,9 @@ from fonshare_agent.errors import (
     StorageError,
 )
 from fonshare_agent.model import PRIVATE_FOLDER, SharePath, base32, printable
+from fonshare_agent.mounts import find_mount, holds_system
 
 MARKER = b"disk-id"
-MOUNTS = Path("/proc/self/mountinfo")
 ID_BYTES = 16  # random: two disks never share an id
 MARKER_BYTES_MAX = 64  # the id in base32 and a newline are 27
 
@@ -216,9 +216,8 @@ class Disk:
             raise DiskWrong(str(error), thing=str(self.path)) from None
 
     def _make_marker(self, root: int) -> str:
-        # Compared with /, where an empty mount point lies also when / is an overlay.
-        if self._needs_mount and os.fstat(root).st_dev == os.stat("/").st_dev:
-            raise self._missing("nothing is mounted there")
+        if self._needs_mount:
+            self._check_mounted(os.fstat(root).st_dev)
         disk_id = base32(self._draw(ID_BYTES))
         try:
             folder = _enter_or_make(root, PRIVATE_FOLDER, 0o700)
@@ -234,6 +233,13 @@ class Disk:
                 thing=str(self.path),
             ) from None
         return disk_id
+
+    def _check_mounted(self, device: int) -> None:
+        # An empty mount point lies on /, also when / is an overlay.
+        if device == os.stat("/").st_dev:
+            raise self._missing("nothing is mounted there")
+        if holds_system(device):
+            raise self._missing("the router itself runs from what is mounted there")
 
     def _remember(self, disk_id: str) -> None:
         # After the marker: a crash in between leaves a marked disk nobody knows,
@@ -263,16 +269,6 @@ def _is_shut_down(device: int) -> bool:
     line = find_mount(device)
     options = line.split()[-1].split(",") if line else ()
     return "emergency_ro" in options or "shutdown" in options
-
-
-def find_mount(device: int, mounts: Path = MOUNTS) -> str | None:
-    """Return the line of a mount of *device*, if the kernel tells (proc(5))."""
-    wanted = f"{os.major(device)}:{os.minor(device)}"
-    try:
-        with mounts.open(encoding="utf-8", errors="replace") as lines:
-            return next((one for one in lines if one.split()[2] == wanted), None)
-    except FileNotFoundError:
-        return None  # not Linux
 
 
 def _parse_id(raw: bytes, where: str) -> str:

@@ -7,8 +7,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from fonshare_agent.disk import MOUNTS, find_mount
 from fonshare_agent.errors import DiskMissing
+from fonshare_agent.mounts import MOUNTS, find_mount
 
 OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # These make inode numbers up at each mount: they tell nothing about a file.
