@@ -124,7 +124,7 @@ def test_settings_and_keys_outlive_upgrades_of_package_and_firmware(package):
     assert control(package)["./conffiles"] == b"/etc/config/fonshare\n"
     with opened(member(package, "./data.tar.gz")) as archive:
         kept = archive.extractfile("./lib/upgrade/keep.d/fonshare-agent")
-        assert kept.read() == b"/etc/fonshare/\n"
+        assert kept.read() == b"/etc/fonshare/\n/etc/mosquitto/fonshare/\n"
 
 
 def test_its_own_scripts_run_from_openwrts(package):

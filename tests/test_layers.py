@@ -41,7 +41,8 @@ PARTS = {
     "program": (  # the command line, which runs without an agent's modules
         "__main__ resident lean_imports lean_dataclasses lean_typing compact_code "
         "compiling cli command_line agent_commands local_commands first_use help_texts "
-        "router_setup completion terminal render progress joining fxp_command"
+        "broker_setup router_disks router_setup completion terminal render progress "
+        "joining fxp_command"
     ),
 }
 
@@ -72,7 +73,8 @@ ALLOWED = {
     "web": "control.arguments control.client control.commands control.rows settings "
     "storage.backup",
     "program": (
-        "control settings links.uci wiring.agent storage.backup transfer.fxp "
+        "control settings links.uci links.broker_url wiring.agent storage.backup "
+        "storage.disk storage.mounts protocol.certificate transfer.fxp "
         "transfer.fxp_file transfer.fxp_server transfer.fxp_tls transfer.fxp_url "
         "web.command"
     ),

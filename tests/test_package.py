@@ -57,7 +57,11 @@ def test_the_package_is_for_every_router_and_names_itself(metadata):
     assert metadata["VERSION"] == f"{__version__}-r1"
     assert re.fullmatch(r"\d+(\.\d+)+-r\d+", metadata["VERSION"]), "apk takes no more"
     assert metadata["PKGARCH"] == "all"
-    assert metadata["conffiles"].split() == ["/etc/config/fonshare", "/etc/fonshare/"]
+    assert metadata["conffiles"].split() == [
+        "/etc/config/fonshare",
+        "/etc/fonshare/",
+        "/etc/mosquitto/fonshare/",
+    ]
     assert metadata["description"].split()[:2] == ["Shares", "folders"]
 
 

@@ -2,28 +2,34 @@
 
 import io
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from fonshare_agent import first_use, router_setup
+from fonshare_agent import first_use, router_disks, router_setup
 from fonshare_agent.cli import main
 from fonshare_agent.config import load_settings
 from fonshare_agent.passwords import verify_password
+from fonshare_agent.router_disks import Mounted, find_disks, find_refusals, table
 
 ROOT = Path(__file__).parent.parent
+# As proc(5) has it: number, parent, device, root, place, options - type and source.
 MOUNTS = """\
-/dev/root /rom squashfs ro 0 0
-proc /proc proc rw 0 0
-tmpfs /tmp tmpfs rw 0 0
-/dev/sda1 /overlay ext4 rw 0 0
-overlayfs:/overlay / overlay rw 0 0
-/dev/sda1 /mnt/sda1 ext4 rw 0 0
-/dev/sda2 {disk} ext4 rw 0 0
-/dev/sdb1 /tmp/stick vfat rw 0 0
+20 1 31:4 / /rom ro,relatime - squashfs /dev/root ro
+21 1 0:4 / /proc rw - proc proc rw
+22 1 0:17 / /tmp rw - tmpfs tmpfs rw
+23 1 8:1 / /overlay rw - ext4 /dev/sda1 rw
+24 1 0:21 / / rw - overlay overlayfs:/overlay rw,lowerdir=/,upperdir=/overlay/upper
+25 24 8:1 / /mnt/sda1 rw - ext4 /dev/sda1 rw
+26 24 8:2 / {disk} rw shared:1 - ext4 /dev/sda2 rw
+27 22 8:17 / /tmp/stick rw - vfat /dev/sdb1 rw
+28 24 8:33 / /mnt/broken ro - ext4 /dev/sdc1 ro
+29 24 31:4 / /mnt/firmware ro - squashfs /dev/mtdblock4 ro
 """
+ALICE = ("alice", "1", "", "")  # name, disk, folders, broker
 
 
 class Answers(io.StringIO):
@@ -52,18 +58,34 @@ def router(tmp_path, monkeypatch):
     monkeypatch.setattr(first_use, "ROUTER_FILE", file)
     monkeypatch.setattr(router_setup, "MOUNTS", tmp_path / "mounts")
     monkeypatch.setattr(router_setup, "SERVICE", str(service))
-    monkeypatch.setattr(router_setup, "MEMORY", "/tmp/stick")  # tests live in /tmp
+    monkeypatch.setattr(router_setup, "START_S", 0.0)  # nothing will start
+    monkeypatch.setattr(router_disks, "MEMORY", "/tmp/stick")  # tests live in /tmp
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr("getpass.getpass", lambda prompt: "s3cret")
     return tmp_path
+
+
+@pytest.fixture
+def port() -> str:
+    """A port that is free, and the one after it."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("", 0))
+            number = first.getsockname()[1]
+            try:
+                second.bind(("", number + 1))
+            except OSError:
+                continue
+            return str(number)
 
 
 def answer(monkeypatch, *lines: str) -> None:
     monkeypatch.setattr(sys, "stdin", Answers("".join(f"{one}\n" for one in lines)))
 
 
-def test_five_answers_make_a_router_that_runs(router, monkeypatch, capsys):
-    answer(monkeypatch, "alice", "9", "1", "films, music", "")
+def test_a_few_answers_make_a_router_that_runs(router, monkeypatch, capsys, port):
+    questions = ("alice", "9", "1", "films, music", "", port, "")
+    answer(monkeypatch, *questions)
 
     assert main(["setup"]) == 0
 
@@ -72,28 +94,47 @@ def test_five_answers_make_a_router_that_runs(router, monkeypatch, capsys):
     settings = load_settings(router / "etc" / "fonshare")
     assert (settings.node.name, settings.disk) == ("alice", router / "disk")
     assert settings.ftp.guest_folders == ("films", "music")
+    assert settings.ftp.port == int(port)
     owner, guest = settings.ftp.users
     assert (owner.name, owner.access, guest.access) == ("owner", "write", "read")
     assert verify_password(owner.password_hash, "s3cret")
+    assert "port_mapping" not in text.split("#option port_mapping")[0]
     assert (router / "restarted").read_text() == "restart\n"
     assert "fonshare doctor" in capsys.readouterr().err
 
 
-def test_a_router_is_set_up_once(router, monkeypatch, capsys):
-    answer(monkeypatch, "alice", "1", "", "")
+def test_a_port_that_is_taken_is_not_taken_for_an_answer(
+    router, monkeypatch, capsys, port
+):
+    with socket.socket() as other:
+        other.bind(("", 0))
+        other.listen()
+        taken = str(other.getsockname()[1])
+        answer(monkeypatch, *ALICE, "21", taken, port, "no")
+        assert main(["setup"]) == 0
+    settings = load_settings(router / "etc" / "fonshare")
+    assert settings.ftp.port == int(port)
+    assert settings.node.port_mapping == "off"
+    assert f"Another program has {taken}" in capsys.readouterr().err
+
+
+def test_a_router_is_set_up_once(router, monkeypatch, capsys, port):
+    answer(monkeypatch, *ALICE, port, "")
     assert main(["setup"]) == 0
     before = (router / "etc" / "fonshare").read_bytes()
 
-    answer(monkeypatch, "bob", "1", "", "")
+    answer(monkeypatch, "bob", *ALICE[1:], port, "")
     assert main(["setup"]) == 1
 
     assert (router / "etc" / "fonshare").read_bytes() == before
     assert "set up already" in capsys.readouterr().err
 
 
-def test_a_wrong_answer_leaves_the_settings_as_they_were(router, monkeypatch, capsys):
+def test_a_wrong_answer_leaves_the_settings_as_they_were(
+    router, monkeypatch, capsys, port
+):
     before = (router / "etc" / "fonshare").read_bytes()
-    answer(monkeypatch, "alice", "1", "", "http://no.broker")
+    answer(monkeypatch, "alice", "1", "", "http://no.broker", port, "")
 
     assert main(["setup"]) != 0
 
@@ -103,27 +144,91 @@ def test_a_wrong_answer_leaves_the_settings_as_they_were(router, monkeypatch, ca
 
 
 def test_disks_with_the_system_and_memory_are_not_offered():
+    """Nor the partition of the extroot by its other mount, nor the firmware."""
     mounts = MOUNTS.format(disk="/mnt/my\\040files")
-    assert router_setup.find_disks(mounts) == ["/mnt/my files"]
+    assert find_disks(mounts) == [
+        Mounted(Path("/mnt/my files"), "ext4", True),
+        Mounted(Path("/mnt/broken"), "ext4", False),
+    ]
+
+
+def test_a_disk_that_can_only_be_read_is_not_taken(router, monkeypatch, capsys, port):
+    answer(monkeypatch, "alice", "2", *ALICE[1:], port, "")
+    assert main(["setup"]) == 0
+    assert load_settings(router / "etc" / "fonshare").disk == router / "disk"
+    assert "read-only" in capsys.readouterr().err
 
 
 def test_without_a_disk_it_says_what_to_do(router, monkeypatch, capsys):
-    (router / "mounts").write_text("/dev/root / ext4 rw 0 0\n")
+    (router / "mounts").write_text("20 1 8:1 / / rw - ext4 /dev/root rw\n")
     answer(monkeypatch)
     assert main(["setup"]) == 2
     assert "second partition" in capsys.readouterr().err
 
 
-def test_what_the_service_may_not_use_is_named_with_the_remedy(tmp_path, monkeypatch):
-    monkeypatch.setattr(router_setup, "USER_ID", 427)
-    tmp_path.chmod(0o755)
-    assert "chown 427" in router_setup.complaints(tmp_path)[0]
+# --- what its user may do there -------------------------------------------------------
 
-    monkeypatch.setattr(router_setup, "USER_ID", os.getuid())
-    for name, mode in (("open", 0o755), ("closed", 0o000), ("lost+found", 0o000)):
+
+def refusals(folder: Path, kind: str = "ext4", fstab: str = "") -> list[str]:
+    found = find_refusals(Mounted(folder, kind, True), ["downloads"], lambda: fstab)
+    return table(found)
+
+
+def test_what_the_service_may_use_needs_no_table(tmp_path, monkeypatch):
+    monkeypatch.setattr(router_disks, "USER_ID", os.getuid())
+    (tmp_path / "open").mkdir(mode=0o755)
+    (tmp_path / "lost+found").mkdir(mode=0o000)
+    assert refusals(tmp_path) == []
+
+
+def test_what_the_service_may_not_use_is_named_with_the_remedy(tmp_path, monkeypatch):
+    """Its folder for downloads must be writable, all others only readable."""
+    monkeypatch.setattr(router_disks, "USER_ID", os.getuid())
+    for name, mode in (("closed", 0o000), ("downloads", 0o500), ("open", 0o500)):
         (tmp_path / name).mkdir()
         (tmp_path / name).chmod(mode)
-    (line,) = router_setup.complaints(tmp_path)
-    assert "closed" in line
-    assert "chmod -R g+rX" in line
+
+    head, closed, downloads = refusals(tmp_path)
+
+    assert head.split() == ["FOLDER", "MAY", "TO", "CHANGE", "THAT"]
+    folder = tmp_path / "closed"
+    user = os.getuid()
+    assert closed.split(maxsplit=2) == [
+        str(folder),
+        "nothing",
+        f"chgrp -R {user} {folder}; chmod -R g+rX {folder}",
+    ]
+    assert downloads.split()[:2] == [str(tmp_path / "downloads"), "read"]
+    assert "g+rwX" in downloads
     subprocess.run(["chmod", "-R", "u+rwx", tmp_path], check=True)
+
+
+def test_many_folders_are_counted_rather_than_all_shown(tmp_path, monkeypatch):
+    monkeypatch.setattr(router_disks, "USER_ID", os.getuid())
+    for number in range(30):
+        (tmp_path / f"{number}").mkdir()
+        (tmp_path / f"{number}").chmod(0o000)
+    lines = refusals(tmp_path)
+    assert len(lines) == 22
+    assert "10 more" in lines[-1]
+    subprocess.run(["chmod", "-R", "u+rwx", tmp_path], check=True)
+
+
+def test_a_file_system_without_owners_is_mounted_for_the_service(tmp_path, monkeypatch):
+    monkeypatch.setattr(router_disks, "USER_ID", 427)
+    tmp_path.chmod(0o755)
+    fstab = (
+        "fstab.@mount[0]=mount\nfstab.@mount[0].target='/mnt/x'\n"
+        f"fstab.@mount[1]=mount\nfstab.@mount[1].target='{tmp_path}'\n"
+    )
+    _, line = refusals(tmp_path, "vfat", fstab)
+    assert "uci set fstab.@mount[1].options='uid=427,gid=427,umask=022'" in line
+    assert "chown" not in line
+
+    _, line = refusals(tmp_path, "exfat")
+    assert "block detect" in line
+
+
+def test_nothing_is_chowned_with_all_below_it():
+    for file in (ROOT / "src").rglob("*.py"):
+        assert "chown -R" not in file.read_text()

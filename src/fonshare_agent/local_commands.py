@@ -36,6 +36,34 @@ def _setup(line: CommandLine, command: Command) -> int:
     return 0
 
 
+def _broker(line: CommandLine, command: Command) -> int:
+    from fonshare_agent import broker_setup
+    from fonshare_agent.first_use import ROUTER_FILE
+
+    if not ROUTER_FILE.exists():
+        raise UsageError(
+            "only a router is set up as a broker by this",
+            thing=command.name,
+            next="Elsewhere install Mosquitto yourself; see docs/router/broker.md.",
+        )
+    name = str(line.arguments.get("name"))
+    match command.name:
+        case "broker add":
+            port = line.arguments["port"]
+            answer = broker_setup.add_login(
+                ROUTER_FILE,
+                name,
+                str(line.arguments["address"] or ""),
+                port if isinstance(port, int) else None,
+            )
+        case "broker rm":
+            answer = broker_setup.remove_login(ROUTER_FILE, name)
+        case _:
+            answer = broker_setup.list_logins()
+    show_result(answer, line, command)
+    return 0
+
+
 def _completion(line: CommandLine, _command: Command) -> int:
     from fonshare_agent.completion import script
 
@@ -177,6 +205,9 @@ def _prompt(*, twice: bool) -> str:
 PROGRAMS: dict[str, Callable[[CommandLine, Command], int]] = {
     "agent": _agent,
     "setup": _setup,
+    "broker add": _broker,
+    "broker ls": _broker,
+    "broker rm": _broker,
     "backup": _backup,
     "restore": _restore,
     "completion": _completion,

@@ -1,19 +1,30 @@
-"""`fonshare setup` on the router: disk, owner, guests and broker, into its UCI file.
+"""`fonshare setup` on the router: its questions, into its UCI file; then the doctor.
 
 Root's program, once, for a node that is not enabled yet. It looks which mounted disks
 there are, refuses those that hold the system, and says what the service's user may not
 do there, with the remedy; it changes no owner and no mode itself.
 """
 
+import errno
 import os
-import stat
+import socket
 import subprocess
 import sys
+import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from fonshare_agent.config import read_source
+from fonshare_agent.config import load_settings, read_source
 from fonshare_agent.config_uci import quote_uci
-from fonshare_agent.errors import AlreadyExists, UsageError
+from fonshare_agent.control import client
+from fonshare_agent.errors import (
+    AlreadyExists,
+    FonshareError,
+    NoAgent,
+    Starting,
+    UsageError,
+)
 from fonshare_agent.first_use import (
     ask,
     ask_folders,
@@ -23,17 +34,69 @@ from fonshare_agent.first_use import (
     hashed,
 )
 from fonshare_agent.links.uci import UciWriter
+from fonshare_agent.mounts import MOUNTS
+from fonshare_agent.router_disks import Mounted, find_disks, find_refusals, table
 
-MOUNTS = Path("/proc/mounts")
 SERVICE = "/etc/init.d/fonshare"
-USER_ID = 427  # of the package's user and group
-SYSTEM = ("/", "/rom", "/overlay", "/boot")
-MEMORY = "/tmp"
 TRUE = ("1", "on", "true", "yes", "enabled", "True")  # as UCI has it, or checked
+PORT = 2121
+PORTS = range(1024, 65535)  # the service is no root, and the next one is the friends'
+START_S = 120.0  # a router under load takes half of it until the node is up
+LOOK_S = 2.0
+INVITE, HERE = "invite", "here"
+BROKER = f"""\
+A broker passes on what members tell each other, not files; who is invited needs none.
+  {INVITE}  none: a friend invites me
+  {HERE}    Mosquitto on this router, if friends reach it from outside
+  mqtts://USER:PASSWORD@HOST, one of your own"""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What was asked."""
+
+    name: str
+    disk: Mounted
+    password_hash: str
+    folders: list[str]
+    broker: str
+    port: int
+    is_mapping: bool
+
+    def batch(self) -> str:
+        """Return the lines that `uci batch` is to do."""
+        values = {
+            "node.name": self.name,
+            "disk.path": str(self.disk.place),
+            "node.enabled": "1",
+        }
+        if self.broker not in (INVITE, HERE):
+            values["mqtt.broker"] = self.broker
+        if self.port != PORT:
+            values["ftp.port"] = str(self.port)
+        if not self.is_mapping:
+            values["node.port_mapping"] = "off"
+        lines = [
+            *(f"set fonshare.{one}={one}" for one in ("node", "disk", "ftp", "mqtt")),
+            *(f"set fonshare.{key}={quote_uci(text)}" for key, text in values.items()),
+        ]
+        for folder in self.folders:
+            lines.append(f"add_list fonshare.ftp.guest_folders={quote_uci(folder)}")
+        lines += _login("owner", self.password_hash, "write")
+        lines += _login("guest", "", "read")
+        return "".join(f"{line}\n" for line in lines)
+
+
+def _login(name: str, password: str, access: str) -> list[str]:
+    section = "fonshare.@user[-1]"
+    lines = ["add fonshare user", f"set {section}.name={name}"]
+    if password:
+        lines.append(f"set {section}.password={quote_uci(password)}")
+    return [*lines, f"set {section}.access={access}"]
 
 
 def set_up_router(file: Path) -> None:
-    """Ask, store the answers and start the service."""
+    """Ask, store the answers, start the service and say what the doctor finds."""
     enabled = read_source(file).raw.get("node", {}).get("enabled", "0")
     if str(enabled) in TRUE:
         raise AlreadyExists(
@@ -44,92 +107,126 @@ def set_up_router(file: Path) -> None:
     if os.geteuid() != 0:
         raise UsageError("only root sets up a router", thing=str(file))
     demand_terminal()
-    disks = find_disks(MOUNTS.read_text())
+    answers = _ask_all(find_disks(MOUNTS.read_text()))
+    settings = UciWriter(file).apply(answers.batch())
+    written = [settings.downloads]
+    for line in table(find_refusals(answers.disk, written, _show_fstab)):
+        print(line, file=sys.stderr)
+    if answers.broker == HERE:
+        _set_up_broker(file)
+    if subprocess.run([SERVICE, "restart"], check=False).returncode:
+        print(f"{SERVICE} restart failed; logread says why.", file=sys.stderr)
+    _show_doctor(file)
+
+
+def _ask_all(disks: list[Mounted]) -> Answers:
     if not disks:
         raise UsageError(
             "no disk is mounted but those that hold the system",
             thing="disk",
             next="Mount one (with extroot a second partition); see `block info`.",
         )
-    name = ask_name()
-    disk = _ask_disk(disks)
-    password = hashed(ask_password())
-    folders = ask_folders()
-    broker = ask("MQTT broker for groups you found; none needed to join one", "")
-    UciWriter(file).apply(_batch(name, disk, password, folders, broker))
-    for line in complaints(Path(disk)):
-        print(line, file=sys.stderr)
-    if subprocess.run([SERVICE, "restart"], check=False).returncode:
-        print(f"{SERVICE} restart failed; logread says why.", file=sys.stderr)
-    print("Next: `fonshare doctor`", file=sys.stderr)
+    return Answers(
+        name=ask_name(),
+        disk=_ask_disk(disks),
+        password_hash=hashed(ask_password()),
+        folders=ask_folders(),
+        broker=_ask_broker(),
+        port=_ask_port(),
+        is_mapping=_ask_yes("Ask the router upstream, if any, to let friends in"),
+    )
 
 
-def find_disks(mounts: str) -> list[str]:
-    """Return the mount points of disks that hold nothing of the system."""
-    rows = [line.split()[:2] for line in mounts.splitlines() if len(line.split()) > 2]
-    system = {device for device, place in rows if place in SYSTEM}
-    return [
-        place.replace("\\040", " ")
-        for device, place in rows
-        if device.startswith("/dev/")
-        and device not in system
-        and place not in SYSTEM
-        and not f"{place}/".startswith(f"{MEMORY}/")
-    ]
-
-
-def _ask_disk(disks: list[str]) -> str:
-    for number, place in enumerate(disks, 1):
-        print(f"  {number}  {place}", file=sys.stderr)
+def _ask_disk(disks: list[Mounted]) -> Mounted:
+    for number, disk in enumerate(disks, 1):
+        remark = "" if disk.is_writable else ", read-only: check it with e2fsck"
+        print(f"  {number}  {disk.place} ({disk.kind}{remark})", file=sys.stderr)
     while True:
         answer = ask("Disk, by its number", "1")
-        if answer.isdecimal() and 1 <= int(answer) <= len(disks):
+        if not answer.isdecimal() or not 1 <= int(answer) <= len(disks):
+            print("  One of the numbers above.", file=sys.stderr)
+        elif not disks[int(answer) - 1].is_writable:
+            print("  Nothing can be written there.", file=sys.stderr)
+        else:
             return disks[int(answer) - 1]
-        print("  One of the numbers above.", file=sys.stderr)
 
 
-def _batch(name: str, disk: str, password: str, folders: list[str], broker: str) -> str:
-    values = {"node.name": name, "disk.path": disk, "node.enabled": "1"}
-    if broker:
-        values["mqtt.broker"] = broker
-    sections = ("node", "disk", "ftp", "mqtt")
-    lines = [f"set fonshare.{section}={section}" for section in sections]
-    lines += [f"set fonshare.{key}={quote_uci(text)}" for key, text in values.items()]
-    lines += [
-        f"add_list fonshare.ftp.guest_folders={quote_uci(one)}" for one in folders
-    ]
-    for login, secret, access in (("owner", password, "write"), ("guest", "", "read")):
-        lines.append("add fonshare user")
-        lines.append(f"set fonshare.@user[-1].name={login}")
-        if secret:
-            lines.append(f"set fonshare.@user[-1].password={quote_uci(secret)}")
-        lines.append(f"set fonshare.@user[-1].access={access}")
-    return "".join(f"{line}\n" for line in lines)
+def _ask_broker() -> str:
+    print(BROKER, file=sys.stderr)
+    return ask("Which broker", INVITE)
 
 
-def complaints(disk: Path) -> list[str]:
-    """Say which folders of the disk the service may not use, and the remedy."""
-    if not _allows(disk, stat.S_IRWXU):
-        return [
-            f"The service may not write to {disk}: chown {USER_ID} {disk}",
-            f"  (FAT, exFAT: mount it with uid={USER_ID},gid={USER_ID},umask=022)",
-        ]
-    closed = [
-        entry.path
-        for entry in os.scandir(disk)
-        if entry.is_dir(follow_symlinks=False)
-        and entry.name != "lost+found"
-        and not _allows(Path(entry.path), stat.S_IRUSR | stat.S_IXUSR)
-    ]
-    return [
-        f"The service may not read {place}; to share it: "
-        f"chgrp -R {USER_ID} {place}; chmod -R g+rX {place}"
-        for place in sorted(closed)
-    ]
+def _ask_port() -> int:
+    while True:
+        answer = ask(
+            "Port of the house's FTP door; friends have the next one", str(PORT)
+        )
+        if not answer.isdecimal() or int(answer) not in PORTS:
+            print(f"  A number from {PORTS[0]} to {PORTS[-1]}.", file=sys.stderr)
+        elif taken := [one for one in (int(answer), int(answer) + 1) if _is_taken(one)]:
+            print(f"  Another program has {taken[0]} already.", file=sys.stderr)
+        else:
+            return int(answer)
 
 
-def _allows(place: Path, wanted: int) -> bool:
-    """Whether the service's user may do *wanted*, in the bits of an owner."""
-    info = place.stat()
-    shift = 0 if info.st_uid == USER_ID else 3 if info.st_gid == USER_ID else 6
-    return info.st_mode & (wanted >> shift) == wanted >> shift
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
+
+
+def _ask_yes(question: str) -> bool:
+    return ask(f"{question} (yes or no)", "yes").lower().startswith("y")
+
+
+def _show_fstab() -> str:
+    done = subprocess.run(
+        ["uci", "-q", "show", "fstab"], capture_output=True, text=True, check=False
+    )
+    return done.stdout
+
+
+def _set_up_broker(file: Path) -> None:
+    """Have Mosquitto run here, with the login of the first group."""
+    from fonshare_agent.broker_setup import add_login
+
+    group = ask("Name of the first group on it", "friends")
+    address = ask("Host name or address by which friends reach this router", "")
+    try:
+        add_login(file, group, address or None)
+    except FonshareError as error:  # the node runs without it, too
+        print(f"  No broker: {error}. {error.next}", file=sys.stderr)
+        print("  Then: `fonshare broker add NAME`.", file=sys.stderr)
+
+
+def _show_doctor(file: Path) -> None:
+    """Wait until the node is up, and print what the doctor says."""
+    from fonshare_agent.render import render
+
+    path = load_settings(file, needs_hashes=False).control_socket
+    print("Starting …", file=sys.stderr)
+    deadline = time.monotonic() + START_S
+    while (found := _examine(path)) is None:
+        if time.monotonic() >= deadline:
+            print(
+                "The node is not up yet. `logread -e fonshare` says why, `fonshare"
+                " doctor` what to do.",
+                file=sys.stderr,
+            )
+            return
+        time.sleep(LOOK_S)
+    print(render("doctor", found), end="", file=sys.stderr)
+
+
+def _examine(path: Path) -> Any:
+    """Return the doctor's answer; None while the node is starting."""
+    try:
+        found: Any = client.request(path, "doctor", {})
+    except NoAgent:
+        return None
+    codes = [finding["code"] for finding in found["findings"]]
+    return None if Starting.code in codes else found
