@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fonshare_agent.ftp import server, streams
-from fonshare_agent.ftp.streams import FileSource, ListingSource
+from fonshare_agent.ftp.streams import Buffers, FileSource, ListingSource
 from fonshare_agent.ftp.workers import Outcome, WorkerFailed, WorkerPool
 from ftp_service import Lines, Served, serving, size_aside, store
 from waiting import PATIENCE_S, wait_until
@@ -389,13 +389,29 @@ def test_a_worker_that_meets_a_bug_is_replaced_and_its_caller_told():
     assert pool.stop(1.0)
 
 
+def test_an_upload_longer_than_its_buffers_arrives_whole_and_in_order():
+    """Through the first, small buffer, then in turns through both large ones."""
+    buffers = Buffers(3, 5)
+    buffers.open()
+    sizes, got = [], b""
+    for number in range(4):
+        rest = buffers.rest()
+        sizes.append(len(rest))
+        rest[:] = bytes([number]) * len(rest)
+        buffers.filled += len(rest)
+        assert buffers.is_full
+        got += buffers.turn(is_last=number == 3)
+    assert sizes == [3, 5, 5, 5]
+    assert got == b"\0" * 3 + b"\1" * 5 + b"\2" * 5 + b"\3" * 5
+
+
 def test_only_cached_bytes_are_read_on_the_loop(tmp_path):
     (tmp_path / "f").write_bytes(os.urandom(1 << 20))
     fd = os.open(tmp_path / "f", os.O_RDONLY)
     try:
         source = FileSource(fd, 0, 1 << 20, 65536)
         source.warm()
-        assert source.is_warm(1 << 20)
+        assert source.find_warm(2 << 20) == 1 << 20
         got = bytearray()
         while chunk := source.read():
             got += chunk

@@ -265,6 +265,7 @@ def test_a_channel_that_is_to_be_protected_never_sends_in_clear(pair):
         loop.io,
         files=WorkerPool("test", 1, lambda call: call()),
         buffer_size=1024,
+        upload_buffer_size=1024,
         context=tls.house_context(*pair),
         on_confirmed=lambda _: None,
         on_gone=lambda _: None,

@@ -20,6 +20,7 @@ from fonshare_agent.ftp.accounts import Account
 from fonshare_agent.ftp.server import (
     BUFFER_BYTES,
     SMALL_BUFFER_BYTES,
+    UPLOAD_BUFFER_BYTES,
     FtpOptions,
     FtpService,
 )
@@ -368,6 +369,9 @@ def _ftp_options(settings: Settings, keys: NodeKeys) -> FtpOptions:
         house_certificate=house,
         friends_certificate=own,
         buffer_size=SMALL_BUFFER_BYTES if settings.is_on_router else BUFFER_BYTES,
+        upload_buffer_size=(
+            SMALL_BUFFER_BYTES if settings.is_on_router else UPLOAD_BUFFER_BYTES
+        ),
     )
 
 

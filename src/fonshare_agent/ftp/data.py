@@ -6,9 +6,8 @@ A channel is *confirmed* when it may carry data: at once if plain, after the han
 with the socket closed and no worker busy with it any more.
 
 The disk is only touched on workers, except for bytes that are in the page cache
-already. An upload fills one buffer while a worker writes the other, so an upload costs
-two buffers and a slow disk makes the sender wait, not the loop. Plain downloads use
-sendfile.
+already. An upload fills one buffer while a worker writes the other (`Buffers`), so a
+slow disk makes the sender wait, not the loop. Plain downloads use sendfile.
 
 An end is COMPLETE only if the peer said so: end of file on an upload (with close_notify
 where TLS is used), everything handed to the kernel on a download.
@@ -26,7 +25,7 @@ from fonshare_agent.errors import FonshareError, TooLong
 from fonshare_agent.ftp.ends import End, How
 from fonshare_agent.ftp.flow import Flow
 from fonshare_agent.ftp.loop import READ, WRITE
-from fonshare_agent.ftp.streams import NOT_YET, FileSource, Sink, Source
+from fonshare_agent.ftp.streams import NOT_YET, Buffers, FileSource, Sink, Source
 from fonshare_agent.ftp.tls import TlsChannel, TlsState, has_left
 from fonshare_agent.ftp.workers import Outcome, WorkerFailed, WorkerPool
 
@@ -50,6 +49,7 @@ class DataChannel(TlsChannel):
         *,
         files: WorkerPool,
         buffer_size: int,
+        upload_buffer_size: int,
         context: ssl.SSLContext | None,
         on_confirmed: Callable[["DataChannel"], None],
         on_gone: Callable[["DataChannel"], None],
@@ -57,6 +57,7 @@ class DataChannel(TlsChannel):
     ) -> None:
         super().__init__(sock, ioloop=io)
         self._files, self._buffer_size = files, buffer_size
+        self._buffers = Buffers(buffer_size, upload_buffer_size)
         self._on_confirmed, self._on_gone = on_confirmed, on_gone
         self._throttle = throttle
         self._flow: Flow | None = None
@@ -69,8 +70,6 @@ class DataChannel(TlsChannel):
         self._has_job = False  # a worker is busy for this channel
         self._is_pausing = False
         self._view = memoryview(b"")  # read but not sent yet
-        self._buffer = self._spare = bytearray()
-        self._filled = 0
         self._use_sendfile = True
         self.moved = self._moved_at_check = 0
         self.modify_ioloop_events(0)
@@ -93,8 +92,7 @@ class DataChannel(TlsChannel):
     def receive_into(self, sink: Sink, on_over: Callable[[End], None]) -> None:
         """Receive into *sink* until the peer closes, then call *on_over*."""
         self._sink, self._on_over, self._moved_at_check = sink, on_over, -1
-        self._buffer = bytearray(self._buffer_size)
-        self._spare = bytearray(self._buffer_size)
+        self._buffers.open()
         self._begin_flow("down")
         # At once: a record may wait inside the TLS layer, where the poller sees
         # nothing.
@@ -158,11 +156,11 @@ class DataChannel(TlsChannel):
     def _send_file(self) -> int | None:
         assert isinstance(self._source, FileSource)
         source = self._source
-        count = min(source.left, self._room())
-        if count == 0:
+        if source.left == 0:
             self._finish(End(How.COMPLETE))
             return None
-        if not source.is_warm(count):
+        count = source.find_warm(min(source.left, self._room()))
+        if count == 0:
             self._run(source.warm, then=self._on_warm)
             return None
         try:
@@ -223,8 +221,9 @@ class DataChannel(TlsChannel):
 
     def _room(self) -> int:
         """How many bytes may move at once."""
-        left = self._flow.left if self._flow else 0
-        return left or max(self._buffer_size, 1 << 16)
+        if self._flow is None:
+            return BURST_BYTES
+        return self._flow.left or max(self._buffer_size, 1 << 16)
 
     def _spend(self, count: int) -> None:
         if self._flow:
@@ -241,43 +240,51 @@ class DataChannel(TlsChannel):
 
     def _receive(self) -> None:
         while self._sink and not self._end and self._has_turn():
-            if self._filled == len(self._buffer):
+            if self._buffers.is_full:
                 if self._has_job:
                     break
                 self._flush()
-            try:
-                view = memoryview(self._buffer)[self._filled :][: self._room()]
-                count = int(self.socket.recv_into(view))
-            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            if not self._fill():
                 break
-            except ssl.SSLZeroReturnError:
-                count = 0
-            except OSError:
-                self._finish(End(How.CUT, reason="the data connection broke"))
-                break
-            if count == 0:
-                self._finish(End(How.COMPLETE))
-                break
-            self._take(count)
         self.update_events()
 
+    def _fill(self) -> bool:
+        """Receive until the buffer is full or the turn is over; False if there is no
+        more now. By TLS this goes round for every 16 KiB: little may happen here."""
+        read, view = self.socket.recv_into, self._buffers.rest()[: self._room()]
+        total, count = 0, 1
+        end: End | None = None
+        try:
+            while count and total < len(view):
+                count = read(view[total:])
+                total += count
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            count = -1
+        except ssl.SSLZeroReturnError:
+            count = 0
+        except OSError:
+            end = End(How.CUT, reason="the data connection broke")
+        self._take(total)
+        if end or not count:
+            self._finish(end or End(How.COMPLETE))
+        return end is None and count > 0
+
     def _take(self, count: int) -> None:
-        self._filled += count
+        self._buffers.filled += count
         self.moved += count
         self._spend(count)
         assert self._sink is not None
         room = self._sink.room()
-        if room is not None and not self._has_job and self._filled > room:
-            self._filled = room
+        if room is not None and not self._has_job and self._buffers.filled > room:
+            self._buffers.filled = room
             error = TooLong("more bytes than the ticket's file has")
             self._finish(End(How.FAILED, error=error))
 
     def _flush(self) -> None:
         """Let a worker write what has come; go on into the other buffer."""
         assert self._sink is not None
-        full, count = self._buffer, self._filled
-        self._buffer, self._spare, self._filled = self._spare, full, 0
-        self._run(self._sink.write, memoryview(full)[:count], then=self._on_written)
+        full = self._buffers.turn(is_last=self._closed)
+        self._run(self._sink.write, full, then=self._on_written)
 
     def _on_written(self, outcome: Outcome[None]) -> None:
         outcome.get()
@@ -324,11 +331,9 @@ class DataChannel(TlsChannel):
         if not self._closed or self._has_job or self._is_reported:
             return
         assert self._end is not None
-        if self._sink and self._filled and self._end.error is None:
-            self._flush()
-            return
-        if self._sink and self._filled and isinstance(self._end.error, TooLong):
-            self._flush()  # up to the limit all is well
+        error = self._end.error
+        if self._sink and self._buffers.filled and isinstance(error, TooLong | None):
+            self._flush()  # of what is too long, all up to the limit is well
             return
         self._is_reported = True
         if self._on_over is None:
@@ -352,8 +357,7 @@ class DataChannel(TlsChannel):
         if self._source is not None:
             return 0 if self._has_job else WRITE
         if self._sink is not None:
-            is_full = self._filled == len(self._buffer) and self._has_job
-            return 0 if is_full else READ
+            return 0 if self._buffers.is_full and self._has_job else READ
         return 0
 
     def on_secured(self) -> None:

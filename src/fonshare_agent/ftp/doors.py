@@ -82,6 +82,7 @@ class Door(Acceptor):  # type: ignore[misc]
     ) -> None:
         self.files = files
         self.buffer_size = options.buffer_size
+        self.upload_buffer_size = options.upload_buffer_size
         self.login_timeout_s = options.login_timeout_s
         self.failed_login_delay_s = options.failed_login_delay_s
         self.throttle = throttle

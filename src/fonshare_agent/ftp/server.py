@@ -28,7 +28,8 @@ from fonshare_agent.ftp.uploads import UploadStore
 from fonshare_agent.ftp.workers import Elsewhere, WorkerPool
 
 BUFFER_BYTES = 256 << 10
-SMALL_BUFFER_BYTES = 64 << 10  # for the router: two of these a transfer
+UPLOAD_BUFFER_BYTES = 2 << 20  # two of these for an upload longer than the other
+SMALL_BUFFER_BYTES = 64 << 10  # for the router, uploads too: two of these each
 STOP_GRACE_S = 2.0  # running transfers may end by themselves for so long
 SETTLE_S = 3.0  # and the workers may finish what was cut for so long
 
@@ -55,6 +56,7 @@ class FtpOptions:
     house_certificate: tuple[Path, Path] | None = field(default=None, repr=False)
     friends_certificate: tuple[Path, Path] | None = field(default=None, repr=False)
     buffer_size: int = BUFFER_BYTES
+    upload_buffer_size: int = UPLOAD_BUFFER_BYTES
     file_workers: int = 3
     login_timeout_s: float = 10.0
     failed_login_delay_s: float = 3.0

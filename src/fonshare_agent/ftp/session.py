@@ -235,6 +235,7 @@ class ControlSession(LoginSession):
             self.ioloop,
             files=self.server.files,
             buffer_size=self.server.buffer_size,
+            upload_buffer_size=self.server.upload_buffer_size,
             context=self.tls_context() if self._is_protected else None,
             on_confirmed=on_confirmed,
             on_gone=self._on_data_gone,

@@ -54,16 +54,17 @@ class FileSource:
     def left(self) -> int:
         return self._end - self.offset
 
-    def is_warm(self, length: int) -> bool:
-        """Tell whether *length* bytes can be read without waiting for the disk.
+    def find_warm(self, wanted: int) -> int:
+        """Return how many of the next *wanted* bytes can be read without waiting for
+        the disk; 0: look again after `warm`.
 
         Looks only at the last byte: the kernel reads ahead, so the ones before it
         are there too but for rare evictions.
         """
-        end = self.offset + length
-        if end <= self._warm_until:
-            return True
-        return self._try_read(bytearray(1), end - 1) == 1
+        ready = self._warm_until - self.offset
+        if ready <= 0 and self._try_read(bytearray(1), self.offset + wanted - 1):
+            ready, self._warm_until = wanted, self.offset + wanted
+        return max(0, min(wanted, ready))
 
     def warm(self) -> None:
         """Have the kernel fetch the next stretch; returns when its end is there."""
@@ -112,6 +113,38 @@ class FileSource:
             # reported.
             self._may_try = False
             return None
+
+
+class Buffers:
+    """Where an upload arrives: one is filled while a worker writes the other.
+
+    The first is of the *small* size, for most files need no second; those after it are
+    of the *large* one: each change costs two switches of thread.
+    """
+
+    def __init__(self, small: int, large: int) -> None:
+        self._small, self._large = small, max(small, large)
+        self._filling = self._spare = bytearray()
+        self.filled = 0
+
+    def open(self) -> None:
+        self._filling = bytearray(self._small)
+
+    @property
+    def is_full(self) -> bool:
+        return self.filled == len(self._filling)
+
+    def rest(self) -> memoryview:
+        """What is still free."""
+        return memoryview(self._filling)[self.filled :]
+
+    def turn(self, *, is_last: bool) -> memoryview:
+        """Return what has come, and go on into the other buffer unless it *is_last*."""
+        full, count = self._filling, self.filled
+        if len(self._spare) < self._large and not is_last:
+            self._spare = bytearray(self._large)
+        self._filling, self._spare, self.filled = self._spare, full, 0
+        return memoryview(full)[:count]
 
 
 class ListingSource:
