@@ -16,7 +16,8 @@ timed = @status=0; { $(2); } || status=$$?; \
 
 .DEFAULT_GOAL := help
 .PHONY: help venv deps run lint format test test-full bench bench-distribution \
-	bench-household bench-limits bench-links bench-transfer rootfs vm ipk bundle clean
+	bench-household bench-limits bench-links bench-transfer rootfs vm ipk bundle \
+	luci-files clean
 
 help: ## this list
 	@awk -F ' *:.*## *' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' \
@@ -79,6 +80,9 @@ ipk: venv ## the package for OpenWrt up to 24.10, and a feed of it: build/ipk
 
 bundle: ipk ## a folder for routers without a network: build/bundle
 	$(call timed,$@,$(BIN)/python tools/bundle.py build/ipk build/bundle)
+
+luci-files: venv ## what luci-app-fonshare holds of the tables of commands and settings
+	$(call timed,$@,$(BIN)/python tools/luci_files.py)
 
 clean: ## remove all that was built, .venv too
 	rm -rf $(VENV) build dist demo src/*.egg-info .hypothesis .mypy_cache \

@@ -1,0 +1,45 @@
+'use strict';
+'require baseclass';
+
+// Generated from src/fonshare_agent/control/commands.py by tools/luci_files.py.
+
+return baseclass.extend({
+	access: {
+		'status': 'read',
+		'doctor': 'read',
+		'share add': 'write',
+		'share ls': 'read',
+		'share rm': 'write',
+		'share confirm': 'write',
+		'group create': 'write',
+		'group ls': 'read',
+		'group invite': 'write',
+		'group join': 'write',
+		'group joining': 'read',
+		'group confirm': 'write',
+		'group requests': 'read',
+		'group accept': 'write',
+		'group refuse': 'write',
+		'group leave': 'write',
+		'group remove': 'write',
+		'group admin': 'write',
+		'group unadmin': 'write',
+		'group broker': 'write',
+		'ls': 'read',
+		'find': 'read',
+		'search save': 'write',
+		'search ls': 'read',
+		'search rm': 'write',
+		'search new': 'write',
+		'get': 'write',
+		'jobs': 'read',
+		'jobs first': 'write',
+		'jobs last': 'write',
+		'jobs pause': 'write',
+		'jobs resume': 'write',
+		'jobs cancel': 'write',
+		'disk': 'read',
+		'disk adopt': 'write',
+		'limits': 'write'
+	}
+});

@@ -1,0 +1,260 @@
+"""`make luci-files`: what luci-app-fonshare holds of the two tables.
+
+    python3 tools/luci_files.py
+
+Writes the list of commands in the rpcd plugin, and the view modules commands.js and
+options.js. The texts are literals in `_('…')`, as LuCI's scanner and tools/words.py
+want them. A test holds that what is committed is current.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from fonshare_agent.config_docs import ROUTER_OPTIONS, SHIPPED
+from fonshare_agent.config_table import LIST_HELP, LISTS, Option, Unset
+from fonshare_agent.config_uci import ROW_TYPES, uci_place
+from fonshare_agent.config_values import (
+    ADDRESS,
+    BOOL,
+    HOST,
+    HOURS,
+    PORT,
+    PORT_RANGE,
+)
+from fonshare_agent.control.commands import AGENT_COMMANDS
+
+ROOT = Path(__file__).resolve().parent.parent
+APP = ROOT / "package" / "luci-app-fonshare"
+VIEWS = APP / "htdocs" / "luci-static" / "resources" / "view" / "fonshare"
+PLUGIN = APP / "root" / "usr" / "share" / "rpcd" / "ucode" / "fonshare.uc"
+HEAD = """\
+'use strict';
+'require baseclass';
+
+// Generated from {source} by tools/luci_files.py.
+
+return baseclass.extend({{
+"""
+TAIL = "});\n"
+GENERATED = re.compile(r"(?<=\nconst ACCESS = \{\n)(?:\t.*\n)*\};\n")
+
+# What stands before a field: the settings' help is a sentence, too long for a label.
+LABELS = {
+    "node.name": "Name",
+    "node.enabled": "Enabled",
+    "node.public_name": "Public name",
+    "node.port_mapping": "Port mapping",
+    "node.relay": "Relay for others",
+    "node.allow_private_addresses": "Private addresses",
+    "disk": "Disk",
+    "state": "State folder",
+    "keys": "Keys folder",
+    "index": "Index folder",
+    "run": "Socket folder",
+    "ftp.address": "Address",
+    "ftp.port": "Port of the house door",
+    "ftp.passive_ports": "Data ports of the house door",
+    "ftp.friends_port": "Port of the friends’ door",
+    "ftp.friends_passive_ports": "Data ports of the friends’ door",
+    "ftp.guest_folders": "Guest folders",
+    "ftp.house_networks": "House networks",
+    "ftp.owner_from_wan": "Owner from outside",
+    "ftp.keep_opened": "Keep what is opened",
+    "ftp.certificate": "Certificate",
+    "ftp.certificate_key": "Key of the certificate",
+    "mqtt.broker": "Broker",
+    "mqtt.ca": "Broker’s authority",
+    "mqtt.pin": "Broker’s pin",
+    "downloads": "Downloads folder",
+    "limits.upload_kib_s": "Upload",
+    "limits.download_kib_s": "Download",
+    "limits.house": "Limits at home too",
+    "limits.hours": "Hours",
+    "limits.other_upload_kib_s": "Upload at other times",
+    "limits.other_download_kib_s": "Download at other times",
+    "limits.relay_kib_s": "Carried for others",
+    "limits.transfers": "Transfers at once",
+    "limits.uploads": "Friends served at once",
+    "limits.give_way": "Give way to the household",
+    "limits.hash_kib_s": "Reading for content roots",
+    "limits.hash_hours": "Hours for content roots",
+    "limits.scan_period_s": "Time between scans",
+    "ftp.users.name": "Login",
+    "ftp.users.password": "Password",
+    "ftp.users.access": "Access",
+    "shares.name": "Name",
+    "shares.path": "Folder",
+    "shares.groups": "Groups",
+}
+SECTIONS = {
+    "node": "Node",
+    "disk": "Disk and folders",
+    "ftp": "FTP doors",
+    "mqtt": "Broker",
+    "downloads": "Downloads",
+    "limits": "Limits and hours",
+    "user": "Logins of the house door",
+    "share": "Shares",
+}
+DATATYPES = {
+    PORT: "port",
+    PORT_RANGE: "portrange",
+    ADDRESS: "ipaddr(1)",  # without a mask
+    HOST: "host",
+    HOURS: "hours",  # settings.js's own
+}
+RANGE = re.compile(r"range\((\d+),(\d+)\)\Z")
+WORDS = re.compile(r'"([^"]*)"')
+
+
+# --- the commands --------------------------------------------------------------------
+
+
+def render_access() -> str:
+    """Return the lines of the plugin's ACCESS."""
+    return "".join(
+        f"\t'{command.name}': '{command.access.value}',\n" for command in AGENT_COMMANDS
+    )
+
+
+def render_plugin(text: str) -> str:
+    """Return the plugin *text* with the commands of the table."""
+    replaced, count = GENERATED.subn(render_access() + "};\n", text)
+    if count != 1:
+        raise SystemExit(f"{PLUGIN}: the place of the commands is not there")
+    return replaced
+
+
+def render_commands() -> str:
+    """Return commands.js: by which method of the plugin each command goes."""
+    source = "src/fonshare_agent/control/commands.py"
+    lines = render_access().replace("\t", "\t\t").removesuffix(",\n")
+    return f"{HEAD.format(source=source)}\taccess: {{\n{lines}\n\t}}\n{TAIL}"
+
+
+# --- the options ---------------------------------------------------------------------
+
+
+def render_options() -> str:
+    """Return options.js: every option of the router, by section, as a form needs it."""
+    source = "src/fonshare_agent/config_table.py"
+    sections = ",\n".join(_section(*one) for one in _sections())
+    return f"{HEAD.format(source=source)}\tsections: [\n{sections}\n\t]\n{TAIL}"
+
+
+def _sections() -> Iterable[tuple[str, str, list[tuple[str, str, Option]]]]:
+    """Yield for each section its type, its help, and its rows: key, name, option."""
+    for kind in dict.fromkeys(uci_place(option)[0] for option in ROUTER_OPTIONS):
+        yield (
+            kind,
+            "",
+            [
+                (option.name, uci_place(option)[1], option)
+                for option in ROUTER_OPTIONS
+                if uci_place(option)[0] == kind
+            ],
+        )
+    for kind, name in ROW_TYPES.items():
+        rows = [(f"{name}.{one.name}", one.name, one) for one in LISTS[name]]
+        yield kind, LIST_HELP[name], rows
+
+
+def _section(kind: str, help: str, rows: list[tuple[str, str, Option]]) -> str:
+    fields = [
+        f"type: {_quoted(kind)}",
+        f"title: {_translated(SECTIONS[kind])}",
+        f"help: {_translated(help)}" if help else "help: ''",
+        f"isList: {_boolean(kind in ROW_TYPES)}",
+    ]
+    options = ",\n".join(_option(*row) for row in rows)
+    head = "".join(f"\t\t\t{field},\n" for field in fields)
+    return f"\t\t{{\n{head}\t\t\toptions: [\n{options}\n\t\t\t]\n\t\t}}"
+
+
+def _option(key: str, name: str, option: Option) -> str:
+    fields = [
+        f"name: {_quoted(name)}",
+        f"title: {_translated(LABELS[key])}",
+        f"help: {_translated(option.help)}",
+        f"allowed: {_translated(option.kind.allowed)}",
+        f"widget: {_quoted(_widget(option))}",
+        f"isNeeded: {_boolean(option.router is None)}",
+    ]
+    fields += _default(key, option)
+    if datatype := _datatype(option):
+        fields.append(f"datatype: {_quoted(datatype)}")
+    if _widget(option) == "choice":
+        words = ", ".join(_quoted(word) for word in WORDS.findall(option.kind.uci))
+        fields.append(f"choices: [ {words} ]")
+    return "\t\t\t\t{ " + ",\n\t\t\t\t  ".join(fields) + " }"
+
+
+def _datatype(option: Option) -> str:
+    """Return what LuCI checks a value by; nothing where only the agent can."""
+    if (bounds := RANGE.match(option.kind.uci)) is not None:
+        return f"and(uinteger,range({bounds[1]},{bounds[2]}))"
+    return DATATYPES.get(option.kind, "")
+
+
+def _widget(option: Option) -> str:
+    if option.kind is BOOL:
+        return "flag"
+    if option.kind.is_secret:
+        return "secret"
+    if option.kind.is_list:
+        return "list"
+    return "choice" if option.kind.uci.startswith("or(") else "text"
+
+
+def _default(key: str, option: Option) -> list[str]:
+    """Return the fields that tell the default: a value, or words for none."""
+    default = option.router
+    if isinstance(default, Unset):
+        return [f"placeholder: {_translated(str(default))}"]
+    if isinstance(default, tuple):
+        return [f"preset: {json.dumps(list(default))}"]
+    if default in (None, ""):
+        return []
+    if key in SHIPPED:  # the file has it always; LuCI must not drop it
+        return [f"preset: {_quoted(_text(default))}", "isWritten: true"]
+    return [f"preset: {_quoted(_text(default))}"]
+
+
+def _text(default: object) -> str:
+    return str(int(default)) if isinstance(default, bool) else str(default)
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def _translated(text: str) -> str:
+    return f"_({_quoted(text)})"
+
+
+def _boolean(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def rendered() -> dict[Path, str]:
+    """Return the files and what they must hold."""
+    return {
+        PLUGIN: render_plugin(PLUGIN.read_text(encoding="utf-8")),
+        VIEWS / "commands.js": render_commands(),
+        VIEWS / "options.js": render_options(),
+    }
+
+
+def main() -> int:
+    """Write the files; the exit status."""
+    for file, text in rendered().items():
+        file.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
