@@ -17,7 +17,7 @@ timed = @status=0; { $(2); } || status=$$?; \
 .DEFAULT_GOAL := help
 .PHONY: help venv deps run lint format test test-full bench bench-distribution \
 	bench-household bench-limits bench-links bench-transfer rootfs vm ipk bundle \
-	luci-files clean
+	luci-files words clean
 
 help: ## this list
 	@awk -F ' *:.*## *' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' \
@@ -83,6 +83,9 @@ bundle: ipk ## a folder for routers without a network: build/bundle
 
 luci-files: venv ## what luci-app-fonshare holds of the tables of commands and settings
 	$(call timed,$@,$(BIN)/python tools/luci_files.py)
+
+words: venv ## the page's words for translation; lists what French lacks
+	$(call timed,$@,$(BIN)/python tools/words.py)
 
 clean: ## remove all that was built, .venv too
 	rm -rf $(VENV) build dist demo src/*.egg-info .hypothesis .mypy_cache \
