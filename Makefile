@@ -15,7 +15,7 @@ timed = @status=0; { $(2); } || status=$$?; \
 	echo "make $(1): $$(( $$(date +%s) - $(BEGAN) )) s"; exit $$status
 
 .DEFAULT_GOAL := help
-.PHONY: help venv deps run lint format test test-full bench bench-distribution \
+.PHONY: help venv deps run lint lint-js format test test-full bench bench-distribution \
 	bench-household bench-limits bench-links bench-transfer rootfs vm ipk bundle \
 	luci-files words clean
 
@@ -34,9 +34,12 @@ run: venv ## the main job, shown: three nodes share and fetch (ONCE=1, SHARE=FOL
 	$(call timed,$@,$(BIN)/python tools/demo.py $(if $(ONCE),--once) \
 		$(if $(SHARE),--share "$(SHARE)"))
 
-lint: venv ## ruff (rules and format) and mypy --strict
+lint: venv ## ruff (rules and format), mypy --strict, and lint-js
 	$(call timed,$@,$(BIN)/ruff check . && $(BIN)/ruff format --check . \
-		&& $(BIN)/mypy)
+		&& $(BIN)/mypy && $(BIN)/python tools/lint_js.py)
+
+lint-js: venv ## ESLint over the page and LuCI's views; needs node and npm
+	$(call timed,$@,$(BIN)/python tools/lint_js.py)
 
 format: venv ## let ruff mend and format the code
 	$(call timed,$@,$(BIN)/ruff check --fix . ; $(BIN)/ruff format .)
