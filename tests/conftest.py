@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 from brokers import Mosquitto
+from browser import page_server, running_chromium
 from leftovers import Belongings, wait_for_leftovers
 from nodes import NodeProcess
 from packages import PACKAGES, find_program
@@ -47,6 +48,20 @@ def _nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     left = wait_for_leftovers(before)
     if left:
         pytest.fail(f"the test left behind:\n{left}", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """The browser of all tests of this process."""
+    with running_chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
+def page_address():
+    """Where the page's modules are served, in front of a stand-in host."""
+    with page_server() as address:
+        yield address
 
 
 @pytest.fixture

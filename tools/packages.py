@@ -41,6 +41,7 @@ PACKAGES = (
     Package("upnpc", "miniupnpc", "port mapping by UPnP"),
     Package("faketime", "faketime", "nodes that think it is 1970"),
     Package("busybox", "busybox", "the router's shell reads the init script"),
+    Package("chromium", "chromium", "the page's tests in a browser"),
     Package("qemu-mipsel-static", "qemu-user-static", "the emulated router's programs"),
 )
 

@@ -1,0 +1,222 @@
+/* The page of FonShare: what frames it, and which page is shown.
+
+   `mount(element, host)` shows it in *element* and returns what takes it away again. All
+   that differs between LuCI and a browser elsewhere is in *host* (docs/page.md). Where one
+   is, is in the address after `#`, so that going back and reloading work. */
+
+import { h, replace, set } from './dom.js';
+import { asError, isAway, words } from './errors.js';
+import { icon } from './icons.js';
+import { feed, makeScope } from './live.js';
+import { dress } from './look.js';
+import { makeRates } from './rates.js';
+import { _, fill, number, speakAs } from './words.js';
+import { show as files } from './pages/files.js';
+import { show as group } from './pages/group.js';
+import { show as groups } from './pages/groups.js';
+import { show as join } from './pages/join.js';
+import { show as overview } from './pages/overview.js';
+import { show as settings } from './pages/settings.js';
+import { show as transfers } from './pages/transfers.js';
+import { show as wizard } from './pages/wizard.js';
+
+const PAGES = { overview, files, transfers, groups, group, join, settings, wizard };
+const HOME = { group: 'groups', join: 'groups', wizard: 'overview' }; // where the menu stands
+const STATUS_S = 2;
+const JOBS_S = 1.5;
+const REQUESTS_S = 4;
+const NOTICE_S = 6;
+
+export function mount(element, host) {
+	speakAs(host);
+	const scope = makeScope();
+	const frame = buildFrame(host);
+	const app = buildApp(host, frame, scope);
+	dress(frame.root, host, scope);
+	replace(element, frame.root);
+	showMenu(app, frame);
+	let page = null;
+
+	function turn() {
+		if (!ownsAddress() && page)
+			return; // the address is of something else in LuCI
+		if (page)
+			page.end();
+		const isFirst = page === null;
+		page = makeScope();
+		showPage(app, frame, page, isFirst);
+	}
+
+	app.again = turn;
+	scope.listen(window, 'hashchange', turn);
+	app.status.follow(scope, (status) => frame.told(app, status));
+	app.requests.follow(scope, (rows) => frame.asked(rows));
+	turn();
+	return () => {
+		if (page)
+			page.end();
+		scope.end();
+		frame.root.remove();
+	};
+}
+
+function ownsAddress() {
+	return window.location.hash === '' || window.location.hash.startsWith('#/');
+}
+
+/* Return {name, of} of the address: `#/files?PATH`, with the path still encoded. */
+function route() {
+	const [name, ...rest] = window.location.hash.replace('#/', '').split('?');
+	return { name: PAGES[name] ? name : 'overview', of: rest.join('?') };
+}
+
+function buildFrame(host) {
+	const frame = {
+		menu: h('nav', { class: 'fs-menu', 'aria-label': _('FonShare') }),
+		trouble: h('div', { class: 'fs-trouble', role: 'alert' }),
+		alerts: h('div', { class: 'fs-alerts', role: 'alert' }),
+		notices: h('div', { class: 'fs-notices', role: 'status', 'aria-live': 'polite' }),
+		content: h('div', { class: 'fs-content' }),
+		links: new Map()
+	};
+	frame.root = h('div', { class: 'fonshare', 'data-host': host.kind },
+		frame.menu, frame.trouble, frame.alerts, frame.content, frame.notices);
+	frame.told = (app, status) => {
+		const moving = status.jobs.running + status.jobs.queued;
+		count(frame.links.get('transfers'), moving, fill(_('%d under way'), number(moving)));
+		if (app.arrived !== undefined && status.jobs.done > app.arrived)
+			app.notify(_('A transfer has arrived.'));
+		app.arrived = status.jobs.done;
+	};
+	frame.asked = (rows) => count(frame.links.get('groups'), rows.length,
+		fill(_('%d ask to join'), number(rows.length)));
+	return frame;
+}
+
+/* Show *value* beside an entry of the menu; nothing for zero. */
+function count(entry, value, label) {
+	replace(entry.count, value ? number(value) : null);
+	set(entry.count, 'hidden', !value);
+	replace(entry.said, value ? ', ' + label : null);
+}
+
+function showMenu(app, frame) {
+	const entries = [['overview', 'home', _('Overview')], ['files', 'folder', _('Files')],
+		['transfers', 'transfers', _('Transfers')], ['groups', 'groups', _('Groups')],
+		['settings', 'settings', _('Settings')]];
+	replace(frame.menu, h('ul', null, entries.map(([name, symbol, label]) => {
+		const figure = h('span', { class: 'fs-count', 'aria-hidden': 'true', hidden: true });
+		const said = h('span', { class: 'fs-unseen' });
+		const anchor = h('a', { href: app.href(name) }, icon(symbol), h('span', null, label), figure, said);
+		frame.links.set(name, { anchor, count: figure, said });
+		return h('li', null, anchor);
+	})));
+}
+
+function showPage(app, frame, page, isFirst) {
+	const { name, of } = route();
+	for (const [entry, { anchor }] of frame.links)
+		set(anchor, 'aria-current', entry === (HOME[name] || name) ? 'page' : null);
+	replace(frame.alerts);
+	const title = h('h1', { class: 'fs-title', tabindex: '-1' });
+	replace(frame.content, title);
+	set(frame.content, 'data-page', name);
+	try {
+		PAGES[name](app, page, { of, title, content: frame.content });
+	} catch (error) {
+		app.fail(error);
+	}
+	if (!isFirst && !frame.content.contains(document.activeElement)) {
+		title.focus({ preventScroll: true });
+		if (frame.root.getBoundingClientRect().top < 0)
+			frame.root.scrollIntoView();
+	}
+}
+
+/* What every page is given: commands, feeds, notices, where to go. */
+function buildApp(host, frame, scope) {
+	const app = {
+		host, root: frame.root, rates: makeRates(),
+		href: (address) => '#/' + address,
+		go(address) {
+			window.location.hash = '#/' + address;
+		},
+		async call(command, values) {
+			try {
+				const answer = await host.call(command, values || {});
+				app.back();
+				return answer;
+			} catch (thrown) {
+				const error = asError(thrown);
+				if (isAway(error))
+					app.away(error);
+				throw error;
+			}
+		},
+		/* Show *thrown*, which somebody waits for. */
+		fail(thrown) {
+			const error = asError(thrown);
+			if (isAway(error))
+				app.away(error);
+			else
+				showAlert(frame, error);
+		},
+		missed(thrown) { // by something that asks again by itself
+			app.fail(thrown);
+		},
+		notify: (text, ...more) => showNotice(frame, scope, [text, more])
+	};
+	app.away = (error) => showTrouble(app, frame, error);
+	app.back = () => endTrouble(app, frame);
+	app.status = feed(() => app.call('status'), STATUS_S, app.missed);
+	app.jobs = feed(async () => app.rates.note(await app.call('jobs'), performance.now()), JOBS_S,
+		app.missed);
+	app.requests = feed(() => app.call('group requests'), REQUESTS_S, app.missed);
+	return app;
+}
+
+/* Say that nobody answers, until somebody does; the page stays as it was. */
+function showTrouble(app, frame, error) {
+	if (app.trouble === error.code)
+		return;
+	app.trouble = error.code;
+	set(frame.root, 'data-trouble', error.code);
+	replace(frame.trouble, icon('warning'), words(error),
+		error.code === 'session_expired' ? h('button', {
+			type: 'button', class: 'fs-button', on: { click: () => window.location.reload() }
+		}, _('Sign in')) : null);
+}
+
+function endTrouble(app, frame) {
+	if (!app.trouble)
+		return;
+	app.trouble = null;
+	set(frame.root, 'data-trouble', null);
+	replace(frame.trouble);
+	app.status.now();
+	// What could not be shown for want of an answer is asked for now.
+	for (const failed of frame.content.querySelectorAll('.fs-empty[data-code] .fs-button'))
+		failed.click();
+}
+
+function showAlert(frame, error) {
+	const key = [error.code, error.message, error.thing].join(' ');
+	if (frame.alerts.firstChild && frame.alerts.firstChild.alertKey === key)
+		return; // said already, and not yet read
+	const alert = h('div', { class: 'fs-alert', 'data-code': error.code }, icon('error'), words(error),
+		h('button', {
+			type: 'button', class: 'fs-button fs-quiet', 'aria-label': _('Dismiss'),
+			on: { click: () => alert.remove() }
+		}, icon('close')));
+	alert.alertKey = key;
+	replace(frame.alerts, alert);
+	if (alert.getBoundingClientRect().top < 0)
+		alert.scrollIntoView({ block: 'center' });
+}
+
+function showNotice(frame, scope, content) {
+	const notice = h('div', { class: 'fs-notice' }, icon('ok'), h('div', null, content));
+	frame.notices.append(notice);
+	const timer = setTimeout(() => notice.remove(), NOTICE_S * 1000);
+	scope.atEnd(() => clearTimeout(timer));
+}

@@ -1,0 +1,134 @@
+/* What changes by itself: asked for again and again, without ever asking twice at once.
+
+   A turn begins a pause after the last one has ended, so a slow router is asked less
+   often. Failures make the pause longer; a hidden page nearly stops. Knows no command. */
+
+const HIDDEN_S = 60; // nobody looks
+const PAUSE_MAX_S = 20; // after failures
+const PATIENCE_S = 120; // then an answer counts as lost; a host gives up before
+
+/* Run *work* now and every *seconds* until `stop`; failures are told to *failed*. */
+export function repeat(work, seconds, failed) {
+	let timer = null, failures = 0, isRunning = false, isWanted = false, isOver = false;
+
+	function plan() {
+		const pause = Math.min(seconds * Math.pow(2, failures), Math.max(seconds, PAUSE_MAX_S));
+		const wait = isWanted ? 0 : document.hidden ? HIDDEN_S : pause;
+		timer = setTimeout(turn, wait * 1000);
+	}
+
+	async function turn() {
+		timer = null;
+		isRunning = true;
+		isWanted = false;
+		try {
+			await within(work(), PATIENCE_S);
+			failures = 0;
+		} catch (error) {
+			failures += 1;
+			if (!isOver)
+				failed(error);
+		}
+		isRunning = false;
+		if (!isOver)
+			plan();
+	}
+
+	function now() {
+		isWanted = true;
+		if (isRunning || isOver)
+			return;
+		clearTimeout(timer);
+		turn();
+	}
+
+	function seen() {
+		if (!document.hidden)
+			now();
+	}
+
+	function stop() {
+		isOver = true;
+		clearTimeout(timer);
+		document.removeEventListener('visibilitychange', seen);
+	}
+
+	document.addEventListener('visibilitychange', seen);
+	turn();
+	return { now, stop };
+}
+
+/* Return the answer of *promise*, or fail as unreachable after *seconds*. */
+export function within(promise, seconds) {
+	let timer = null;
+	const late = new Promise((resolve, reject) => {
+		timer = setTimeout(() => reject({ code: 'unreachable', message: '', thing: '', next: '' }),
+			seconds * 1000);
+	});
+	return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+/* One answer for many who look at it: asked for only while somebody does. */
+export function feed(ask, seconds, failed) {
+	const lookers = new Set();
+	let running = null;
+	const self = {
+		latest: undefined,
+		now() {
+			if (running)
+				running.now();
+		},
+		/* Tell *look* the latest answer and all that come, until *scope* ends. */
+		follow(scope, look) {
+			lookers.add(look);
+			if (self.latest !== undefined)
+				look(self.latest);
+			if (!running)
+				running = repeat(renew, seconds, failed);
+			scope.atEnd(() => {
+				lookers.delete(look);
+				if (!lookers.size && running) {
+					running.stop();
+					running = null;
+				}
+			});
+		}
+	};
+
+	async function renew() {
+		const answer = await ask();
+		self.latest = answer;
+		for (const look of [...lookers])
+			look(answer);
+	}
+	return self;
+}
+
+/* What belongs to a page and ends with it. */
+export function makeScope() {
+	const ends = [];
+	const scope = {
+		isOver: false,
+		atEnd(end) {
+			if (scope.isOver)
+				end();
+			else
+				ends.push(end);
+		},
+		listen(target, event, listener, options) {
+			target.addEventListener(event, listener, options);
+			scope.atEnd(() => target.removeEventListener(event, listener, options));
+		},
+		repeat(work, seconds, failed) {
+			const running = repeat(work, seconds, failed);
+			scope.atEnd(running.stop);
+			return running;
+		},
+		end() {
+			scope.isOver = true;
+			while (ends.length)
+				ends.pop()();
+		}
+	};
+	return scope;
+}

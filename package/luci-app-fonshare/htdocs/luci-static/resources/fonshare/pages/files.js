@@ -1,0 +1,258 @@
+/* Files: what friends offer, by friend or all together, and the search through it all. */
+
+import { append, foreign, h, replace, set, write } from '../dom.js';
+import { canGet, entryRow, idsOf, isPlace, showEntry } from '../entry.js';
+import { asError, failure } from '../errors.js';
+import { folderListing, searchListing } from '../listing.js';
+import { button, empty, link } from '../parts.js';
+import { decode, encode, placeOf } from '../paths.js';
+import { searchBox } from '../search.js';
+import { togetherListing, togetherPlace } from '../together.js';
+import { tree } from '../tree.js';
+import { windowed } from '../window.js';
+import { _, fill, number, plural, size } from '../words.js';
+
+const FRESH_S = 10; // how soon a new file in an open folder is seen
+
+export function show(app, scope, page) {
+	write(page.title, _('Files'));
+	const place = decode(page.of);
+	const chosen = app.chosen || new Map();
+	app.chosen = chosen;
+	const bar = chosenBar(app, chosen, () => table.update((row) => row.update()));
+	const said = h('p', { class: 'fs-said', role: 'status' });
+	const notHere = h('div');
+	const view = { app, scope, place, said, notHere, turn: 0, listing: null, wish: null, showsPath: false };
+	view.isChosen = (row) => chosen.has(row.id);
+	view.toggle = (row) => {
+		if (canGet(row) && !chosen.delete(row.id))
+			chosen.set(row.id, row);
+		bar.update();
+		table.update((one) => one.update());
+	};
+	view.get = (rows) => get(app, rows);
+	view.open = (row) => openRow(view, row);
+	const table = windowed(scope, {
+		label: _('Files and folders'), columns: columns(), make: (row) => entryRow(view, row),
+		open: view.open, toggle: view.toggle, more: () => more(view)
+	});
+	view.table = table;
+	const search = searchBox(app, scope, (wish) => look(view, wish));
+	view.clear = search.clear;
+	append(page.content, [search.element,
+		h('div', { class: 'fs-files' + (isTogether(place) ? ' fs-is-together' : '') },
+			isTogether(place) ? null : tree(app, place),
+			h('div', { class: 'fs-files-main' }, top(view), said, table.element, notHere)), bar.element]);
+	bar.update();
+	search.begin();
+	scope.repeat(() => refresh(view), FRESH_S, app.missed);
+}
+
+function isTogether(place) {
+	return place.startsWith('/');
+}
+
+function columns() {
+	return [['fs-cell-box', _('Chosen'), true], ['fs-cell-name', _('Name')], ['fs-cell-size', _('Size')],
+		['fs-cell-day', _('Changed')], ['fs-cell-from', _('From')]].map(([name, label, isUnseen]) =>
+		h('div', { role: 'columnheader', class: name }, isUnseen ? h('span', { class: 'fs-unseen' }, label) : label));
+}
+
+/* Where one is, and the choice between the two trees. */
+function top(view) {
+	const { app, scope, place } = view;
+	const crumbs = h('ol', { class: 'fs-crumbs' });
+	const draw = () => replace(crumbs, crumbsOf(app, place));
+	draw();
+	if (!isTogether(place) && place.includes('/'))
+		app.status.follow(scope, draw); // names of members
+	const way = (address, label, isHere) => h('a', {
+		href: app.href('files?' + encode(address)), class: 'fs-choice', 'aria-current': isHere ? 'true' : null
+	}, label);
+	view.top = h('div', { class: 'fs-files-top' },
+		h('nav', { 'aria-label': _('Where you are') }, crumbs),
+		h('div', { class: 'fs-choices', role: 'group', 'aria-label': _('Show') },
+			way('', _('By friend'), !isTogether(place)), way('/', _('All together'), isTogether(place))));
+	return view.top;
+}
+
+function crumbsOf(app, place) {
+	const isMerged = isTogether(place);
+	const parts = place.split('/').filter(Boolean);
+	const steps = [[isMerged ? '/' : '', isMerged ? _('All shares') : _('All groups')]];
+	parts.forEach((part, at) => {
+		const path = (isMerged ? '/' : '') + parts.slice(0, at + 1).join('/');
+		steps.push([path, !isMerged && at === 1 ? memberName(app, parts[0], part) : part]);
+	});
+	return steps.map(([path, label], at) => h('li', null, at === steps.length - 1
+		? h('span', { 'aria-current': 'page' }, foreign(label))
+		: h('a', { href: app.href('files?' + encode(path)), class: 'fs-link' }, foreign(label))));
+}
+
+function memberName(app, group, id) {
+	const status = app.status.latest;
+	const found = status && status.groups.find((one) => one.name === group);
+	const member = found && found.members.find((one) => one.id === id);
+	return member ? member.name : id.slice(0, 7);
+}
+
+function openRow(view, row) {
+	if (!isPlace(row)) {
+		showEntry(view.app, row, view.get);
+		return;
+	}
+	const leads = isTogether(view.place) && !view.wish ? togetherPlace(row) : placeOf(row);
+	if (view.wish)
+		view.clear();
+	view.app.go('files?' + encode(leads));
+}
+
+/* --- what is listed --- */
+
+/* Show what *wish* finds, the place itself without one. */
+function look(view, wish) {
+	if (view.listing && JSON.stringify(wish) === JSON.stringify(view.wish))
+		return;
+	view.wish = wish;
+	view.showsPath = wish !== null;
+	set(view.top, 'hidden', wish !== null);
+	begin(view);
+}
+
+async function begin(view) {
+	view.turn += 1;
+	const turn = view.turn;
+	const isStale = () => turn !== view.turn || view.scope.isOver;
+	set(view.table.element, 'aria-busy', 'true');
+	write(view.said, view.wish ? _('Searching …') : _('Looking …'));
+	try {
+		const found = await makeListing(view);
+		await found.more();
+		if (isStale())
+			return;
+		view.listing = found;
+		fillTable(view, true);
+	} catch (thrown) {
+		if (isStale())
+			return;
+		view.listing = null;
+		view.table.show([], true, true);
+		write(view.said, '');
+		replace(view.notHere, failure(asError(thrown), () => begin(view)));
+		set(view.table.element, 'hidden', true);
+	}
+	set(view.table.element, 'aria-busy', null);
+}
+
+async function makeListing(view) {
+	if (view.wish)
+		return searchListing(view.app.call, view.wish);
+	if (isTogether(view.place))
+		return togetherListing(view.app, view.place);
+	return folderListing(view.app.call, view.place);
+}
+
+async function more(view) {
+	const { listing, turn } = view;
+	if (view.isAsking)
+		return;
+	view.isAsking = true;
+	try {
+		await listing.more();
+		if (turn === view.turn && !view.scope.isOver)
+			fillTable(view, false);
+	} catch (error) {
+		view.app.fail(error); // scrolling on asks again
+	} finally {
+		view.isAsking = false;
+	}
+}
+
+function fillTable(view, isNew) {
+	const { rows, isComplete } = view.listing;
+	const only = (kind) => rows.length > 0 && rows.every((row) => row.kind === kind);
+	view.table.element.classList.toggle('fs-is-plain', only('group') || only('member') || only('share'));
+	view.table.element.classList.toggle('fs-is-bare', only('group') || only('member'));
+	set(view.table.element, 'hidden', !rows.length);
+	view.table.show(rows, isComplete, isNew);
+	write(view.said, counted(view, rows.length, isComplete));
+	replace(view.notHere, rows.length ? null : nothing(view));
+}
+
+function counted(view, count, isComplete) {
+	if (!count)
+		return view.wish ? _('Nothing found.') : '';
+	if (!isComplete)
+		return fill(_('The first %s; more come as you scroll.'), number(count));
+	return view.wish ? plural(count, _('%d found'), _('%d found')) : plural(count, _('%d entry'), _('%d entries'));
+}
+
+function nothing(view) {
+	const { app, place, wish } = view;
+	const parts = place.split('/').filter(Boolean);
+	if (wish)
+		return empty('search', _('Nothing found'), _('Try fewer or shorter words, or take filters away.'),
+			button(app, _('Clear the search'), () => view.clear()));
+	if (!parts.length)
+		return empty('groups', _('No friends yet'), _('Files appear here once you are in a group.'),
+			h('a', { class: 'fs-button fs-primary', href: app.href('wizard') }, _('Set it up')));
+	if (parts.length === 2 && !isTogether(place)) {
+		const status = app.status.latest;
+		return status && status.node.id === parts[1]
+			? empty('folder', _('You share nothing here yet'), _('Choose a folder of your disk for your friends.'),
+				h('a', { class: 'fs-button fs-primary', href: app.href('group?' + encode(parts[0])) }, _('Share a folder')))
+			: empty('folder', _('Nothing shared here yet'), _('What this friend shares with the group appears here.'));
+	}
+	return empty('folder', _('This folder is empty'), '');
+}
+
+/* See what is new in the open place; nothing moves under the reader if nothing is. */
+async function refresh(view) {
+	const { listing, turn, wish } = view;
+	if (!listing || !listing.isComplete || wish)
+		return;
+	const found = await makeListing(view);
+	await found.more();
+	if (turn !== view.turn || view.scope.isOver || !found.isComplete)
+		return;
+	if (JSON.stringify(found.rows) !== JSON.stringify(listing.rows)) {
+		view.listing = found;
+		fillTable(view, false);
+		view.table.redraw();
+	}
+}
+
+/* --- what is chosen --- */
+
+async function get(app, rows) {
+	const entries = rows.flatMap(idsOf);
+	const jobs = await app.call('get', { entries });
+	app.jobs.now();
+	app.notify(plural(jobs.length, _('%d transfer is on its way.'), _('%d transfers are on their way.')), ' ',
+		link(app, 'transfers', _('See transfers')));
+}
+
+function chosenBar(app, chosen, changed) {
+	const text = h('p', { class: 'fs-chosen-text', role: 'status' });
+	const clear = () => {
+		chosen.clear();
+		update();
+		changed();
+	};
+	const element = h('div', { class: 'fs-chosen', hidden: true }, text,
+		h('div', { class: 'fs-actions' },
+			button(app, _('Clear'), clear, { symbol: 'close' }),
+			button(app, _('Get'), async () => {
+				await get(app, [...chosen.values()]);
+				clear();
+			}, { kind: 'primary', symbol: 'get' })));
+
+	function update() {
+		const rows = [...chosen.values()];
+		const bytes = rows.reduce((sum, row) => sum + row.size, 0);
+		set(element, 'hidden', !rows.length);
+		write(text, rows.length ? plural(rows.length, _('%d chosen'), _('%d chosen'))
+			+ (bytes ? ' · ' + size(bytes) : '') : '');
+	}
+	return { element, update };
+}

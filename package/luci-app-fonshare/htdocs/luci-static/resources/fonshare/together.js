@@ -1,0 +1,69 @@
+/* All members' shares as one tree: what is called alike lies in one folder. */
+
+import { exactPath, placeOf } from './paths.js';
+import { fixedListing, folderListing, mergedListing } from './listing.js';
+
+const AT_ONCE = 4; // questions: a router answers a few side by side
+const KNOWN_MS = 30000; // who shares what changes rarely
+
+/* Return what *work* makes of each of *items*, a few at a time. */
+async function inTurns(items, work) {
+	const results = [];
+	let next = 0;
+	async function worker() {
+		while (next < items.length) {
+			const at = next;
+			next += 1;
+			results[at] = await work(items[at]);
+		}
+	}
+	await Promise.all(Array.from({ length: AT_ONCE }, worker));
+	return results;
+}
+
+/* Return the rows of all shares of all members. */
+async function allShares(app) {
+	const known = app.shares;
+	if (known && performance.now() - known.at < KNOWN_MS)
+		return known.rows;
+	const groups = await app.call('ls', { path: '' });
+	const members = (await inTurns(groups, (row) => app.call('ls', { path: placeOf(row) }))).flat();
+	const rows = (await inTurns(members, (row) => app.call('ls', { path: placeOf(row) }))).flat();
+	app.shares = { rows, at: performance.now() };
+	return rows;
+}
+
+function byName(rows) {
+	const names = new Map();
+	for (const row of rows)
+		names.set(row.name, [...(names.get(row.name) || []), row]);
+	return [...names.values()].map((same) => {
+		const shown = same.find((one) => one.own) || same.find((one) => one.online) || same[0];
+		return same.length > 1 ? { ...shown, rows: same } : shown;
+	}).sort((one, other) => one.name.localeCompare(other.name));
+}
+
+/* Return the listing of *path*, `/SHARE/FOLDER…`, or of `/`, all shares. */
+export async function togetherListing(app, path) {
+	const shares = await allShares(app);
+	const [name, ...folders] = path.slice(1).split('/');
+	if (!name)
+		return fixedListing(byName(shares));
+	const call = async (command, values) => {
+		try {
+			return await app.call(command, values);
+		} catch (error) {
+			if (error.code === 'not_found')
+				return []; // not every member has this folder
+			throw error;
+		}
+	};
+	return mergedListing(shares.filter((row) => row.share === name).map((row) =>
+		folderListing(call, [placeOf(row), ...folders].join('/'))));
+}
+
+/* Where *row* of a listing made here leads. */
+export function togetherPlace(row) {
+	const path = exactPath(row);
+	return '/' + row.share + (path ? '/' + path : '');
+}

@@ -1,0 +1,167 @@
+/* A list of any length, of which only the rows in sight are elements.
+
+   All rows are equally high. It is a grid for who does not see it: rows have numbers,
+   the arrow keys move, space selects, enter opens. Knows no files: *make* draws a row. */
+
+import { append, h, set } from './dom.js';
+
+const SPARE = 8; // rows drawn beyond the edges
+const AHEAD = 200; // rows left when more are asked for
+const ROW_TALL_PX = 64; // where a row has two lines, on a phone
+const ROW_PX = 48;
+
+/* *options*: {label, columns: elements, make(row, index), keyOf, open(row), toggle(row),
+   more(): asks for more rows}. */
+export function windowed(scope, options) {
+	const body = h('div', { class: 'fs-rows', role: 'rowgroup' });
+	const element = h('div', {
+		class: 'fs-table', role: 'grid', 'aria-label': options.label, 'aria-multiselectable': 'true'
+	}, options.columns ? h('div', { class: 'fs-row fs-head', role: 'row' }, options.columns) : null, body);
+	const narrow = window.matchMedia('(max-width: 719px)');
+	const drawn = new Map();
+	const state = { rows: [], isComplete: true, focus: 0 };
+
+	function height() {
+		return narrow.matches ? ROW_TALL_PX : ROW_PX;
+	}
+
+	/* Which rows are in sight: [first, behind the last]. */
+	function sight() {
+		const box = body.getBoundingClientRect();
+		const first = Math.floor(-box.top / height()) - SPARE;
+		const count = Math.ceil(window.innerHeight / height()) + 2 * SPARE;
+		const from = Math.max(0, Math.min(first, state.rows.length - 1));
+		return [from, Math.min(state.rows.length, from + count)];
+	}
+
+	function draw() {
+		if (scope.isOver)
+			return;
+		const [from, to] = sight();
+		const held = body.contains(document.activeElement) ? state.focus : -1;
+		for (const [index, row] of drawn) {
+			if ((index < from || index >= to || index >= state.rows.length) && index !== held) {
+				row.remove();
+				drawn.delete(index);
+			}
+		}
+		for (let index = from; index < to; index += 1) {
+			if (!drawn.has(index))
+				place(index);
+		}
+		if (to + AHEAD >= state.rows.length && !state.isComplete)
+			options.more();
+	}
+
+	function place(index) {
+		const element = options.make(state.rows[index], index);
+		set(element, 'role', 'row');
+		set(element, 'aria-rowindex', index + 1 + (options.columns ? 1 : 0));
+		set(element, 'tabindex', index === state.focus ? '0' : '-1');
+		element.rowIndex = index;
+		element.style.setProperty('transform', 'translateY(' + index * height() + 'px)');
+		drawn.set(index, element);
+		let before = null;
+		for (const other of body.children) { // read in the order of the rows
+			if (other.rowIndex > index) {
+				before = other;
+				break;
+			}
+		}
+		body.insertBefore(element, before);
+	}
+
+	function clear() {
+		for (const row of drawn.values())
+			row.remove();
+		drawn.clear();
+	}
+
+	/* Show *rows*. The same list grown keeps what is drawn. */
+	function show(rows, isComplete, isNew) {
+		state.rows = rows;
+		state.isComplete = isComplete;
+		if (isNew) {
+			state.focus = 0;
+			clear();
+		}
+		set(element, 'aria-rowcount', isComplete ? rows.length + (options.columns ? 1 : 0) : -1);
+		body.style.setProperty('height', rows.length * height() + 'px');
+		draw();
+	}
+
+	function redraw() {
+		const isFocused = body.contains(document.activeElement);
+		clear();
+		body.style.setProperty('height', state.rows.length * height() + 'px');
+		draw();
+		if (isFocused)
+			focus(state.focus);
+	}
+
+	function focus(index) {
+		const to = Math.max(0, Math.min(index, state.rows.length - 1));
+		const old = drawn.get(state.focus);
+		if (old)
+			set(old, 'tabindex', '-1');
+		state.focus = to;
+		if (!state.rows.length)
+			return;
+		if (!drawn.has(to))
+			place(to);
+		const row = drawn.get(to);
+		set(row, 'tabindex', '0');
+		row.focus({ preventScroll: true });
+		row.scrollIntoView({ block: 'nearest' });
+	}
+
+	element.addEventListener('keydown', (event) => {
+		const isRow = event.target.rowIndex !== undefined;
+		const page = Math.max(1, Math.floor(window.innerHeight / height()) - 3);
+		const steps = {
+			ArrowDown: state.focus + 1, ArrowUp: state.focus - 1, Home: 0, End: state.rows.length - 1,
+			PageDown: state.focus + page, PageUp: state.focus - page
+		};
+		if (event.ctrlKey || event.metaKey || event.altKey)
+			return;
+		if (event.key in steps) {
+			event.preventDefault();
+			focus(steps[event.key]);
+		} else if (event.key === ' ' && isRow) {
+			event.preventDefault();
+			options.toggle(state.rows[state.focus]);
+		} else if (event.key === 'Enter' && isRow) {
+			event.preventDefault();
+			options.open(state.rows[state.focus]);
+		}
+	});
+	element.addEventListener('focusin', (event) => {
+		const row = event.target.closest('[role=row]');
+		if (row && row.rowIndex !== undefined && row.rowIndex !== state.focus) {
+			const old = drawn.get(state.focus);
+			if (old)
+				set(old, 'tabindex', '-1');
+			state.focus = row.rowIndex;
+			set(row, 'tabindex', '0');
+		}
+	});
+	let isDue = false;
+	scope.listen(document, 'scroll', () => {
+		if (isDue)
+			return;
+		isDue = true;
+		requestAnimationFrame(() => {
+			isDue = false;
+			draw();
+		});
+	}, { capture: true, passive: true });
+	scope.listen(window, 'resize', draw);
+	scope.listen(narrow, 'change', redraw);
+	return { element, show, redraw, focus, update: (change) => drawn.forEach((row) => change(row)) };
+}
+
+export function cell(className, ...children) {
+	const element = h('div', { class: className, role: 'gridcell' });
+	append(element, children);
+	return element;
+}

@@ -1,0 +1,152 @@
+"""A real browser in front of the page of FonShare, for tests.
+
+The page's modules come from a small server on loopback, with the strictest policy that
+`fonshare web` sends; what it asks is answered by a host in the browser that the test
+scripts (page_host.js, a stand-in). One browser serves all tests of a process.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+from programs import require_program
+from waiting import wait_until
+
+ROOT = Path(__file__).parent.parent
+TESTS = ROOT / "tests"
+MODULES = ROOT / "package/luci-app-fonshare/htdocs/luci-static/resources" / "fonshare"
+ARTEFACTS = ROOT / "build" / "screenshots"
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+# Nothing from elsewhere, no inline script or style, and no text that becomes HTML.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'self'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
+)
+PATIENCE_MS = 30_000
+PHONE = {"width": 360, "height": 740}
+DESK = {"width": 1280, "height": 860}
+
+
+@contextmanager
+def running_chromium() -> Iterator[Any]:
+    """A headless Chromium, by Playwright; skips the test where there is none."""
+    program = require_program("chromium")
+    from playwright.sync_api import sync_playwright  # slow to import
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=[*FLAGS])
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class _Files(SimpleHTTPRequestHandler):
+    """The stand-in's two files, and the page's modules below /page/."""
+
+    extensions_map: ClassVar = {
+        ".css": "text/css",
+        ".html": "text/html",
+        ".js": "text/javascript",
+    }
+
+    def __init__(self, *arguments: Any, modules: Path, **named: Any) -> None:
+        self._modules = modules
+        super().__init__(*arguments, **named)
+
+    def translate_path(self, path: str) -> str:
+        path = path.partition("?")[0]
+        if path.startswith("/page/"):
+            return str(self._modules / path.removeprefix("/page/"))
+        name = "page_host.js" if path == "/page_host.js" else "page_host.html"
+        return str(TESTS / name)
+
+    def end_headers(self) -> None:
+        self.send_header("Content-Security-Policy", POLICY)
+        self.send_header("Cache-Control", "no-cache")
+        super().end_headers()
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        pass
+
+
+@contextmanager
+def page_server(modules: Path = MODULES) -> Iterator[str]:
+    """Serve the page with its stand-in host; gives the address."""
+    handler = partial(_Files, modules=modules)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class Visit:
+    """One visitor's page; what its console complains of fails the test."""
+
+    def __init__(self, context: Any, address: str) -> None:
+        self.page = context.new_page()
+        self.page.set_default_timeout(PATIENCE_MS)
+        self.complaints: list[str] = []
+        self.asked: list[str] = []
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", self._on_console)
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self._address = address
+
+    def _on_console(self, message: Any) -> None:
+        if message.type in ("error", "warning"):
+            self.complaints.append(message.text)
+
+    def open(
+        self, route: str = "overview", prepare: str = "", options: str = ""
+    ) -> None:
+        """Open *route* in a world that the script *prepare* has changed."""
+        self.page.goto(f"{self._address}/#/{route}")
+        self.until("window.isReady")
+        self.page.evaluate(f"() => {{ {prepare}; window.start({options or '{}'}) }}")
+
+    def until(self, script: str) -> None:
+        """Wait until the expression *script* is true."""
+        wait_until(lambda: self.page.evaluate(f"() => Boolean({script})"), script)
+
+    def calls(self, command: str) -> list[Any]:
+        """The arguments of each call of *command* so far."""
+        script = "name => world.calls.filter(one => one[0] === name).map(one => one[1])"
+        found: list[Any] = self.page.evaluate(script, command)
+        return found
+
+    def is_too_wide(self) -> bool:
+        script = "() => document.documentElement.scrollWidth > window.innerWidth"
+        return bool(self.page.evaluate(script))
+
+
+@contextmanager
+def visiting(browser: Any, address: str, **options: Any) -> Iterator[Visit]:
+    """A fresh visitor, who has seen nothing yet."""
+    options = {"viewport": DESK, "locale": "en-GB", "timezone_id": "UTC", **options}
+    context = browser.new_context(**options)
+    try:
+        visit = Visit(context, address)
+        yield visit
+        assert visit.complaints == []
+        assert all(url.startswith((address, "data:")) for url in visit.asked)
+    finally:
+        context.close()
