@@ -6,8 +6,11 @@
 Two real agents at the ends of a line (line.py) of 1, 10 and 100 Mbit/s (tbf), without
 and with a round trip of 50 ms. On the same line, just before and after, one TCP
 connection only sends as many bytes: the ratio is FonShare's time, from the owner's
-command to the whole, verified file under its name, to the mean of those two. At 100
-Mbit/s also the CPU of both agents and what their resident memory grows by.
+command to the whole, verified file under its name, to the mean of those two. The file
+takes half a minute, and both agents have moved one before: a small file is fetched
+twice first, and the time of each is told, the loading of modules and the opening of the
+session being in the first alone. At 100 Mbit/s also the CPU of both agents and what
+their resident memory grows by. Modules are compiled beforehand, as a package has them.
 """
 
 import argparse
@@ -26,11 +29,17 @@ from fonshare_agent.control.client import request
 from nodes import NodeProcess, befriend, eventually, running, share
 from transfer import HERE, ROOT, THERE, LineBroker, line, workspace
 
-MBIT = {1: 3 << 20, 10: 24 << 20, 100: 192 << 20}  # and how many bytes are sent
+MBIT = {1: 4 << 20, 10: 40 << 20, 100: 400 << 20}  # and how many bytes are sent
+SMALL = ("first", "second")
+SMALL_BYTES = 10_000
 DELAYS_MS = (0, 50)
 QUEUE_MS = 50
 TICKS_S = os.sysconf("SC_CLK_TCK")
 PORT = 5001
+ENV = {
+    "PYTHONDONTWRITEBYTECODE": "",
+    "PYTHONPYCACHEPREFIX": str(ROOT / "build" / "bench" / "pycache"),
+}
 SEND = """
 import socket, sys
 with socket.create_server(("{host}", {port})) as server:
@@ -48,12 +57,16 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=default, metavar="FILE")
     options = parser.parse_args()
     rows = [measured(mbit, delay_ms) for delay_ms in DELAYS_MS for mbit in MBIT]
-    print(f"\n{'line':<22}{'raw TCP':>12}{'fonshare':>12}{'of it':>9}")
+    print(
+        f"\n{'line':<22}{'raw TCP':>12}{'fonshare':>12}{'of it':>9}"
+        f"{'10 kB, first':>16}{'second, s':>12}"
+    )
     for row in rows:
         where = f"{row['mbit']} Mbit/s, {row['delay_ms']} ms"
         print(
             f"{where:<22}{row['tcp_mbit_s']:>12.2f}{row['fonshare_mbit_s']:>12.2f}"
             f"{row['fonshare_mbit_s'] / row['tcp_mbit_s']:>9.1%}"
+            f"{row['small_s'][0]:>16.2f}{row['small_s'][1]:>12.2f}"
         )
     for row in rows:
         if row["mbit"] == max(MBIT):
@@ -78,23 +91,28 @@ def measured(mbit: int, delay_ms: int) -> dict[str, Any]:
     ):
         ftp = {"house_networks": ["127.0.0.0/8"]}
         alice, bob = (
-            NodeProcess(folder / n, n, broker.url, address=a, wrapper=w, ftp=ftp)
+            NodeProcess(
+                folder / n, n, broker.url, address=a, wrapper=w, env=ENV, ftp=ftp
+            )
             for n, a, w in (("alice", HERE, inside[0]), ("bob", THERE, inside[1]))
         )
         with running(alice, bob):
             befriend("Bench", alice, bob)
-            film = share(alice, "films", "Films", "Bench") / "film.mkv"
-            film.write_bytes(os.urandom(size))
+            films = share(alice, "films", "Films", "Bench")
+            for name in SMALL:
+                (films / f"{name}.mkv").write_bytes(os.urandom(SMALL_BYTES))
+            (films / "whole.mkv").write_bytes(os.urandom(size))
 
-            def is_hashed() -> bool:
-                rows = bob("find", "film")
-                return bool(rows and rows[0]["root"])
+            def are_hashed() -> bool:
+                rows = bob("find", "mkv")
+                return len(rows) == 3 and all(row["root"] for row in rows)
 
-            eventually(is_hashed, "bob sees it hashed", 300)
+            eventually(are_hashed, "bob sees them hashed", 300)
             for space in spaces:
                 shape(space, mbit)
+            small = [fetch_s(bob, name) for name in SMALL]
             before = raw_tcp_s(size, inside)
-            fetched, costs = fetch_s(alice, bob)
+            fetched, costs = fetch_and_watch(alice, bob, size)
             after = raw_tcp_s(size, inside)
     return {
         "mbit": mbit,
@@ -102,6 +120,7 @@ def measured(mbit: int, delay_ms: int) -> dict[str, Any]:
         "bytes": size,
         "tcp_mbit_s": size * 8e-6 / ((before + after) / 2),
         "fonshare_mbit_s": size * 8e-6 / fetched,
+        "small_s": small,
         **costs,
     }
 
@@ -146,25 +165,29 @@ def raw_tcp_s(size: int, inside: Sequence[Sequence[str]]) -> float:
     return float(taken.stdout)
 
 
-def fetch_s(
-    source: NodeProcess, destination: NodeProcess
+def fetch_and_watch(
+    source: NodeProcess, destination: NodeProcess, size: int
 ) -> tuple[float, dict[str, Any]]:
     """Return the seconds, and what it cost both."""
     nodes = (source, destination)
-    [entry] = destination("find", "film")
     cpu_before = [cpu_s(node) for node in nodes]
     with watched_memory(*nodes) as grown:
-        control = destination.folder / "state" / "control.sock"
-        begun = time.monotonic()
-        request(control, "get", {"entries": [entry["id"]]})
-        target = destination.disk / "downloads" / "Bench" / "alice" / "film.mkv"
-        while not target.exists():
-            time.sleep(0.005)
-            assert time.monotonic() - begun < 600, "it did not come"
-        took = time.monotonic() - begun
+        took = fetch_s(destination, "whole")
     spent = [cpu_s(node) - then for node, then in zip(nodes, cpu_before, strict=True)]
-    share_of = 1e8 / entry["size"]
-    return took, {"cpu_s": [one * share_of for one in spent], "grown_kib": grown}
+    return took, {"cpu_s": [one * 1e8 / size for one in spent], "grown_kib": grown}
+
+
+def fetch_s(node: NodeProcess, name: str) -> float:
+    """Return the seconds from the command to the file under its name."""
+    [entry] = node("find", name)
+    control = node.folder / "state" / "control.sock"
+    target = node.disk / "downloads" / "Bench" / "alice" / f"{name}.mkv"
+    begun = time.monotonic()
+    request(control, "get", {"entries": [entry["id"]]})
+    while not target.exists():
+        time.sleep(0.005)
+        assert time.monotonic() - begun < 600, "it did not come"
+    return time.monotonic() - begun
 
 
 def cpu_s(node: NodeProcess) -> float:

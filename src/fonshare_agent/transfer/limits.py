@@ -80,6 +80,11 @@ class TokenBucket:
             return None if self._rate is None else self._rate / 1024
 
     @property
+    def is_unlimited(self) -> bool:
+        """Whether bytes need not line up now; looked at for each chunk."""
+        return self._rate is None
+
+    @property
     def chunk_bytes(self) -> int:
         """How many bytes to move at once, so that a slow line stays smooth."""
         with self._lock:
@@ -191,6 +196,9 @@ class Flow:
         if self.left:
             return 0.0
         if self._turn is None:
+            if self._bucket.is_unlimited:
+                self.left = wanted
+                return 0.0
             self._turn = self._bucket.take(self._bucket.fit(wanted), self._whose)
         wait_s = self._bucket.wait_s(self._turn)
         if not wait_s:
@@ -209,4 +217,4 @@ class Flow:
             self._traffic.drop(self)
         if self._turn is not None:
             self._bucket.give_up(self._turn, self.left)
-            self._turn, self.left = None, 0
+        self._turn, self.left = None, 0

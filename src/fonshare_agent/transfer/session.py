@@ -324,13 +324,7 @@ class Download:
 
     def fill(self, view: memoryview) -> int:
         """Read until *view* is full; fewer bytes come only at the end."""
-        count = 0
-        while count < len(view):
-            got = self._wire.receive_into(view[count:])
-            if not got:
-                break
-            count += got
-        return count
+        return self._wire.fill(view)
 
     def finish(self) -> None:
         """Demand that the file ends here, and that the peer found nothing amiss.

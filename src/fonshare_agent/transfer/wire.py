@@ -117,6 +117,28 @@ class Wire:
         """Read what is there, at least a byte; 0 at the end."""
         return self._patiently(lambda: self._socket.recv_into(view))
 
+    def fill(self, view: memoryview) -> int:
+        """Read until *view* is full; fewer bytes come only at the end.
+
+        As `receive_into` again and again, which for records of 16 KiB takes as much CPU
+        as deciphering them.
+        """
+        receive, count = self._socket.recv_into, 0
+        since: float | None = None  # when something came, or soon after
+        while count < len(view):
+            try:
+                got = receive(view[count:])
+            except TimeoutError:
+                since = self.patience.clock() if since is None else since
+                self.patience.demand(since)
+            except (OSError, ValueError) as error:  # ValueError: closed under us
+                raise _broken(error) from None
+            else:
+                if not got:
+                    break
+                count, since = count + got, None
+        return count
+
     def send(self, view: memoryview) -> None:
         """Send all of *view*."""
         while view:
@@ -162,7 +184,11 @@ class Wire:
                 if on_wait is not None:
                     on_wait()
             except (OSError, ValueError) as error:  # ValueError: closed under us
-                raise ConnectionLost(f"the connection broke off: {error}") from None
+                raise _broken(error) from None
+
+
+def _broken(error: OSError | ValueError) -> ConnectionLost:
+    return ConnectionLost(f"the connection broke off: {error}")
 
 
 def connect(addresses: Sequence[Address], patience: Patience) -> tuple[Wire, Address]:
