@@ -14,7 +14,9 @@ from fonshare_agent.index.state import StateStore
 from fonshare_agent.index.state_records import Job, JobFile
 from fonshare_agent.model import GroupId, JobState, NodeId, SharePath
 from fonshare_agent.pauses import RETRY_MAX_S, Pauses
+from fonshare_agent.protocol.messages import TicketRefuse
 from fonshare_agent.reasons import Postponed
+from fonshare_agent.sources import Sources
 from waiting import PATIENCE_S
 
 
@@ -234,6 +236,27 @@ def test_what_does_not_change_soon_is_tried_less_and_less_often_until_a_wake():
     pauses.end_all()
     assert not pauses.is_paused("a")
     assert pauses.postpone("a", reason) <= 120
+
+
+def test_room_on_the_disk_frees_those_that_wait_for_it_and_no_others():
+    pauses = Pauses(lambda: 0.0, os.urandom)
+    pauses.postpone("a", Postponed("disk.full").reason)
+    pauses.postpone("b", Postponed("unreachable").reason)
+    pauses.put("c", 5.0)
+    pauses.end_all("disk.full")
+    assert [pauses.is_paused(job) for job in "abc"] == [False, True, True]
+
+
+@pytest.mark.parametrize("reason", ["disk", "hours"])
+def test_a_source_without_disk_or_outside_its_hours_is_to_call_and_shows_no_place(
+    reason,
+):
+    sources, anna = Sources(*[None] * 10), NodeId(b"a" * 32)
+    sources.note_place("job", anna, TicketRefuse(b"r" * 16, reason, 0))
+    assert sources.is_queued_at("job", anna)
+    assert sources.place("job") is None
+    sources.note_place("job", anna, TicketRefuse(b"r" * 16, "busy", 0))
+    assert not sources.is_queued_at("job", anna)
 
 
 # --- the owner's order --------------------------------------------------------------

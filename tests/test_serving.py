@@ -19,7 +19,7 @@ from fonshare_agent.protocol.messages import (
     encode,
 )
 from fonshare_agent.protocol.places import TURN_S
-from fonshare_agent.serving import Serving
+from fonshare_agent.serving import REFUSED_MAX, Serving
 
 GROUP = GroupId(b"g" * 32)
 ANNA, BOB = (NodeId(name * 32) for name in (b"a", b"b"))
@@ -194,6 +194,38 @@ def test_outside_of_the_hours_nobody_is_served_and_who_reads_is_cut():
     copy = CatalogueCopyAsk(b"c" * 16, "1", b"i" * 8, 0, b"certificate", ())
     world.core.spawn(world.serving.on_copy_ask(GROUP, ANNA, copy)).result()
     assert world.said[-1] == (ANNA, TicketRefuse(b"c" * 16, "busy", 0))
+
+
+def test_who_was_refused_is_called_when_the_disk_is_back_or_the_hours_begin():
+    world = World()
+    world.grants = False  # as without a disk
+    assert world.ask(ANNA, "1") is None
+    assert world.ask(ANNA, "1") is None
+    world.grants = True
+    world.ask(BOB, "1")
+    world.serving.call_refused()
+    assert world.said == [(ANNA, PlaceFree("1"))], "who was served is not called"
+    world.said.clear()
+    world.serving.call_refused()
+    assert world.said == []
+    world.may_send = False
+    world.serving.end_if_closed()
+    world.ask(BOB, "2")
+    assert world.said.pop() == (BOB, TicketRefuse(b"r" * 16, "hours", 0))
+    world.may_send = True
+    world.serving.end_if_closed()
+    assert world.said == [(BOB, PlaceFree("2"))]
+
+
+def test_no_more_are_called_than_a_burst_of_messages_may_be():
+    world = World()
+    world.may_send = False
+    for number in range(3 * REFUSED_MAX):
+        world.ask(BOB, str(number))
+    world.said.clear()
+    world.serving.call_refused()
+    assert len(world.said) == REFUSED_MAX
+    assert world.said[-1] == (BOB, PlaceFree(str(3 * REFUSED_MAX - 1)))
 
 
 def test_bundles_need_a_place_as_well():

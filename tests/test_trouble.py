@@ -183,8 +183,6 @@ def test_a_missing_disk_deletes_nothing_and_comes_back(make_node):
         alice.disk.rmdir()
         away.rename(alice.disk)
         eventually(lambda: alice("status")["disk"]["present"], "it is back")
-        bob("jobs", "pause", job["id"])
-        bob("jobs", "resume", job["id"])
         bob.wait_for_job(job["id"], "done", within_s=90)
 
 
@@ -222,8 +220,6 @@ def test_a_full_disk_makes_the_job_wait_and_go_on(make_node, small_disk):
         eventually(says_so, "the job says that the disk is full")
         assert bob.fetched() == {}
         filler.unlink()
-        bob("jobs", "pause", job["id"])
-        bob("jobs", "resume", job["id"])
         bob.wait_for_job(job["id"], "done")
         assert bob.fetched() == {b"Famille/alice/film.mkv": content}
 

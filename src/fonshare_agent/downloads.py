@@ -248,10 +248,11 @@ class Downloads:
 
     # --- running ---
 
-    def wake(self, group: GroupId | None = None) -> None:
-        """Something has changed that jobs may wait for: look at the queue again."""
-        del group  # which jobs it frees is cheaper to try than to know
-        self._pauses.end_all()
+    def wake(self, only: str = "") -> None:
+        """Something has changed that jobs may wait for; *only*: those of that reason.
+
+        Else which jobs it frees is cheaper to try than to know."""
+        self._pauses.end_all(only)
         self._fill_soon()
 
     def note_place_free(self, member: NodeId, job_id: str) -> None:

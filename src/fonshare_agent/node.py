@@ -42,6 +42,7 @@ from fonshare_agent.upkeep import Upkeep
 log = logging.getLogger(__name__)
 
 TEND_S = 30.0  # idle sessions between friends are kept open by a word twice a minute
+ROOM_BYTES = 1 << 20  # that much more of it is worth another try of what lacked it
 NETWORK_S = 2.0  # how soon another address is noticed; a look is one system call
 WORKER_STOP_S = 10.0  # what is queued is small; a disk that hangs is not waited for
 
@@ -59,7 +60,8 @@ class Node:
         self._store, self._files = Worker("store", core), Worker("files", core)
         self._crypto, self._closer = Worker("crypto", core), Worker("closer", core)
         self._started: list[Callable[[], Awaitable[None]]] = []
-        self._is_stopping = self._is_up = self._is_disk_away = False
+        self._is_stopping = self._is_up = self._is_disk_away = self._is_sealed = False
+        self._room = 0  # on the disk, when it was last looked at
 
     # --- building, from the ground up ---
 
@@ -254,14 +256,17 @@ class Node:
             if is_other or self._is_disk_away:
                 self._on_disk_back()
             self._is_disk_away = False
+            self._note_room((await self._files.run(self._disk.space)).free_bytes)
             await self._files.run(self._disk.check_writable)
         except DiskReadOnly as error:
+            self._note_writable(False)
             return error
         except StorageError as error:
             if not self._is_disk_away:
                 self._on_disk_lost()
             self._is_disk_away = True
             return error
+        self._note_writable(True)
         return None
 
     def _on_disk_lost(self) -> None:
@@ -274,7 +279,19 @@ class Node:
         if self._is_up:
             self._talking.watcher.watch_anew()
             self._talking.scanner.rescan()
-            self._moving.downloads.wake()
+            self._moving.disk_is_back()
+
+    def _note_room(self, room: int) -> None:
+        """Somebody has deleted something: a job may have waited for that."""
+        if self._is_up and room - self._room > ROOM_BYTES:
+            self._moving.downloads.wake("disk.full")
+        self._room = room
+
+    def _note_writable(self, is_writable: bool) -> None:
+        """Mended without having been away: nobody else tells the jobs."""
+        if self._is_up and is_writable and self._is_sealed:
+            self._moving.downloads.wake("disk.readonly")
+        self._is_sealed = not is_writable
 
     # --- what is done now and then ---
 

@@ -23,6 +23,7 @@ class Pauses:
     ) -> None:
         self._clock, self._draw = clock, draw
         self._not_before: dict[str, float] = {}
+        self._reasons: dict[str, str] = {}
         self._backoffs: dict[str, Backoff] = {}  # of those that wait long, since a wake
 
     def put(self, job_id: str, seconds: float) -> None:
@@ -39,22 +40,30 @@ class Pauses:
                 self._backoffs[job_id] = backoff
             seconds = backoff.next_wait_s()
         self.put(job_id, seconds)
+        self._reasons[job_id] = reason.code
         return seconds
 
     def end(self, job_id: str) -> None:
         """The job may be tried at once."""
         self._not_before.pop(job_id, None)
+        self._reasons.pop(job_id, None)
         self._backoffs.pop(job_id, None)
 
-    def end_all(self) -> None:
-        """Something has changed that any job may have waited for."""
-        self._not_before.clear()
-        self._backoffs.clear()
+    def end_all(self, only: str = "") -> None:
+        """Something has changed that any job may have waited for; *only*: those that
+        are left alone for that reason."""
+        for job_id in list(self._not_before):
+            if only in ("", self._reasons.get(job_id)):
+                self.end(job_id)
+        if not only:
+            self._backoffs.clear()
 
     def end_due(self) -> None:
         """Let those go on whose time has come."""
         now = self._clock()
         self._not_before = {j: t for j, t in self._not_before.items() if t > now}
+        kept = self._not_before.keys()
+        self._reasons = {j: r for j, r in self._reasons.items() if j in kept}
 
     def is_paused(self, job_id: str) -> bool:
         return self._not_before.get(job_id, 0.0) > self._clock()

@@ -1,7 +1,8 @@
 """The front of granting: when files are served at all, and whose turn it is.
 
 Looks at the owner's hours and places before a member's question goes on to granting; it
-tells who waits its place, and whose turn has come. Answers are the same whether the
+tells who waits its place, and whose turn has come; and, when disk or hours are back,
+whom it had refused. Answers are the same whether the
 file is here or not. Core thread. Must not know files.
 """
 
@@ -29,6 +30,7 @@ from fonshare_agent.protocol.places import Places, Wish
 
 Ask = TypeVar("Ask", TicketAsk, BundleAsk)
 
+REFUSED_MAX = 40  # who are called when it is over; as many as a burst of messages
 LOOK_S = 1.0  # between two looks at the places while somebody waits
 
 log = logging.getLogger(__name__)
@@ -52,6 +54,7 @@ class Serving:
         self._send, self._may_send = send, may_send
         self._places = Places(places)
         self._pushing: dict[Wish, int] = {}
+        self._refused: dict[Wish, None] = {}
         self._is_looking = self._is_stopped = False
 
     # --- what members want ----------------------------------------------------------
@@ -98,6 +101,7 @@ class Serving:
         """Tell whether *ask* may go on; else it has its answer."""
         if not self._may_send():
             self._send(group, member, TicketRefuse(ask.request, "hours", 0))
+            self._note_refused(Wish(group, member, ask.job))
             return False
         wish = Wish(group, member, ask.job)
         place = self._places.ask(wish, self._held(), self._core.clock())
@@ -119,6 +123,19 @@ class Serving:
         wish = Wish(group, member, ask.job)
         if not any(_wish(ticket) == wish for ticket in self._desk.live()):
             self._places.release(wish)  # there was nothing to grant
+            self._note_refused(wish)
+
+    def _note_refused(self, wish: Wish) -> None:
+        """Perhaps for want of the disk; who waits for something else heeds no call."""
+        self._refused[wish] = None
+        for oldest in list(self._refused)[:-REFUSED_MAX]:
+            del self._refused[oldest]
+
+    def call_refused(self) -> None:
+        """Disk or hours are back: tell those whom nothing was granted."""
+        refused, self._refused = self._refused, {}
+        for wish in refused:
+            self._send(wish.group, wish.friend, PlaceFree(wish.job))
 
     # --- whose turn it is -----------------------------------------------------------
 
@@ -154,9 +171,11 @@ class Serving:
         self._places.count = count
 
     def end_if_closed(self) -> None:
-        """The hours may be over: then nobody reads on."""
+        """The hours may be over: then nobody reads on. Or they have begun."""
         if not self._may_send():
             self._desk.retire(lambda ticket: ticket.direction == "read")
+        else:
+            self.call_refused()
 
     def stop(self) -> None:
         self._is_stopped = True

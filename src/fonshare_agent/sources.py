@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 
 PARTNER_TIMEOUT_S = 5.0  # there are others; and it speaks when it is back
 PARTNERS_S = 2.0  # in which partners have answered
+CALLS_LATER = ("disk", "hours")  # who refuses for these says when that is over
+NO_PLACE = 0
 DISTRUSTED_JOBS_MAX = 100  # jobs that remember who sent them damaged data
 
 
@@ -78,17 +80,22 @@ class Sources:
 
     def place(self, job_id: str) -> int | None:
         """Return the best place that the job has in a source's queue, if it has one."""
-        return min(self._places.get(job_id, {}).values(), default=None)
+        places = self._places.get(job_id, {}).values()
+        return min((one for one in places if one != NO_PLACE), default=None)
 
     def is_queued_at(self, job_id: str, source: NodeId) -> bool:
+        """Tell whether *source* is to say when it serves the job."""
         return source in self._places.get(job_id, {})
 
     def note_place(self, job_id: str, source: NodeId, answer: Message) -> None:
         """*source* has said *answer* to a question for that job."""
         places = self._places.setdefault(job_id, {})
         places.pop(source, None)
-        if isinstance(answer, TicketRefuse) and answer.reason == "queued":
-            places[source] = max(1, answer.place)
+        if isinstance(answer, TicketRefuse):
+            if answer.reason == "queued":
+                places[source] = max(1, answer.place)
+            elif answer.reason in CALLS_LATER:
+                places[source] = NO_PLACE
         if not places:
             del self._places[job_id]
 

@@ -252,6 +252,11 @@ class TransferSide:
         self.ways.network_changed()
         self.mapping.consider()
 
+    def disk_is_back(self) -> None:
+        if self.moving.made is not None:
+            self.moving.made.serving.call_refused()
+        self.downloads.wake()
+
     def _set_limits(self, limits: LimitSettings) -> None:
         self._places = limits.uploads
         if self.moving.made is not None:
