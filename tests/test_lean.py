@@ -158,6 +158,27 @@ OF = [one for one in gc.get_objects() if isinstance(one, type)
 """
 
 
+def test_nothing_is_written_for_a_frozen_class_that_is_replaced_at_once():
+    said = resident("""
+import builtins, dataclasses
+texts, usual = [], exec
+def noting(text, *given):
+    texts.append(text)
+    return usual(text, *given)
+dataclasses.exec = noting
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Value:
+    number: int
+
+print(*(name for name in ("__init__", "__setattr__", "__delattr__")
+        if any(f"def {name}(" in text for text in texts)))
+""")
+    writes_all_at_once = sys.version_info >= (3, 13)
+    assert said.split()[0] == "__init__"
+    assert writes_all_at_once or said.split() == ["__init__"]
+
+
 def test_no_class_is_there_twice():
     names = resident(
         CLASSES + "print(*(f'{one.__module__}.{one.__qualname__}' for one in OF))"
