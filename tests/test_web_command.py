@@ -1,5 +1,6 @@
 """`fonshare web` as it is typed: how it starts, ends, and refuses to start."""
 
+import glob
 import http.client
 import json
 import os
@@ -8,6 +9,8 @@ import signal
 import socket
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 import yaml
@@ -19,6 +22,7 @@ from settings_files import write_settings
 from waiting import PATIENCE_S
 from web_server import add_web
 
+ROOT = Path(__file__).parent.parent
 # What the shell says: `words('…')`; and what it has in French: `'…':`.
 SAID = re.compile(r"words\('((?:[^'\\]|\\.)*)'\)")
 FRENCH = re.compile(r"^\t'((?:[^'\\]|\\.)*)':\s", re.MULTILINE)
@@ -117,6 +121,26 @@ def test_the_sign_in_says_everything_in_french():
     french = set(FRENCH.findall((SHELL / "words.js").read_text()))
     assert said
     assert said == french
+
+
+def test_a_wheel_has_every_file_of_the_page():
+    """setuptools takes what these patterns name, through the links as well."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    named = settings["tool"]["setuptools"]["package-data"]["fonshare_agent"]
+    package = SHELL.parent.parent
+    found = {
+        file
+        for pattern in named
+        for file in glob.glob(pattern, root_dir=package, recursive=True)
+    }
+    wanted = {
+        os.path.relpath(os.path.join(folder, name), package)
+        for folder, _, names in os.walk(SHELL.parent, followlinks=True)
+        for name in names
+        if not name.endswith((".py", ".pyc", ".pot"))
+    }
+    assert "web/shell/shell.js" in wanted
+    assert wanted <= found | {"web/modules", "web/po"}  # links that lead nowhere yet
 
 
 def test_the_links_lead_to_where_luci_has_the_page():

@@ -6,6 +6,7 @@ import { LANGUAGES, chosenLanguage, keepLanguage, pageWords, shellWords } from '
 
 const EXPIRED = 'session_expired';
 let signingIn = null; // one sign-in, however many calls find the session ended
+let unmount = null; // takes the page away
 
 async function start() {
 	const session = await untilAnswered();
@@ -23,7 +24,7 @@ async function start() {
 		const [page, translate] = await Promise.all([
 			import('/page/app.js'), pageWords(language),
 		]);
-		page.mount(main, makeHost(session, language, words, translate));
+		unmount = page.mount(main, makeHost(session, language, words, translate));
 	} catch (error) {
 		main.append(text('p', words('The page\'s own files are missing. Install FonShare anew.'), { role: 'alert' }));
 		throw error;
@@ -66,6 +67,8 @@ function fillBar(session, language, words) {
 }
 
 async function signOut() {
+	if (unmount)
+		unmount(); // so that it asks for nothing any more
 	await ask('/api/logout', {});
 	location.reload();
 }
