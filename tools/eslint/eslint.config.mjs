@@ -13,7 +13,7 @@ const RESOURCES = 'package/luci-app-fonshare/htdocs/luci-static/resources';
 
 const ours = {
 	'no-undef': 'error',
-	'no-unused-vars': [ 'error', { args: 'none', caughtErrors: 'none' } ],
+	'no-unused-vars': [ 'error', { args: 'none', caughtErrors: 'none', ignoreRestSiblings: true } ],
 	'no-var': 'error',
 	'no-restricted-syntax': [ 'error', {
 		selector: 'TemplateLiteral',

@@ -1,0 +1,4 @@
+export function say(element, text) {
+	element.setAttribute('data-said', text);
+	element.textContent = text;
+}

@@ -1,0 +1,375 @@
+/* A stand-in for LuCI in a browser, for tests: the interfaces that LuCI documents and that
+   FonShare's views use (L, E, _, format, baseclass, view, rpc, uci, form, poll, ui, dom, fs,
+   uqr), with the elements that LuCI makes where a test looks at them. Written from the
+   documentation, not from LuCI's code, and far smaller: it shows that the views hold to
+   those interfaces, not that LuCI does. */
+
+'use strict';
+
+(function() {
+
+const modules = {};
+const TYPES = {
+	uinteger: text => text !== '' && Number.isInteger(Number(text)) && Number(text) >= 0,
+	range: (text, low, high) => Number(text) >= low && Number(text) <= high,
+	port: text => Number.isInteger(Number(text)) && Number(text) >= 0 && Number(text) <= 65535,
+	portrange: text => text.split('-').every(part => TYPES.port(part)),
+	ipaddr: text => /^[0-9.]+$/.test(text) || (text.includes(':') && /^[0-9a-f:]+$/i.test(text)),
+	host: text => /^[0-9a-z_.:-]+$/i.test(text)
+};
+
+/* --- what is global in LuCI --- */
+
+function sized(value, digits) {
+	const units = [ '', 'K', 'M', 'G', 'T' ];
+	let power = 0;
+	for (; value >= 1024 && power < units.length - 1; power++)
+		value /= 1024;
+	return value.toFixed(power ? digits : 0) + ' ' + units[power] + (power ? 'i' : '');
+}
+
+String.prototype.format = function(...values) {
+	return this.replace(/%(%|1024\.(\d)m|s|d)/g, (all, kind, digits) =>
+		kind === '%' ? '%' : digits ? sized(values.shift(), Number(digits)) : String(values.shift()));
+};
+
+window._ = text => window.TR[text] || text;
+
+window.E = function(tag, attributes, children) {
+	const element = document.createElement(tag);
+	for (const [ name, value ] of Object.entries(attributes || {})) {
+		if (typeof value === 'function')
+			element.addEventListener(name, value);
+		else if (value != null)
+			element.setAttribute(name, value);
+	}
+	append(element, children);
+	return element;
+};
+
+// As in LuCI, what stands in a list is text, and a text by itself is HTML.
+function append(element, children) {
+	if (children instanceof Node)
+		element.append(children);
+	else if (Array.isArray(children))
+		children.forEach(child => child != null && element.append(child));
+	else if (children != null)
+		element.innerHTML = children;
+}
+
+const L = window.L = {
+	env: { sessionid: '', rpctimeout: 20 },
+	url: (...parts) => '/cgi-bin/luci/' + parts.join('/'),
+	resource: (...parts) => '/luci-static/resources/' + parts.join('/'),
+	resolveDefault: (value, fallback) => Promise.resolve(value).catch(() => fallback),
+	isObject: value => value !== null && typeof value === 'object',
+	hasViewPermission: () => document.body.dataset.readonly !== 'true',
+	require: name => modules[name] || (modules[name] = load(name))
+};
+
+/* Return the instance that the module *name* makes of the class it returns. */
+async function load(name) {
+	const address = L.resource(name.replaceAll('.', '/') + '.js');
+	const response = await fetch(address);
+	if (!response.ok)
+		throw new Error('NetworkError: HTTP error ' + response.status + ' while loading class file ' + address);
+	const source = await response.text();
+	const names = [], instances = [];
+	for (const line of source.matchAll(/^'require ([\w.]+)(?: as (\w+))?';$/gm)) {
+		names.push(line[2] || line[1].split('.').pop());
+		instances.push(L.require(line[1]));
+	}
+	const factory = (0, eval)('(function(window, document, L' + names.map(one => ', ' + one).join('') +
+		') {' + source + '\n})\n//# sourceURL=' + address);
+	const made = factory(window, document, L, ...await Promise.all(instances));
+	return new made();
+}
+
+function extend(base, members) {
+	function Class(...values) {
+		if (this.__init__)
+			this.__init__(...values);
+	}
+	Class.prototype = Object.assign(Object.create(base.prototype), members);
+	Class.extend = more => extend(Class, more);
+	return Class;
+}
+
+function provide(name, value) {
+	modules[name] = Promise.resolve(value);
+	return value;
+}
+
+const baseclass = provide('baseclass', extend(Object, {}));
+
+provide('poll', { add: (act, seconds) => setInterval(act, (seconds || 5) * 1000) });
+provide('dom', { append, content: (place, children) => { place.replaceChildren(); append(place, children); } });
+provide('uqr', { renderSVG: text => '<svg xmlns="http://www.w3.org/2000/svg" width="29" height="29">' +
+	'<rect fill="white" width="29" height="29"/><path d="M4,4h1v1h-1z"/></svg>' });
+const ui = provide('ui', {
+	addNotification(title, content, kind) {
+		document.getElementById('maincontent').prepend(
+			E('div', { 'class': 'alert-message ' + (kind || '') }, [ title ? E('h4', {}, [ title ]) : '', content ]));
+	},
+	showModal(title, children) {
+		ui.hideModal();
+		document.body.append(E('div', { 'id': 'modal_overlay' }, [ E('h4', {}, [ title ]), ...children ]));
+	},
+	hideModal: () => document.getElementById('modal_overlay')?.remove()
+});
+
+/* --- ubus --- */
+
+let number = 0;
+
+async function call({ object, method, params, expect, reject }, values) {
+	const given = Object.fromEntries((params || []).map((name, at) => [ name, values[at] ]));
+	const where = 'RPC call to ' + object + '/' + method;
+	const response = await fetch('/ubus/', { method: 'POST', body: JSON.stringify({
+		jsonrpc: '2.0', id: ++number, method: 'call',
+		params: [ document.body.dataset.session, object, method, given ]
+	}) });
+	if (!response.ok)
+		throw new Error(where + ' failed with HTTP error ' + response.status + ': ' + response.statusText);
+	const message = await response.json();
+	if (message.error)
+		throw new Error(where + ' failed with error ' + message.error.code + ': ' + message.error.message);
+	const [ code, result ] = message.result;
+	if (reject && code !== 0)
+		throw new Error(where + ' failed with ubus code ' + code);
+	const reply = result === undefined ? code : result;
+	const [ key ] = Object.keys(expect || {});
+	return key === undefined ? reply : (reply?.[key] ?? expect[key]);
+}
+
+const rpc = provide('rpc', { declare: options => (...values) => call(options, values) });
+provide('fs', {
+	exec: rpc.declare({ object: 'file', method: 'exec', params: [ 'command', 'params' ], reject: true }),
+	write: (path, data, mode) => call({
+		object: 'file', method: 'write', params: [ 'path', 'data', 'mode' ], reject: true
+	}, [ path, data, mode ]),
+	remove: rpc.declare({ object: 'file', method: 'remove', params: [ 'path' ], reject: true })
+});
+
+/* --- settings --- */
+
+const uci = provide('uci', {
+	loaded: {},
+	async load(config) {
+		uci.loaded[config] = await call(
+			{ object: 'uci', method: 'get', params: [ 'config' ], expect: { values: {} }, reject: true }, [ config ]);
+	},
+	sections: (config, type) => Object.values(uci.loaded[config] || {}).filter(one => !type || one['.type'] === type),
+	get: (config, name, option) => uci.loaded[config]?.[name]?.[option],
+	set(config, name, option, value) {
+		uci.loaded[config][name][option] = value;
+	},
+	unset(config, name, option) {
+		delete uci.loaded[config][name]?.[option];
+	},
+	add(config, type) {
+		const name = 'new' + ++number;
+		uci.loaded[config][name] = { '.type': type, '.name': name, '.anonymous': true };
+		return name;
+	},
+	remove(config, name) {
+		delete uci.loaded[config][name];
+	},
+	// In LuCI these are many calls and a confirmation; here one.
+	store: config => call({ object: 'uci', method: 'set', params: [ 'config', 'values' ], reject: true },
+		[ config, uci.loaded[config] ])
+});
+
+/* --- forms --- */
+
+function isValid(type, text) {
+	if (!type || text === '')
+		return true;
+	const parts = type.match(/^(\w+)(?:\((.*)\))?$/);
+	if (parts[1] === 'and')
+		return parts[2].match(/\w+(?:\([^)]*\))?/g).every(one => isValid(one, text));
+	if (!TYPES[parts[1]])
+		throw new Error('SyntaxError: Unhandled token "' + parts[1] + '"');
+	return TYPES[parts[1]](text, ...(parts[2] || '').split(',').map(Number));
+}
+
+const Value = extend(baseclass, {
+	rmempty: true,
+	__init__(map, section, option, title, description) {
+		Object.assign(this, { map, section, option, title, description, choices: [] });
+	},
+	value(key, label) {
+		this.choices.push([ key, label || key ]);
+	},
+	cfgvalue(name) {
+		return uci.get(this.map.config, name, this.option);
+	},
+	draw(name) {
+		return E('input', { 'type': this.password ? 'password' : 'text', 'class': 'cbi-input-text',
+			'placeholder': this.placeholder, 'value': this.cfgvalue(name) ?? this.default ?? '' });
+	},
+	read: field => field.value,
+	render(name) {
+		const id = [ 'cbid', this.map.config, name, this.option ].join('.');
+		this.fields = this.fields || {};
+		this.fields[name] = this.draw(name);
+		this.fields[name].id = 'widget.' + id;
+		return E('div', { 'class': 'cbi-value', 'data-field': id, 'data-name': this.option }, [
+			E('label', { 'class': 'cbi-value-title', 'for': 'widget.' + id }, [ this.title ]),
+			E('div', { 'class': 'cbi-value-field' }, [
+				this.fields[name], E('div', { 'class': 'cbi-value-description' }, this.description)
+			])
+		]);
+	},
+	/* Write what the field says; return what is wrong with it. */
+	parse(name) {
+		const field = this.fields[name], value = this.read(field);
+		const isEmpty = value === '' || value.length === 0;
+		const verdict = isEmpty ? this.rmempty || this.optional : isValid(this.datatype, value)
+			&& (!this.validate || this.validate(name, value) === true);
+		field.classList.toggle('cbi-input-invalid', !verdict);
+		if (!verdict)
+			return this.title;
+		if (isEmpty || (this.rmempty && value === this.default))
+			uci.unset(this.map.config, name, this.option);
+		else
+			uci.set(this.map.config, name, this.option, value);
+		return null;
+	}
+});
+const Flag = Value.extend({
+	draw(name) {
+		const field = E('input', { 'type': 'checkbox' });
+		field.checked = (this.cfgvalue(name) ?? this.default) === '1';
+		return field;
+	},
+	read: field => field.checked ? '1' : '0'
+});
+const ListValue = Value.extend({
+	draw(name) {
+		const now = this.cfgvalue(name) ?? this.default;
+		return E('select', {}, this.choices.map(([ key, label ]) =>
+			E('option', { 'value': key, 'selected': key === now ? '' : null }, [ label ])));
+	}
+});
+const DynamicList = Value.extend({
+	draw(name) {
+		return E('input', { 'type': 'text', 'placeholder': this.placeholder,
+			'value': [].concat(this.cfgvalue(name) ?? []).join(' ') });
+	},
+	read: field => field.value.split(' ').filter(part => part !== '')
+});
+const Section = extend(baseclass, {
+	option(Class, ...values) {
+		const made = new Class(this.map, this, ...values);
+		this.options.push(made);
+		return made;
+	},
+	drawRow(name) {
+		return E('div', { 'class': 'cbi-section-node', 'data-section-id': name },
+			this.options.map(one => one.render(name)));
+	},
+	parse() {
+		return this.names().flatMap(name => this.options.map(one => one.parse(name))).filter(one => one !== null);
+	}
+});
+const NamedSection = Section.extend({
+	__init__(map, name, type, title, description) {
+		Object.assign(this, { map, name, type, title, description, options: [] });
+	},
+	names() {
+		return [ this.name ];
+	},
+	draw() {
+		return [ this.drawRow(this.name) ];
+	}
+});
+const TypedSection = Section.extend({
+	__init__(map, type, title, description) {
+		Object.assign(this, { map, type, title, description, options: [] });
+	},
+	names() {
+		return uci.sections(this.map.config, this.type).map(one => one['.name']);
+	},
+	draw() {
+		const rows = E('div', {}, this.names().map(name => this.drawRow(name)));
+		return [ rows, this.addremove ? E('button', { 'class': 'cbi-button cbi-button-add', 'click': () =>
+			rows.append(this.drawRow(uci.add(this.map.config, this.type))) }, [ _('Add') ]) : '' ];
+	}
+});
+const Map_ = extend(baseclass, {
+	__init__(config, title, description) {
+		Object.assign(this, { config, title, description, sectionsOfMap: [] });
+	},
+	section(Class, ...values) {
+		const made = new Class(this, ...values);
+		this.sectionsOfMap.push(made);
+		return made;
+	},
+	async render() {
+		await uci.load(this.config);
+		Map_.last = this;
+		return E('div', { 'class': 'cbi-map', 'id': 'cbi-' + this.config }, [
+			E('h2', {}, [ this.title ]), E('div', { 'class': 'cbi-map-descr' }, this.description),
+			...this.sectionsOfMap.map(one => E('div', { 'class': 'cbi-section', 'data-tab': one.type,
+				'data-tab-title': one.title }, [ E('h3', {}, [ one.title ]),
+				E('div', { 'class': 'cbi-section-descr' }, one.description || ''), ...one.draw() ]))
+		]);
+	},
+	async save() {
+		const wrong = this.sectionsOfMap.flatMap(one => one.parse());
+		if (wrong.length)
+			throw new Error(wrong.join(', '));
+		await uci.store(this.config);
+	}
+});
+provide('form', { Map: Map_, NamedSection, TypedSection, Value, Flag, ListValue, DynamicList });
+
+/* --- views --- */
+
+provide('view', extend(baseclass, {
+	load() {},
+	async __init__() {
+		const place = document.getElementById('view');
+		try {
+			place.append(await this.render(await this.load()));
+			if (this.handleSaveApply !== null)
+				place.append(E('button', { 'class': 'cbi-button-apply', 'click': () => this.saveAndApply() }, [ _('Save & Apply') ]));
+			document.body.dataset.ready = 'true';
+		}
+		catch (problem) {
+			place.append(E('p', { 'class': 'alert-message error' }, [ String(problem) ]));
+			throw problem;
+		}
+	},
+	async saveAndApply() {
+		try {
+			await Map_.last.save();
+			ui.addNotification(null, E('p', {}, [ 'Configuration changes applied.' ]));
+		}
+		catch (problem) {
+			ui.addNotification(_('Save error'), E('p', {}, [ problem.message ]), 'danger');
+		}
+	}
+}));
+
+/* LuCI's overview: the cards of view/status/include, drawn anew as they are polled. */
+async function showCard(name) {
+	const card = await L.require('view.status.include.' + name);
+	const content = E('div');
+	document.getElementById('view').append(E('div', { 'class': 'cbi-section' }, [ E('h3', {}, [ card.title ]), content ]));
+	const step = async () => content.replaceChildren(card.render(await card.load()));
+	await step();
+	document.body.dataset.ready = 'true';
+	setInterval(step, 1000);
+}
+
+document.addEventListener('DOMContentLoaded', () => {
+	const { view } = document.body.dataset;
+	if (view === 'status/index')
+		showCard('70_fonshare');
+	else
+		L.require('view.' + view.replaceAll('/', '.'));
+});
+
+}());

@@ -1,0 +1,212 @@
+"""A stand-in for LuCI's server: its pages, FonShare's views, and ubus over loopback.
+
+What LuCI offers in the browser is tests/luci/stand_in.js. Here are uhttpd, rpcd and
+the plugin: sessions, the rights of acl.d, `luci.fonshare` over a control socket, and
+the UCI file. The real plugin is tested by test_luci_plugin.py.
+"""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import words
+from fonshare_agent.config_uci import parse_uci, quote_uci
+from fonshare_agent.control.commands import BY_NAME
+
+ROOT = Path(__file__).parent.parent
+APP = ROOT / "package" / "luci-app-fonshare"
+RESOURCES = "/luci-static/resources/"
+PAGES = "/cgi-bin/luci/"
+HERE = ROOT / "tests" / "luci"
+KINDS = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+SESSION = "0123456789abcdef" * 2
+DENIED = {"code": -32002, "message": "Access denied"}
+ABSENT = {"code": -32000, "message": "Object not found"}
+ANSWER_S = 15.0  # as the plugin
+STATUS = {"admin/status/overview": "status/index"}
+
+
+class LuciStandIn:
+    """What a test changes: who is signed in, the language, the agent's socket."""
+
+    def __init__(self, control: Path, settings: Path) -> None:
+        self.control, self.settings = control, settings
+        self.language, self.is_readonly, self.is_signed_in = "en", False, True
+        self.has_plugin = True
+        self.delay_s = 0.0
+        self.bytes_max = 1_000_000  # of an answer, as the plugin
+        self.modules: Path | None = None  # in the place of the page's
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        rights = (APP / "root/usr/share/rpcd/acl.d/luci-app-fonshare.json").read_text()
+        self._rights = json.loads(rights)["luci-app-fonshare"]
+        menu = (APP / "root/usr/share/luci/menu.d/luci-app-fonshare.json").read_text()
+        self._views = STATUS | {
+            path: entry["action"]["path"]
+            for path, entry in json.loads(menu).items()
+            if entry["action"]["type"] == "view"
+        }
+
+    # --- pages -----------------------------------------------------------------------
+
+    def find_page(self, path: str) -> tuple[str, bytes] | None:
+        """Return type and content of what is at *path*."""
+        if path.startswith(PAGES):
+            return self._frame(path.removeprefix(PAGES))
+        if path == "/words.js":
+            return (
+                "text/javascript",
+                f"window.TR = {json.dumps(self._words())}".encode(),
+            )
+        file = self._file(path)
+        if file is None or not file.is_file():
+            return None
+        return KINDS.get(file.suffix, "text/html"), file.read_bytes()
+
+    def _words(self) -> dict[str, str]:
+        if self.language == "en":
+            return {}
+        return words.read_po(words.FRENCH.read_text(encoding="utf-8"))
+
+    def _file(self, path: str) -> Path | None:
+        if path == "/stand_in.js":
+            return HERE / "stand_in.js"
+        if not path.startswith(RESOURCES):
+            return None
+        name = path.removeprefix(RESOURCES)
+        if self.modules is not None and name.startswith("fonshare/"):
+            return self.modules / name.removeprefix("fonshare/")
+        return APP / "htdocs" / "luci-static" / "resources" / name
+
+    def _frame(self, path: str) -> tuple[str, bytes] | None:
+        if (view := self._views.get(path)) is None:
+            return None
+        text = (HERE / "stand_in.html").read_text()
+        for mark, value in (
+            ("@LANGUAGE@", self.language),
+            ("@VIEW@", view),
+            ("@READONLY@", str(self.is_readonly).lower()),
+            ("@SESSION@", SESSION),
+        ):
+            text = text.replace(mark, value)
+        return "text/html", text.encode()
+
+    # --- ubus ------------------------------------------------------------------------
+
+    def answer(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Return uhttpd's answer to a call."""
+        time.sleep(self.delay_s)
+        session, name, method, arguments = message["params"]
+        head = {"jsonrpc": "2.0", "id": message["id"]}
+        if name == "luci.fonshare" and not self.has_plugin:
+            return {**head, "error": ABSENT}
+        if session != SESSION or not self._may(name, method, arguments):
+            return {**head, "error": DENIED}
+        if name == "luci.fonshare":
+            return {**head, "result": [0, self._ask(method, **arguments)]}
+        if method == "get":
+            return {**head, "result": [0, {"values": self._read_settings()}]}
+        self._write_settings(arguments["values"])
+        return {**head, "result": [0]}
+
+    def _may(self, name: str, method: str, arguments: dict[str, Any]) -> bool:
+        granted = [
+            self._rights["read"],
+            *([] if self.is_readonly else [self._rights["write"]]),
+        ]
+        if not self.is_signed_in:
+            return False
+        if name == "uci":
+            which = granted[:1] if method == "get" else granted[1:]
+            return any(arguments["config"] in one["uci"] for one in which)
+        return any(method in one["ubus"].get(name, ()) for one in granted)
+
+    def _ask(self, method: str, command: str, arguments: Any) -> dict[str, Any]:
+        """What the plugin does."""
+        self.calls.append((command, arguments))
+        row = BY_NAME.get(command)
+        if row is None or row.access.value != method:
+            return _fault("usage" if row is None else "not_allowed", command)
+        line = json.dumps({"command": command, "arguments": arguments}) + "\n"
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(ANSWER_S)
+            try:
+                connection.connect(str(self.control))
+                connection.sendall(line.encode())
+                text = connection.makefile(encoding="ascii").readline()
+            except TimeoutError:
+                return _fault("unreachable", command)
+            except OSError:
+                return _fault("no_agent", str(self.control))
+        if len(text) > self.bytes_max:
+            return _fault("answer_too_large", command)
+        return {"answer": text} if text else _fault("no_agent", str(self.control))
+
+    # --- settings --------------------------------------------------------------------
+
+    def _read_settings(self) -> dict[str, Any]:
+        values = {}
+        for number, section in enumerate(parse_uci(self.settings.read_text())):
+            name = section.name or f"cfg{number:06x}"
+            about = {".type": section.type, ".name": name}
+            values[name] = {
+                **about,
+                ".anonymous": section.name is None,
+                **section.options,
+            }
+        return values
+
+    def _write_settings(self, values: dict[str, Any]) -> None:
+        lines = []
+        for name, section in values.items():
+            named = "" if section.pop(".anonymous", False) else f" {quote_uci(name)}"
+            lines.append(f"config {section.pop('.type')}{named}")
+            section.pop(".name")
+            for option, value in section.items():
+                word = "list" if isinstance(value, list) else "option"
+                for one in value if isinstance(value, list) else [value]:
+                    lines.append(f"\t{word} {option} {quote_uci(one)}")
+        self.settings.write_text("\n".join(lines) + "\n")
+
+
+def _fault(code: str, thing: str) -> dict[str, Any]:
+    return {"error": {"code": code, "thing": thing}}
+
+
+@contextmanager
+def serving(luci: LuciStandIn) -> Iterator[str]:
+    """Serve *luci* on loopback; gives the address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            found = luci.find_page(self.path.partition("?")[0])
+            self._send(200 if found else 404, *(found or ("text/plain", b"")))
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            answer = json.dumps(luci.answer(json.loads(body)))
+            self._send(200, "application/json", answer.encode())
+
+        def _send(self, status: int, kind: str, content: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", f"{kind}; charset=utf-8")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *arguments: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
