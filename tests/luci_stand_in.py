@@ -5,11 +5,13 @@ the plugin: sessions, the rights of acl.d, `luci.fonshare` over a control socket
 the UCI file. The real plugin is tested by test_luci_plugin.py.
 """
 
+import base64
 import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from base64 import b64decode
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -41,6 +43,7 @@ class LuciStandIn:
         self.has_plugin = True
         self.delay_s = 0.0
         self.bytes_max = 1_000_000  # of an answer, as the plugin
+        self.files = RouterFiles(control.parent)
         self.modules: Path | None = None  # in the place of the page's
         self.calls: list[tuple[str, dict[str, Any]]] = []
         rights = (APP / "root/usr/share/rpcd/acl.d/luci-app-fonshare.json").read_text()
@@ -109,6 +112,8 @@ class LuciStandIn:
             return {**head, "error": DENIED}
         if name == "luci.fonshare":
             return {**head, "result": [0, self._ask(method, **arguments)]}
+        if name == "file":
+            return {**head, "result": self.files.answer(method, **arguments)}
         if method == "get":
             return {**head, "result": [0, {"values": self._read_settings()}]}
         self._write_settings(arguments["values"])
@@ -124,6 +129,12 @@ class LuciStandIn:
         if name == "uci":
             which = granted[:1] if method == "get" else granted[1:]
             return any(arguments["config"] in one["uci"] for one in which)
+        if name == "file" and not any(
+            (method if method in ("exec", "read") else "write")
+            in one.get("file", {}).get(named(arguments), ())
+            for one in granted
+        ):
+            return False
         return any(method in one["ubus"].get(name, ()) for one in granted)
 
     def _ask(self, method: str, command: str, arguments: Any) -> dict[str, Any]:
@@ -172,6 +183,57 @@ class LuciStandIn:
                 for one in value if isinstance(value, list) else [value]:
                     lines.append(f"\t{word} {option} {quote_uci(one)}")
         self.settings.write_text("\n".join(lines) + "\n")
+
+
+def named(arguments: dict[str, Any]) -> str:
+    """What the rights name: a path, or a command line."""
+    command = [arguments.get("command"), *arguments.get("params", ())]
+    return arguments.get("path") or " ".join(command)
+
+
+class RouterFiles:
+    """rpcd's `file`: /tmp/run is a folder of the test, programs are given by it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.programs: dict[str, Callable[[list[str]], tuple[int, str]]] = {}
+        self.modes: dict[str, int] = {}
+
+    def answer(self, method: str, **given: Any) -> list[Any]:
+        """Return ubus' status and, where there is one, the answer."""
+        if method == "exec":
+            words = [self.here(word) for word in given["params"]]
+            code, said = self.programs[given["command"]](words)
+            return [0, {"code": code, "stdout": said, "stderr": ""}]
+        file = Path(self.here(given["path"]))
+        if method == "write":
+            return self._write(file, **given)
+        if not file.exists():
+            return [4]
+        if method == "remove":
+            file.unlink()
+            return [0]
+        return [0, {"data": base64.b64encode(file.read_bytes()).decode()}]
+
+    def _write(
+        self,
+        file: Path,
+        path: str,
+        data: str,
+        mode: int = 0o666,
+        base64: bool = False,
+        append: bool = False,
+    ) -> list[Any]:
+        content = b64decode(data) if base64 else data.encode()
+        assert len(content) <= 65536
+        with file.open("ab" if append else "wb") as opened:
+            opened.write(content)
+        file.chmod(mode)
+        self.modes[path] = mode
+        return [0]
+
+    def here(self, word: str) -> str:
+        return word.replace("/tmp/run/", f"{self.folder}/")
 
 
 def _fault(code: str, thing: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 'use strict';
 'require baseclass';
 'require rpc';
+'require view.fonshare.backup as backup';
 'require view.fonshare.commands as commands';
 
 // What the page asks of LuCI: commands over ubus, LuCI's words, its QR pictures.
@@ -51,15 +52,15 @@ function fault(code, thing) {
 	}
 }
 
-function isRefusedForLooking(access) {
-	return access == 'write' && L.hasViewPermission() === false;
+function isRefusedForLooking(command) {
+	return commands.access[command] != 'read' && L.hasViewPermission() === false;
 }
 
 // What LuCI's own library threw, as one of our errors.
 function explain(problem, command) {
 	const text = String(problem && problem.message || problem);
 	if (text.indexOf(REFUSED) >= 0)
-		return fault(isRefusedForLooking(commands.access[command]) ? 'not_allowed' : 'session_expired', command);
+		return fault(isRefusedForLooking(command) ? 'not_allowed' : 'session_expired', command);
 	if (text.indexOf('HTTP error 403') >= 0)
 		return fault('session_expired', command);
 	if (ABSENT.some(part => text.indexOf(part) >= 0))
@@ -102,6 +103,11 @@ function call(command, values) {
 	});
 }
 
+// Throw what went wrong with files of the router as one of our errors.
+function told(problem) {
+	throw typeof(problem.code) == 'string' ? problem : explain(problem, 'backup');
+}
+
 function qr(text) {
 	return L.require('uqr').then(uqr => {
 		const picture = uqr.renderSVG(text, { ecc: 'M', border: 4 });
@@ -125,6 +131,8 @@ return baseclass.extend({
 			translate: text => _(text),
 			call: call,
 			qr: qr,
+			backup: passphrase => backup.backup(passphrase).catch(told),
+			restore: (file, passphrase) => backup.restore(file, passphrase).catch(told),
 			settings: L.url('admin/services/fonshare/settings'),
 			signIn: () => window.location.reload()
 		};
