@@ -21,6 +21,8 @@ from fonshare_agent.core import Core
 from fonshare_agent.disk import Disk
 from fonshare_agent.model import Root
 from fonshare_agent.nodekeys import load_or_create
+from fonshare_agent.transfer import partial as partial_module
+from fonshare_agent.transfer import read_back
 from fonshare_agent.transfer.limits import TokenBucket
 from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.transfer.reading import Fetch
@@ -30,6 +32,7 @@ from waiting import PATIENCE_S
 
 SECRET = b"s" * 16
 ENDED, WAITS = 0, 10  # the exit codes of an attempt
+STEP_BYTES = 128 * 1024  # one block
 STALL_S = 1.0  # of silence, after which an attempt is given up
 
 
@@ -100,6 +103,8 @@ def _fetch(job: dict[str, Any], keys_folder: Path, partial: Partial) -> str:
 
 
 def main(keys_folder: Path, own: Path) -> None:
+    # Small files go through what large ones do: written behind, read back meanwhile.
+    partial_module.STEP_BYTES = read_back.STEP_BYTES = STEP_BYTES  # type: ignore[misc]
     for line in iter(sys.stdin.readline, ""):
         job = json.loads(line)
         reading, writing = os.pipe()
