@@ -171,9 +171,9 @@ def test_one_session_serves_one_job_after_another(world):
     first, second = world.partial(0), world.partial(1)
     sessions = []
 
-    def note(*arguments):
+    def note(*arguments, **options):
         sessions.append(1)
-        return real(*arguments)
+        return real(*arguments, **options)
 
     real = session_pool.Session.open
     session_pool.Session.open = note

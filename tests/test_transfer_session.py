@@ -57,23 +57,38 @@ class Caller:
             self.socket, server_side=True
         )
 
-    def log_in(self):
-        """Take any ticket."""
+    def log_in(self, *ahead):
+        """Take any ticket; *ahead* are the replies to what comes together with it."""
         self.say("220 hello")
         assert self.hear() == "AUTH TLS"
         self.say("234 go on")
         self.secure()
-        self.hear(5)
-        self.say(*LOGIN)
+        self.hear(5 + len(ahead))
+        self.say(*LOGIN, *ahead)
 
     def listen(self):
         """Open a data port; return a function that waits for the connection."""
+        reply, accept = self.open_port()
+        self.hear(3)
+        self.say(reply, "350 there")
+        return accept
+
+    def open_port(self):
+        """Return what EPSV is answered with, and what waits for the connection."""
         listener = socket.create_server(("127.0.0.1", 0))
         listener.settimeout(PATIENCE_S)
         self.door.sockets.append(listener)
-        self.hear(3)
-        self.say(f"229 in (|||{listener.getsockname()[1]}|)", "350 there")
-        return lambda: Caller(listener.accept()[0], self.door)
+        reply = f"229 in (|||{listener.getsockname()[1]}|)"
+        return reply, lambda: Caller(listener.accept()[0], self.door)
+
+    def send(self, accept, content):
+        """Serve one transfer."""
+        data = accept()
+        data.secure()
+        self.say("150 here")
+        data.socket.sendall(content)
+        data.socket.close()
+        self.say("226 done")
 
 
 class Door:
@@ -145,13 +160,14 @@ def patience(stall_s=PATIENCE_S, is_cancelled=lambda: False):
     return Patience(time.monotonic, is_cancelled, stall_s)
 
 
-def enter(door, context, fingerprint=None, **options):
+def enter(door, context, fingerprint=None, *, ahead=False, **options):
     return Session.open(
         [door.address],
         context,
         fingerprint or door.keys.tls_fingerprint,
         CREDENTIALS,
         patience(**options),
+        ahead=ahead,
     )
 
 
@@ -265,6 +281,66 @@ def test_a_data_connection_resumes_the_session_and_is_recognised(at, context):
         download.finish()
     session.close()
     assert reused == [True, True]
+
+
+def read_all(session):
+    download, buffer = session.read_from(0), bytearray(9)
+    count = download.fill(memoryview(buffer))
+    download.finish()
+    return bytes(buffer[:count])
+
+
+def test_the_port_that_was_asked_for_with_the_ticket_is_used_once(at, context):
+    def script(caller):
+        reply, accept = caller.open_port()
+        caller.log_in(reply)
+        assert caller.hear() == "REST 0"
+        assert caller.hear() == "RETR file"
+        caller.say("350 there")
+        caller.send(accept, b"first")
+        caller.send(caller.listen(), b"second")
+        caller.hear()
+
+    session = enter(at(script), context, ahead=True)
+    assert read_all(session) == b"first"
+    assert read_all(session) == b"second"
+    session.close()
+
+
+def test_a_port_refused_ahead_or_too_old_is_asked_for_when_it_is_needed(
+    at, context, monkeypatch
+):
+    monkeypatch.setattr("fonshare_agent.transfer.session.PORT_S", 0.0)
+
+    for answer in ("425 none is free", "229 in (|||1|)"):  # nobody listens at 1
+
+        def script(caller, answer=answer):
+            caller.log_in(answer)
+            caller.send(caller.listen(), b"bytes")
+            caller.hear()
+
+        session = enter(at(script), context, ahead=True)
+        assert read_all(session) == b"bytes"
+        session.close()
+
+
+def test_another_ticket_may_bring_its_port_too(at, context):
+    def script(caller):
+        reply, accept = caller.open_port()
+        caller.log_in()
+        assert caller.hear().startswith("SITE TICKET ")
+        assert caller.hear() == "EPSV"
+        caller.say("200 taken", reply)
+        assert caller.hear() == "REST 0"
+        caller.hear()
+        caller.say("350 there")
+        caller.send(accept, b"bytes")
+        caller.hear()
+
+    session = enter(at(script), context)
+    session.take_ticket(Credentials(b"u" * 16, b"r" * 16), ahead=True)
+    assert read_all(session) == b"bytes"
+    session.close()
 
 
 # --- what may go wrong on the way -------------------------------------------------

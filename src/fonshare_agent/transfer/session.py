@@ -4,26 +4,24 @@ Owns the order of commands and what each reply means. Rules kept: nothing is sen
 the pinned certificate was seen, on control and data connections alike; nothing that
 came before TLS is believed afterwards; where a data connection goes is the control
 connection's address and never what the peer says. Commands that need no answer first
-are sent together: on a long line every round trip counts. One thread at a time.
+are sent together, *ahead* also what asks for the first data's port: on a long line
+every round trip counts. One thread at a time.
 """
 
-import base64
-import re
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
 from fonshare_agent.errors import (
-    BlockLacking,
     ConnectionLost,
     FonshareError,
     PeerUnreachable,
-    SourceChanged,
     SourceRefused,
     WrongCertificate,
 )
 from fonshare_agent.model import base32
+from fonshare_agent.transfer.session_replies import Reply, bytes_in, port_in
 from fonshare_agent.transfer.wire import Address, Patience, Wire, connect
 
 # How a connection to an address is made: straight, or through a relay.
@@ -33,7 +31,7 @@ FILE: Final = b"file"  # a ticket names exactly one
 LINE_BYTES_MAX: Final = 4096
 REPLY_LINES_MAX: Final = 64
 READ_BYTES: Final = 2048
-_PASSIVE: Final = re.compile(r"\(\|\|\|(\d{1,5})\|\)")
+PORT_S: Final = 3.0  # so long a port that was asked for ahead is believed to be open
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -51,29 +49,6 @@ class Credentials:
         return "<Credentials>"
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """One answer; `text` is its last line."""
-
-    code: int
-    text: str
-
-    @property
-    def is_refusal(self) -> bool:
-        return self.code >= 400
-
-    def error(self) -> FonshareError:
-        """Return what a refusal means."""
-        said = f"the peer says: {self.code} {self.text}"
-        if self.code == 450 and self.text.startswith("changed"):
-            return SourceChanged(said)
-        if self.code == 450 and self.text.startswith("missing"):
-            return BlockLacking(said)
-        if self.code in (421, 425, 426):
-            return ConnectionLost(said)
-        return SourceRefused(said)
-
-
 class Session:
     """One control connection that has redeemed at least one ticket."""
 
@@ -88,6 +63,7 @@ class Session:
         self.used_at = wire.patience.clock()
         self._wire, self._context = wire, context
         self._received = bytearray()
+        self._port: tuple[int, float] | None = None  # asked for ahead, and when
         # Told of every data connection, if anybody counts what they move.
         self.on_data: Callable[[Wire], None] | None = None
 
@@ -105,6 +81,8 @@ class Session:
         credentials: Credentials,
         patience: Patience,
         dial: Dial = connect,
+        *,
+        ahead: bool = False,
     ) -> Self:
         """Connect, see the right certificate, and redeem the ticket.
 
@@ -113,7 +91,7 @@ class Session:
         """
         session = cls.knock(addresses, context, fingerprint, patience, dial)
         try:
-            session._log_in(credentials)
+            session._log_in(credentials, ahead)
         except BaseException:
             session.close()
             raise
@@ -153,11 +131,12 @@ class Session:
         """From now on wait as *patience* says."""
         self._wire.patience = patience
 
-    def take_ticket(self, credentials: Credentials) -> None:
+    def take_ticket(self, credentials: Credentials, *, ahead: bool = False) -> None:
         """Redeem another ticket here; the following commands are about its file."""
         ticket, secret = credentials.words
-        self._send(b"SITE TICKET " + ticket + b" " + secret)
+        self._send_ahead(ahead, b"SITE TICKET " + ticket + b" " + secret)
         self._expect(200)
+        self._keep_port(ahead)
 
     def read_from(self, offset: int) -> "Download":
         """Begin to read the ticket's file at *offset*."""
@@ -174,7 +153,7 @@ class Session:
         """Return which blocks the holder has of the file, and which it reads now."""
         self._send(b"SITE HAVE")
         have, _, coming = self._expect(213).text.partition(" ")
-        return _as_bytes(have), _as_bytes(coming)
+        return bytes_in(have), bytes_in(coming)
 
     def write_from(self, offset: int) -> "Upload":
         """Begin to write the ticket's file at *offset*."""
@@ -205,29 +184,45 @@ class Session:
             raise ConnectionLost("the peer spoke on before TLS began")
         self._wire.secure(self._context, self.fingerprint)
 
-    def _log_in(self, credentials: Credentials) -> None:
+    def _log_in(self, credentials: Credentials, ahead: bool) -> None:
         ticket, secret = credentials.words
-        self._send(
-            b"USER " + ticket, b"PASS " + secret, b"PBSZ 0", b"PROT P", b"TYPE I"
-        )
+        words = b"PASS " + secret, b"PBSZ 0", b"PROT P", b"TYPE I"
+        self._send_ahead(ahead, b"USER " + ticket, *words)
         for code in (331, 230, 200, 200, 200):
             self._expect(code)
+        self._keep_port(ahead)
+
+    def _send_ahead(self, ahead: bool, *commands: bytes) -> None:
+        self._send(*commands, *([b"EPSV"] if ahead else []))
+
+    def _keep_port(self, ahead: bool) -> None:
+        """Hear the answer to what was sent ahead; a refusal costs only that."""
+        if ahead:
+            reply, now = self._read_reply(), self._wire.patience.clock()
+            self._port = None if reply.is_refusal else (port_in(reply), now)
+
+    def _find_port(self) -> int | None:
+        """Return the port that was asked for ahead; None if it may be closed by now."""
+        port, self._port = self._port, None
+        now = self._wire.patience.clock()
+        return port[0] if port is not None and now - port[1] < PORT_S else None
 
     def _open_data(self, command: bytes, place: bytes, placed: int) -> Wire:
         """Open a data connection for *command*, after *place* said what of the file
         is meant and was answered by *placed*."""
-        self._send(b"EPSV", place, command + b" " + FILE)
-        found = _PASSIVE.search(self._expect(229).text)
-        if found is None or not 0 < int(found[1]) < 65536:
-            raise SourceRefused("the peer names no port for data")
-        self._expect(placed)
+        port = self._find_port()
+        ahead = () if port is not None else (b"EPSV",)
+        self._send(*ahead, place, command + b" " + FILE)
+        if port is None:
+            port = port_in(self._expect(229))
         try:
             # Never the address that a reply names: it could be anybody's.
-            address = (self._wire.peer, int(found[1]))
+            address = (self._wire.peer, port)
             wire, _ = self._dial([address], self._wire.patience)
         except PeerUnreachable as error:
             raise ConnectionLost(f"no data connection: {error}") from None
         try:
+            self._expect(placed)
             wire.secure(
                 self._context, self.fingerprint, self._wire.session, self._hear_refusal
             )
@@ -307,13 +302,6 @@ class Session:
         """Read the reply to a transfer that we broke off."""
         self._read_reply()  # 426, or 226 if everything was on its way already
         self.used_at = self._wire.patience.clock()
-
-
-def _as_bytes(text: str) -> bytes:
-    try:
-        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except ValueError:
-        raise SourceRefused("the peer's bitmap is not one") from None
 
 
 class Download:

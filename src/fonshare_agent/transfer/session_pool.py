@@ -34,12 +34,15 @@ class SessionPool:
         credentials: Credentials,
         patience: Patience,
         dial: Dial = connect,
+        *,
+        ahead: bool = False,
     ) -> Session:
-        """Return a session with that peer that has redeemed the ticket."""
+        """Return a session with that peer that has redeemed the ticket; *ahead*: and
+        has the port for what will be moved at once."""
         while (session := self._find(fingerprint)) is not None:
             try:
                 session.be_patient(patience)
-                session.take_ticket(credentials)
+                session.take_ticket(credentials, ahead=ahead)
             except ConnectionLost:
                 session.close()  # it had died unnoticed; the ticket is unused
             except BaseException:
@@ -48,7 +51,13 @@ class SessionPool:
             else:
                 return session
         return Session.open(
-            addresses, self._context, fingerprint, credentials, patience, dial
+            addresses,
+            self._context,
+            fingerprint,
+            credentials,
+            patience,
+            dial,
+            ahead=ahead,
         )
 
     def give_back(self, session: Session) -> None:

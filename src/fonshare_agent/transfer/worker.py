@@ -206,8 +206,11 @@ class TransferWorkers:
                 (RELAYED,), task.peer_fingerprint, credentials, patience, relay.dial
             )
         addresses = self._resolve(task.addresses)
+        # A partner is asked first what it has, and may have nothing for long.
+        lane = task.lane if isinstance(task, Fetch) else None
+        ahead = lane is None or not lane.is_partner
         return self._pool.borrow(
-            addresses, task.peer_fingerprint, credentials, patience
+            addresses, task.peer_fingerprint, credentials, patience, ahead=ahead
         )
 
     def _knock(self, task: Knock) -> str:
