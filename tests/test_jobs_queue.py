@@ -238,6 +238,19 @@ def test_what_does_not_change_soon_is_tried_less_and_less_often_until_a_wake():
     assert pauses.postpone("a", reason) <= 120
 
 
+def test_what_breaks_off_each_time_is_tried_less_often_until_bytes_come():
+    pauses = Pauses(lambda: 0.0, os.urandom)
+    lost = Postponed("source.lost").reason
+    waits = [pauses.postpone("a", lost) for _ in range(12)]
+    assert 3 <= waits[0] <= 6
+    assert min(waits[6:]) >= 7.5
+    assert max(waits) <= 15
+    pauses.end("a")
+    assert pauses.postpone("a", lost) <= 6
+    far = pauses.postpone("a", Postponed("unreachable").reason)
+    assert far >= 60, "the one reason's steps are not the other's"
+
+
 def test_room_on_the_disk_frees_those_that_wait_for_it_and_no_others():
     pauses = Pauses(lambda: 0.0, os.urandom)
     pauses.postpone("a", Postponed("disk.full").reason)

@@ -5,6 +5,7 @@ import socket
 import ssl
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
@@ -23,7 +24,7 @@ from fonshare_agent.nodekeys import load_or_create
 from fonshare_agent.transfer import wire
 from fonshare_agent.transfer.session import Credentials, Session
 from fonshare_agent.transfer.session_pool import IDLE_MAX, IDLE_S, NOOP_S, SessionPool
-from fonshare_agent.transfer.wire import Patience, Wire, client_context
+from fonshare_agent.transfer.wire import Pace, Patience, Wire, client_context
 from waiting import PATIENCE_S
 
 CREDENTIALS = Credentials(b"t" * 16, b"s" * 16)
@@ -476,6 +477,46 @@ def test_data_that_stands_still_is_given_up(at, context):
     session = enter(door, context, stall_s=0.5)
     download = session.read_from(0)
     with pytest.raises(ConnectionLost, match="nothing came"):
+        download.fill(memoryview(bytearray(2000)))
+    download.close()
+    session.close()
+
+
+def drip(count=400):
+    """A script that sends one byte at a time, never silent for long."""
+
+    def script(caller):
+        caller.log_in()
+        accept = caller.listen()
+        data = accept()
+        data.secure()
+        caller.say("150 here")
+        with suppress(OSError):  # it hangs up on us
+            for _ in range(count):
+                data.socket.sendall(b"x")
+                time.sleep(0.05)
+        data.socket.close()
+
+    return script
+
+
+def test_a_peer_that_lets_a_byte_fall_now_and_then_is_given_up(at, context):
+    session = enter(at(drip()), context)
+    download = session.read_from(0)
+    download._pace = Pace(patience(stall_s=1.0))  # of a busy machine's silence no word
+    with pytest.raises(ConnectionLost, match="hardly anything came"):
+        download.fill(memoryview(bytearray(2000)))
+    download.close()
+    session.close()
+
+
+def test_a_wait_is_cancelled_also_while_bytes_keep_falling(at, context):
+    cancelled = []
+    session = enter(at(drip()), context, is_cancelled=lambda: bool(cancelled))
+    download = session.read_from(0)
+    download.fill(memoryview(bytearray(3)))
+    cancelled.append(1)
+    with pytest.raises(TransferCancelled):
         download.fill(memoryview(bytearray(2000)))
     download.close()
     session.close()

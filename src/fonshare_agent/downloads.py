@@ -333,6 +333,7 @@ class Downloads:
         running = self._running.get(job_id)
         if running is not None and running.stop is None:
             self._logged.pop(job_id, None)
+            self._pauses.end(job_id)
             begun = self._set_state(job_id, JobState.RUNNING)
             self._core.spawn_service(f"job {job_id}", begun)
 

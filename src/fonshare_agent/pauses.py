@@ -2,15 +2,15 @@
 
 Owns the times before which a job is not tried again. What does not change soon (nobody
 is online, nobody can be reached) is tried less and less often, with jitter, up to every
-quarter of an hour; a wake ends every wait, since then something has changed. Core
-thread.
+quarter of an hour; what breaks off at once again and again, up to every quarter of a
+minute. A wake ends every wait, since then something has changed. Core thread.
 """
 
 from collections.abc import Callable
 from typing import Final
 
 from fonshare_agent.links.backoff import Backoff
-from fonshare_agent.reasons import RETRY_SLOWLY_S, Reason
+from fonshare_agent.reasons import RETRY_S, RETRY_SLOWLY_S, Reason
 
 RETRY_MAX_S: Final = 900.0
 
@@ -24,7 +24,8 @@ class Pauses:
         self._clock, self._draw = clock, draw
         self._not_before: dict[str, float] = {}
         self._reasons: dict[str, str] = {}
-        self._backoffs: dict[str, Backoff] = {}  # of those that wait long, since a wake
+        # Of those that wait longer each time, since a wake; by the longest wait.
+        self._backoffs: dict[str, dict[float, Backoff]] = {}
 
     def put(self, job_id: str, seconds: float) -> None:
         """Leave the job alone for so long."""
@@ -33,12 +34,13 @@ class Pauses:
     def postpone(self, job_id: str, reason: Reason) -> float:
         """Leave the job alone for *reason*; return for how long."""
         seconds = reason.retry_s
-        if seconds >= RETRY_SLOWLY_S:
-            backoff = self._backoffs.get(job_id)
-            if backoff is None:
-                backoff = Backoff(self._draw, seconds, RETRY_MAX_S)
-                self._backoffs[job_id] = backoff
-            seconds = backoff.next_wait_s()
+        is_slow = seconds >= RETRY_SLOWLY_S
+        if is_slow or reason.code == "source.lost":
+            longest_s = RETRY_MAX_S if is_slow else RETRY_S
+            backoffs = self._backoffs.setdefault(job_id, {})
+            if longest_s not in backoffs:
+                backoffs[longest_s] = Backoff(self._draw, seconds, longest_s)
+            seconds = backoffs[longest_s].next_wait_s()
         self.put(job_id, seconds)
         self._reasons[job_id] = reason.code
         return seconds

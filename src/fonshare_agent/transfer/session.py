@@ -22,7 +22,7 @@ from fonshare_agent.errors import (
 )
 from fonshare_agent.model import base32
 from fonshare_agent.transfer.session_replies import Reply, bytes_in, port_in
-from fonshare_agent.transfer.wire import Address, Patience, Wire, connect
+from fonshare_agent.transfer.wire import Address, Pace, Patience, Wire, connect
 
 # How a connection to an address is made: straight, or through a relay.
 Dial = Callable[[Sequence[Address], Patience], tuple[Wire, Address]]
@@ -309,10 +309,11 @@ class Download:
 
     def __init__(self, session: Session, wire: Wire) -> None:
         self._session, self._wire = session, wire
+        self._pace = Pace(wire.patience)
 
     def fill(self, view: memoryview) -> int:
         """Read until *view* is full; fewer bytes come only at the end."""
-        return self._wire.fill(view)
+        return self._wire.fill(view, self._pace)
 
     def finish(self) -> None:
         """Demand that the file ends here, and that the peer found nothing amiss.

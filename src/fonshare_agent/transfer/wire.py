@@ -25,6 +25,7 @@ from fonshare_agent.errors import (
 
 POLL_S: Final = 0.2  # how soon a cancelled transfer lets go
 STALL_S: Final = 30.0  # without a byte: the peer or the line is gone
+DRIP_BYTES_S: Final = 32  # less for so long is no line: the slowest limit gives more
 CONNECT_S: Final = 6.0  # for all addresses together
 HEAD_START_S: Final = 0.4  # then the next address is tried beside it
 # RFC 8422: in TLS 1.2 "ECDSA" suites carry Ed25519 certificates.
@@ -47,6 +48,25 @@ class Patience:
             raise TransferCancelled("the transfer was cancelled")
         if self.clock() - since >= self.stall_s:
             raise ConnectionLost(f"nothing came for {self.stall_s:.0f} seconds")
+
+
+@dataclass(slots=True)
+class Pace:
+    """How much comes while it is waited for. A peer that sends a byte now and then is
+    never silent, and would hold a job's place for ever."""
+
+    patience: Patience
+    _waited_s: float = 0.0
+    _came: int = 0
+
+    def note(self, count: int, waited_s: float) -> None:
+        """*count* bytes came after *waited_s*; raise if they only drip."""
+        self._waited_s += waited_s
+        self._came += count
+        if self._waited_s >= self.patience.stall_s:
+            if self._came < DRIP_BYTES_S * self._waited_s:
+                raise ConnectionLost(f"hardly anything came for {self._waited_s:.0f} s")
+            self._waited_s, self._came = 0.0, 0
 
 
 def client_context(certificate: Path, key: Path) -> ssl.SSLContext:
@@ -115,28 +135,34 @@ class Wire:
 
     def receive_into(self, view: memoryview) -> int:
         """Read what is there, at least a byte; 0 at the end."""
-        return self._patiently(lambda: self._socket.recv_into(view))
+        count = self._patiently(lambda: self._socket.recv_into(view))
+        self.patience.demand(self.patience.clock())  # who drips lets no wait time out
+        return count
 
-    def fill(self, view: memoryview) -> int:
+    def fill(self, view: memoryview, pace: Pace) -> int:
         """Read until *view* is full; fewer bytes come only at the end.
 
         As `receive_into` again and again, which for records of 16 KiB takes as much CPU
         as deciphering them.
         """
-        receive, count = self._socket.recv_into, 0
-        since: float | None = None  # when something came, or soon after
+        receive, clock, count = self._socket.recv_into, self.patience.clock, 0
+        since = asked_at = clock()
         while count < len(view):
             try:
                 got = receive(view[count:])
             except TimeoutError:
-                since = self.patience.clock() if since is None else since
                 self.patience.demand(since)
             except (OSError, ValueError) as error:  # ValueError: closed under us
                 raise _broken(error) from None
             else:
                 if not got:
                     break
-                count, since = count + got, None
+                now = clock()
+                pace.note(got, now - since)
+                if now - asked_at >= POLL_S:  # who drips lets no wait time out
+                    self.patience.demand(now)
+                    asked_at = now
+                count, since = count + got, now
         return count
 
     def send(self, view: memoryview) -> None:
