@@ -11,7 +11,8 @@ from fonshare_agent.core import Core, Worker
 from fonshare_agent.index.store import IndexStore
 from fonshare_agent.model import GroupId, IndexId, NodeId
 from fonshare_agent.protocol.certificate import fingerprint, self_signed_certificate
-from fonshare_agent.protocol.messages import BlocksAsk, CatalogueAsk
+from fonshare_agent.protocol.messages import BlocksAsk, CatalogueAsk, TicketRefuse
+from fonshare_agent.protocol.reach_messages import RelayAsk
 from fonshare_agent.receiving import shows_own_certificate
 from fonshare_agent.routing import OPEN_MAX, Routing
 from fonshare_agent.sharing import Sharing
@@ -51,6 +52,14 @@ def test_a_member_that_asks_on_while_the_disk_hangs_fills_no_memory():
     disk.resolve(None)
     routing.on_command(GROUP, MEMBER, a_question())
     assert len(begun) == OPEN_MAX + 2
+
+
+def test_a_node_that_is_no_relay_says_so_and_loads_nothing_for_it():
+    sent = []
+    channel = SimpleNamespace(send=lambda *words: sent.append(words))
+    routing = Routing(None, channel, *(None,) * 7, is_relay=False)
+    routing.on_command(GROUP, MEMBER, RelayAsk(bytes(16), bytes(32), ()))
+    assert sent == [(GROUP, MEMBER, TicketRefuse(bytes(16), "not_here"))]
 
 
 def a_question() -> BlocksAsk:

@@ -138,6 +138,7 @@ class Node:
             moving.moving,
             moving.downloads,
             moving.asking,
+            self._settings.node.relay,
         )
         talking.channel.wire(
             Listener(

@@ -91,6 +91,7 @@ class Routing:
     moving: OnDemand["Grants"]
     downloads: Downloads
     asking: Asking
+    is_relay: bool = True  # whether its owner lets this node be one
     _open: dict[tuple[GroupId, NodeId], int] = field(default_factory=dict)
 
     def on_event(self, group: GroupId, event: GroupEvent) -> None:
@@ -146,6 +147,10 @@ class Routing:
             case CatalogueDelta():
                 delta = self._on_delta(group, member, message)
                 self._serve("catalogue", group, member, delta)
+            case RelayAsk() if not self.is_relay:
+                # The answer of every relay that is none; nothing is loaded for it.
+                refusal = TicketRefuse(message.request, "not_here")
+                self.channel.send(group, member, refusal)
             case (
                 TicketAsk()
                 | BundleAsk()
