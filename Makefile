@@ -71,7 +71,7 @@ bench-limits: venv ## how exactly the limits of bandwidth hold (bench/README.md)
 bench-household: venv ## how soon transfers give way to the household, as root
 	$(call timed,$@,PYTHONPATH=tools:tests $(BIN)/python bench/household.py)
 
-rootfs: venv deps ## the package on emulated MIPS (ROOTFS=FOLDER: in a real OpenWrt)
+rootfs: venv deps ## the package on emulated MIPS (ROOTFS=FOLDER or TARBALL: a real OpenWrt)
 	$(call timed,$@,ROOTFS_ARCHITECTURE=mipsel ROOTFS="$(ROOTFS)" \
 		$(BIN)/python -m pytest -n 0 tests/test_rootfs.py $(ARGS))
 

@@ -23,14 +23,15 @@ from programs import refuse, require_program
 HERE = Path(__file__).parent / "rootfs"
 STAND_INS = HERE / "stand_in"
 TIMEOUT_S = 1100
+FLASH = "48m"  # of what a router's own system may write; a case can fill it up
 # In namespaces and over a memory file system of its own: neither the user land nor the
 # machine changes, and all that was started dies with the first process.
 ENTER = """
 set -e
-layers=$1 case=$2 packages=$3
+layers=$1 case=$2 packages=$3 size=$4
 base=$case/router
 mkdir -p $base
-mount -t tmpfs router $base
+mount -t tmpfs -o size=$size router $base
 mkdir $base/upper $base/work $base/root
 options=lowerdir=$layers,upperdir=$base/upper,workdir=$base/work
 root=$base/root
@@ -134,7 +135,7 @@ class Router:
             [
                 *("unshare", "--mount", "--pid", "--net", "--ipc", "--uts", "--fork"),
                 *("--kill-child", "sh", "-c", ENTER, "enter"),
-                *(layers, str(folder), str(self._packages)),
+                *(layers, str(folder), str(self._packages), FLASH),
             ],
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -176,14 +177,15 @@ def _judge(case: Case, step: Step, folder: Path, number: int) -> str:
 def router(packages: Path, architecture: str) -> Router:
     """Return the user land to test with; skip the test where there can be none.
 
-    ROOTFS_ARCHITECTURE asks for another than *architecture*; ROOTFS names a folder with
-    a real OpenWrt, which brings its own programs and has what our package depends on.
+    ROOTFS_ARCHITECTURE asks for another than *architecture*; ROOTFS names a folder or
+    an archive with a real OpenWrt, which brings its own programs and has what our
+    package depends on.
     """
     if os.geteuid():
         pytest.skip("a user land of its own needs root")
     require_program("unshare")
     if given := os.environ.get("ROOTFS"):
-        return Router([Path(given).resolve()], packages)
+        return Router([rootfs.given(Path(given))], packages)
     architecture = os.environ.get("ROOTFS_ARCHITECTURE", architecture)
     if architecture in rootfs.EMULATORS:
         require_program(f"{rootfs.EMULATORS[architecture]}-static")

@@ -1,5 +1,6 @@
 """Backup and restore on the command line: the files, the passphrase, the refusals."""
 
+import errno
 import io
 import json
 import os
@@ -37,6 +38,23 @@ def test_a_backup_never_overwrites(node, capsys):
         assert "exists already" in capsys.readouterr().err
     assert (node / "kept").read_text() == "mine"
     assert not (node / "nowhere").exists()
+
+
+def test_half_a_backup_is_not_left_behind(node, monkeypatch, capsys):
+    sync = os.fsync
+
+    def full(descriptor: int) -> None:
+        if os.readlink(f"/proc/self/fd/{descriptor}").endswith("/new"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(descriptor)
+
+    load_or_create(node / "state" / "keys", os.urandom)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        assert run("backup", "new", "--passphrase-file", "secret") == 1
+    assert "No space left" in capsys.readouterr().err
+    assert not (node / "new").exists()
+    assert run("backup", "new", "--passphrase-file", "secret") == 0
 
 
 def test_a_passphrase_file_that_others_may_read_is_refused(node, capsys):

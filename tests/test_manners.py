@@ -210,6 +210,18 @@ def test_the_routers_time_zone_is_followed_when_it_changes(
     assert "TZ" not in os.environ
 
 
+def test_without_any_zone_it_is_said_once(tmp_path, zone_of_the_process, caplog):
+    zone = clock.Zone(tmp_path / "TZ", tmp_path / "localtime")
+    zone.follow()
+    zone.follow()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"no time zone in {tmp_path / 'TZ'}: hours of the day are UTC"
+    ]
+    (tmp_path / "localtime").touch()
+    clock.Zone(tmp_path / "TZ", tmp_path / "localtime").follow()
+    assert len(caplog.records) == 1
+
+
 def test_a_zone_given_to_the_process_wins(tmp_path, monkeypatch):
     monkeypatch.setenv("TZ", "UTC")
     (tmp_path / "TZ").write_text("CET-1")

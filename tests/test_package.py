@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import rootfs
 from fonshare_agent import __version__
 from fonshare_agent.config_docs import uci_sections
 from init_script import SCRIPT, updated
@@ -84,6 +85,32 @@ def test_it_depends_on_each_part_of_python_that_the_agent_imports(metadata):
     }
 
 
+@pytest.mark.parametrize(
+    "file", ["tests/rootfs/Dockerfile", "docs/router/fonera-2.0n.md"]
+)
+def test_who_installs_them_by_hand_has_the_whole_list(metadata, file):
+    named = set(re.findall(r"python3-[a-z0-9-]+", (ROOT / file).read_text()))
+    assert named == {name.lstrip("+") for name in metadata["DEPENDS"].split()}
+
+
+def test_an_archive_of_a_real_openwrt_is_unpacked_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(rootfs, "ROOT", tmp_path)
+    (tmp_path / "usr/bin").mkdir(parents=True)
+    (tmp_path / "usr/bin/python3").touch()
+    archive = tmp_path / "openwrt.tar.gz"
+    subprocess.run(["tar", "-czf", archive, "-C", tmp_path, "usr"], check=True)
+
+    folder = rootfs.given(archive)
+
+    assert (folder / "usr/bin/python3").exists()
+    (folder / "mark").touch()
+    assert (rootfs.given(archive) / "mark").exists()
+    assert rootfs.given(folder) == folder
+    (folder / "usr/bin/python3").unlink()
+    with pytest.raises(RuntimeError, match="Dockerfile"):
+        rootfs.given(folder)
+
+
 def test_the_recipes_make_the_routers_tree(tmp_path, libraries):
     root = install("fonshare-agent", tmp_path, libraries) / "fonshare-agent"
 
@@ -113,6 +140,7 @@ MODES = {
     "etc/config/fonshare": 0o600,
     "etc/uci-defaults/fonshare": 0o644,
     "etc/hotplug.d/block/60-fonshare": 0o644,
+    "etc/hotplug.d/ntp/60-fonshare": 0o644,
     "usr/bin/fonshare": 0o755,
     "usr/lib/fonshare/fonshare_agent/agent.py": 0o644,
 }

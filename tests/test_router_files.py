@@ -150,11 +150,19 @@ def test_a_disk_that_comes_ends_only_a_pause(shell, tmp_path, starts, expected):
     assert (run.stdout, run.stderr) == (expected, "")
 
 
-@pytest.mark.parametrize("kind", ["block", "mount"])
 @pytest.mark.parametrize(
-    ("action", "woken"), [("add", "wake\n"), ("remove", ""), ("change", "")]
+    ("kind", "action", "woken"),
+    [
+        *((kind, "add", "wake\n") for kind in ("block", "mount")),
+        *((kind, "remove", "") for kind in ("block", "mount")),
+        ("block", "change", ""),
+        ("ntp", "stratum", "wake\n"),
+        ("ntp", "step", "wake\n"),
+        ("ntp", "periodic", ""),
+        ("ntp", "unsync", ""),
+    ],
 )
-def test_hotplug_wakes_the_service_when_a_disk_comes(
+def test_hotplug_wakes_the_service_when_a_disk_or_the_time_comes(
     shell, tmp_path, kind, action, woken
 ):
     service = tmp_path / "service"

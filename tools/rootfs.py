@@ -50,6 +50,30 @@ def build(architecture: str) -> Path:
     return root
 
 
+def given(place: Path) -> Path:
+    """Return the folder of a real OpenWrt that *place*, a folder or an archive, holds.
+
+    RuntimeError if it lacks what the package depends on, which needs a network.
+    """
+    root = place.resolve()
+    if root.is_file():
+        state = root.stat()
+        name = f"rootfs-given-{state.st_size}-{state.st_mtime_ns}"
+        root = ROOT / "build" / name
+        if not root.exists():
+            fresh = root.with_name(f"{name}.new")
+            fresh.mkdir(parents=True, exist_ok=True)
+            command = ["tar", "-xf", str(place), "-C", str(fresh)]
+            subprocess.run(command, check=True)
+            fresh.rename(root)
+    if not (root / "usr/bin/python3").exists():
+        raise RuntimeError(
+            f"{place} has no Python: install there what the package depends on, as"
+            " tests/rootfs/Dockerfile does"
+        )
+    return root
+
+
 def _compile(userland: Userland, architecture: str) -> None:
     """Leave of Python's library only what is compiled, as OpenWrt's packages do."""
     command = ["-m", "compileall", "-q", "-b"]

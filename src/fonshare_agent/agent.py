@@ -22,6 +22,7 @@ from fonshare_agent.core import Core, Promise
 from fonshare_agent.disk import Disk
 from fonshare_agent.errors import (
     DiskMissing,
+    DiskReadOnly,
     FonshareError,
     Starting,
     StorageError,
@@ -102,8 +103,11 @@ class Agent:
             try:
                 handlers = await node.start()
             except StorageError as error:
-                # A disk that takes no writes says more than a database that fails.
-                self._report(await node.find_disk_error() or error)
+                trouble: StorageError | None = error
+                if not isinstance(error, DiskMissing | DiskReadOnly):
+                    # A disk that takes no writes says more than a database that fails.
+                    trouble = await node.find_disk_error() or error
+                self._report(trouble)
                 await self._pause(RETRY_S)
                 return
             self._dispatch = bind(handlers)

@@ -7,6 +7,7 @@ finds, or in 1970. While it is unknown a broker whose certificate must be checke
 and nothing that depends on dates happens.
 """
 
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -14,9 +15,12 @@ from pathlib import Path
 
 from fonshare_agent.errors import ClockUnknown
 
+log = logging.getLogger(__name__)
+
 Hours = tuple[int, int]  # minutes of the day: from, up to and without; may be overnight
 
 ZONE_FILE = Path("/etc/TZ")  # OpenWrt's zone, as the variable TZ has it
+LOCAL_TIME = Path("/etc/localtime")  # the C library's own, where there is one
 ZONE_CHARACTERS_MAX = 64
 BUILD_DATE = 1_767_225_600  # 2026-01-01 UTC; not after any release's
 
@@ -55,18 +59,21 @@ class Zone:
     the C library's own rule holds, which is UTC if it finds nothing either.
     """
 
-    def __init__(self, file: Path = ZONE_FILE) -> None:
-        self._file, self._is_given = file, "TZ" in os.environ
-        self._seen = ""
+    def __init__(self, file: Path = ZONE_FILE, local_time: Path = LOCAL_TIME) -> None:
+        self._file, self._local_time = file, local_time
+        self._is_given = "TZ" in os.environ
+        self._seen: str | None = None
 
     def follow(self) -> None:
         """Look at the file again, and use what it says from now on."""
         zone = self._read()
         if self._is_given or zone == self._seen:
             return
-        self._seen = zone
+        is_first, self._seen = self._seen is None, zone
         if zone:
             os.environ["TZ"] = zone
+        elif is_first and not self._local_time.exists():
+            log.warning("no time zone in %s: hours of the day are UTC", self._file)
         else:
             os.environ.pop("TZ", None)
         time.tzset()

@@ -150,10 +150,14 @@ def _write_new(file: Path, content: bytes) -> None:
     """Write *content* durably to a file of mode 600 that must not exist yet."""
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as opened:
-            opened.write(content)
-            opened.flush()
-            os.fsync(descriptor)
+        try:
+            with os.fdopen(descriptor, "wb") as opened:
+                opened.write(content)
+                opened.flush()
+                os.fsync(descriptor)
+        except OSError:
+            file.unlink()  # half a backup is none, and would be in the way
+            raise
     except OSError as error:
         raise StorageError(
             f"the file cannot be written: {error.strerror}",

@@ -17,6 +17,7 @@ belong to one thread, which may block. Must not know of groups or of the network
 
 import base64
 import binascii
+import errno
 import hashlib
 import json
 import os
@@ -44,6 +45,8 @@ GROUPS: Final = "groups"  # memberships.py
 FORMAT: Final = 1
 FILE_BYTES_MAX: Final = 64 * 1024  # keys.json has about 500 bytes
 LIFE_BYTES: Final = 16
+NEEDS_ROOM: Final = "Make some room there; the service tries again by itself."
+NEEDS_RIGHTS: Final = "Make the folder usable for the agent's user, then start again."
 SEALING_PERIOD_S: Final = 30 * 24 * 3600  # of uptime, DESIGN section 4
 
 Draw = Callable[[int], bytes]
@@ -217,7 +220,7 @@ def load_or_create(folder: Path, draw: Draw) -> NodeKeys:
         raise StorageError(
             f"keys folder {folder}: {error.strerror}",
             thing=str(folder),
-            next="Make the folder usable for the agent's user, then start again.",
+            next=NEEDS_ROOM if error.errno == errno.ENOSPC else NEEDS_RIGHTS,
         ) from None
     return NodeKeys(folder, secrets, incarnation, life)
 
