@@ -131,7 +131,7 @@ def test_its_own_scripts_run_from_openwrts(package):
     files = control(package)
     assert files["./postinst"].endswith(b"\ndefault_postinst $0 $@\n")
     assert files["./prerm"].endswith(b"\ndefault_prerm $0 $@\n")
-    assert b"fonshare_agent.compiling" in files["./postinst-pkg"]
+    assert b"/etc/init.d/fonshare compile" in files["./postinst-pkg"]
     assert b"${IPKG_INSTROOT}" in files["./prerm-pkg"], "expanded by make already"
     for name in ("postinst", "postinst-pkg", "prerm", "prerm-pkg"):
         with opened(member(package, "./control.tar.gz")) as archive:

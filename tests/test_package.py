@@ -322,6 +322,5 @@ def test_the_service_runs_without_the_command_line_in_memory(tmp_path):
     assert started("agent") == [*switches, "fonshare_agent.resident"]
     asked = ["agent", "-c", "f.yaml"]
     assert started(*asked) == [*switches, "fonshare_agent", *asked]
-    made = (PACKAGE / "Makefile").read_text()
-    made = " ".join(made.replace("\\\n", " ").split())
+    made = " ".join(SCRIPT.read_text().replace("\\\n", " ").split())
     assert f"python3 {' '.join(switches)} fonshare_agent.compiling" in made

@@ -117,6 +117,75 @@ def test_without_a_part_of_python_the_agent_names_it_in_one_line(tmp_path):
     assert "`sqlite3` is missing" in run.stderr
 
 
+# --- what is compiled -----------------------------------------------------------------
+
+
+COMPILE = r"""
+logger() { echo "log $*"; }
+. "$1"
+LIBRARY=$2
+compile
+"""
+
+
+class Library:
+    """The package's folder, a Python that notes what it is told, and the script."""
+
+    def __init__(self, folder: Path, shell: list[str]) -> None:
+        self.folder, self._shell = folder / "library", shell
+        (self.folder / "__pycache__").mkdir(parents=True)
+        (self.folder / "VERSION").write_text("1.0-r1\n")
+        self._bin = folder / "bin"
+        self._bin.mkdir()
+        self.use("python3.11")
+
+    def use(self, name: str, status: int = 0) -> None:
+        python, link = self._bin / name, self._bin / "python3"
+        python.write_text(f'#!/bin/sh\necho "$PYTHONPATH" >> {self.folder}/ran\n')
+        python.open("a").write(f"exit {status}\n")
+        python.chmod(0o755)
+        link.unlink(missing_ok=True)
+        link.symlink_to(name)
+
+    def compile(self) -> tuple[bool, str]:
+        """Whether it was compiled anew, and what the log says."""
+        (self.folder / "ran").unlink(missing_ok=True)
+        init = FILES / "etc/init.d/fonshare"
+        run = subprocess.run(
+            [*self._shell, "-c", COMPILE, "rc.common", init, self.folder],
+            env={"PATH": f"{self._bin}:/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+        )
+        assert (run.returncode, run.stderr) == (0, "")
+        return (self.folder / "ran").exists(), run.stdout
+
+
+def test_it_is_compiled_once_for_each_version_and_each_python(shell, tmp_path):
+    """apk starts a new version before the package's script; Python may be upgraded."""
+    library = Library(tmp_path, shell)
+    assert library.compile() == (True, "")
+    assert library.compile() == (False, "")
+    assert not (library.folder / "__pycache__").exists(), "of modules that are gone"
+
+    (library.folder / "VERSION").write_text("1.1-r1\n")
+    assert library.compile() == (True, "")
+    library.use("python3.13")
+    assert library.compile() == (True, "")
+    assert library.compile() == (False, "")
+    compiled = (library.folder / "COMPILED").read_text()
+    assert compiled == "1.1-r1 python3.13\n"
+
+
+def test_where_it_cannot_be_compiled_it_is_started_all_the_same(shell, tmp_path):
+    library = Library(tmp_path, shell)
+    library.use("python3.11", status=1)
+    assert library.compile()[1].count("cannot compile") == 1
+    assert not (library.folder / "COMPILED").exists()
+    library.use("python3.11")
+    assert library.compile() == (True, "")
+
+
 # --- disks that come ----------------------------------------------------------------
 
 
