@@ -301,10 +301,10 @@ class Router:
             (self.state / name).chmod(0o755)
         names = [f"{name}_1_all.ipk" for name in ("zlib", "python3-light")]
         for name in [*names, "fonshare-agent_1_all.ipk"]:
-            self._write_package(name, 100 * 1024)
+            self.put(name, 100 * 1024)
         (self.bundle / "order.txt").write_text("".join(f"{one}\n" for one in names))
 
-    def _write_package(self, name: str, size: int) -> None:
+    def put(self, name: str, size: int = 1024) -> None:
         work = self.state / "control"
         work.write_text(f"Package: {name}\nInstalled-Size: {size}\n")
         inner = self.state / "control.tar.gz"
@@ -356,6 +356,18 @@ def test_a_bundle_is_installed_in_order_and_only_once(router):
     assert "Everything is installed" in again.stdout
 
 
+def test_pages_for_luci_are_installed_where_luci_is(router):
+    pages = ["luci-app-fonshare", "luci-i18n-fonshare-fr"]
+    for name in pages:
+        router.put(f"{name}_1_all.ipk")
+    router.install()
+    assert router.installed == ALL
+    with (router.state / "installed").open("a") as file:
+        file.write("luci-base\n")
+    router.install()
+    assert router.installed == [*ALL, "luci-base", *pages]
+
+
 def test_too_little_memory_or_room_is_said_before_anything_is_installed(router):
     for given in ({"free_kib": 5000}, {"room_kib": 4000}):
         done = router.install(**given)
@@ -387,7 +399,8 @@ def test_a_bundle_names_what_the_package_needs_of_the_feeds(tmp_path, monkeypatc
         "read_control",
         lambda file: (
             f"Package: {file.name.split('_')[0]}\n"
-            "Depends: libc, python3-light, fonshare-agent\n"
+            "Depends: libc, python3-light, fonshare-agent"
+            f"{', luci-base' if 'luci' in file.name else ''}\n"
         ),
     )
     for name in ("fonshare-agent_1_all.ipk", "luci-app-fonshare_1_all.ipk"):

@@ -14,12 +14,13 @@ from ipk import read_control
 from openwrt_package import PACKAGES
 
 LIST = "feed-packages.txt"
+PAGES = "luci-"  # what these need is there with LuCI; where it is not, nor are they
 
 
 def make(ipks: Path, out: Path) -> list[str]:
     """Fill *out*; return the names of the feed's packages in it."""
     out.mkdir(parents=True, exist_ok=True)
-    for old in out.glob("fonshare-*.ipk"):
+    for old in out.glob("*fonshare*.ipk"):
         old.unlink()
     depends: set[str] = set()
     ours = set()
@@ -28,7 +29,8 @@ def make(ipks: Path, out: Path) -> list[str]:
         lines = read_control(file).splitlines()
         fields = dict(line.split(": ", 1) for line in lines if ": " in line)
         ours.add(fields["Package"])
-        depends |= set(fields["Depends"].split(", "))
+        if not fields["Package"].startswith(PAGES):
+            depends |= set(fields["Depends"].split(", "))
     names = sorted(depends - ours - {"libc"})
     (out / LIST).write_text("".join(f"{name}\n" for name in names))
     for file in sorted((PACKAGES / "bundle").iterdir()):

@@ -43,8 +43,14 @@ case $FOLDER in
 esac
 [ -s order.txt ] || fail "there is no order.txt: run fetch.py on a PC first"
 
+# LuCI's pages only where LuCI is: without it they are of no use.
+pages=
+if is_installed luci-base; then
+	pages=$(ls luci-app-fonshare_*.ipk luci-i18n-fonshare-*.ipk 2> /dev/null)
+fi
 todo=
-for file in $(cat order.txt) fonshare-agent_*.ipk; do
+# shellcheck disable=SC2086  # names without blanks
+for file in $(cat order.txt) fonshare-agent_*.ipk $pages; do
 	[ -s "$file" ] || fail "$file is missing: copy the whole folder"
 	is_installed "${file%%_*}" || todo="$todo $file"
 done
