@@ -102,6 +102,12 @@ def test_files_have_their_kind_and_are_not_sent_twice(browser, path, kind):
     assert (again.status, again.body) == (304, b"")
 
 
+def test_head_is_answered_without_a_body(browser):
+    whole, head = browser.get("/"), browser.ask("HEAD", "/")
+    assert (head.status, head.body) == (200, b"")
+    assert head.headers["Content-Length"] == str(len(whole.body))
+
+
 def test_words_are_those_of_the_po_files(browser):
     assert browser.get("/words/fr.json").json == {"Files": "Fichiers"}
     assert browser.get("/words/de.json").json == {}
@@ -129,6 +135,8 @@ def test_words_are_those_of_the_po_files(browser):
         "//etc/passwd",
         "/api/nothing",
         "/page/" + "a" * 5000 + ".js",
+        "/page/" + "a" * 5000 + "/app.js",
+        "/page/%C3%A9/app.js",
     ],
 )
 def test_no_path_leads_anywhere_else(browser, path):
@@ -486,6 +494,7 @@ def test_backup_is_a_file_and_restore_needs_the_agent_stopped(owner):
     }
     assert owner.post("/api/restore", body).code == "agent.running"
     assert owner.post("/api/backup", {"passphrase": ""}).code == "usage"
+    assert owner.post("/api/backup", {"passphrase": "\ud800"}).code == "web.request"
     assert owner.post("/api/restore", {**body, "file": "*"}).code == "web.request"
 
 

@@ -95,7 +95,7 @@ class Application:
             response = self._serve(Request.of(environ, self._web.proxy))
         except FonshareError as error:
             response = answer_error(error)
-        return response.send(start)
+        return response.send(start, environ["REQUEST_METHOD"])
 
     def _serve(self, request: Request) -> Response:
         self._guard.check(request)

@@ -70,4 +70,6 @@ def _passphrase(body: dict[str, JSON]) -> str:
     passphrase = text_of(body, "passphrase")
     if not passphrase:
         raise UsageError("the passphrase is empty", thing="passphrase")
+    if any("\ud800" <= char <= "\udfff" for char in passphrase):
+        raise BadRequest("the passphrase is not text")
     return passphrase

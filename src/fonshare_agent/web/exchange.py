@@ -147,15 +147,15 @@ class Response:
     headers: tuple[Header, ...] = ()
     is_cached: bool = False  # by the browser, which asks each time whether it changed
 
-    def send(self, start: StartResponse) -> Iterable[bytes]:
-        """Answer over WSGI."""
+    def send(self, start: StartResponse, method: str = "GET") -> Iterable[bytes]:
+        """Answer a request of *method* over WSGI."""
         cache = "no-cache" if self.is_cached else "no-store"
         head = [("Cache-Control", cache), *HEADERS, *self.headers]
         if not self.status.startswith("304"):
             head.append(("Content-Type", self.kind))
             head.append(("Content-Length", str(len(self.body))))
         start(self.status, head)
-        return [self.body]
+        return [] if method == "HEAD" else [self.body]
 
 
 def answer(value: JSON, *headers: Header) -> Response:

@@ -26,9 +26,8 @@ KINDS: Final = {
     ".png": "image/png",
     ".svg": "image/svg+xml",
 }
-NAME: Final = re.compile(
-    r"[A-Za-z0-9][A-Za-z0-9_-]{0,60}(\.[A-Za-z0-9_-]{1,20}){1,4}\Z"
-)
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,60}(\.[a-z0-9]{1,10}){1,2}\Z")
+FOLDER: Final = re.compile(r"[a-z0-9]{1,20}\Z")
 
 
 class PageFiles:
@@ -53,9 +52,8 @@ class PageFiles:
 
 
 def _file(request: Request, folder: Path, names: list[str]) -> Response:
-    if not names or not all(map(NAME.match, names[-1:])):
-        raise _missing(request)
-    if not all(name.isalnum() for name in names[:-1]):
+    *folders, name = names or [""]
+    if not (NAME.match(name) and all(map(FOLDER.match, folders))):
         raise _missing(request)
     file = folder.joinpath(*names)
     kind = file.suffix.lower()
