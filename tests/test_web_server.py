@@ -220,6 +220,18 @@ def test_a_flood_of_wrong_passwords_is_slowed_down(tmp_path, agent):
         assert browser.login().code == "web.attempts", "nor does the right one help"
 
 
+def test_a_proxy_tells_whose_attempts_they_are(tmp_path, agent):
+    config = copy_of(agent, tmp_path, proxy="127.0.0.1", names=["cloud.example"])
+    with serving(config, clock=lambda: 1000.0) as browser:
+        browser.headers = {"Host": "cloud.example", "X-Forwarded-For": "203.0.113.5"}
+        while browser.login("wrong").code != "web.attempts":
+            pass
+        browser.headers["X-Forwarded-For"] = "198.51.100.7, 203.0.113.5"
+        assert browser.login("wrong").code == "web.attempts", "the proxy's word is last"
+        browser.headers["X-Forwarded-For"] = "203.0.113.6"
+        assert browser.login().status == 200
+
+
 def copy_of(agent, folder, **web):
     """Return the settings of a node as the agent's, with a port of its own."""
     config = folder / "node.yaml"

@@ -73,6 +73,8 @@ def _bounds() -> dict[str, object]:
         "max_request_body_size": RESTORE_BODY_MAX + 1,
         "backlog": BACKLOG,
         "ident": None,  # what serves it is nobody's business
+        # Else nothing of what a proxy says arrives: whom to believe, exchange.py knows.
+        "clear_untrusted_proxy_headers": False,
         "asyncore_use_poll": True,
     }
 
