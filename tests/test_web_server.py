@@ -438,6 +438,9 @@ def test_without_an_agent_the_page_stays_and_says_so(tmp_path, agent):
         browser.login()
         answer = browser.call("status")
         assert (answer.status, answer.code) == (200, "no_agent")
+        # What the table does not allow is refused before anybody is asked.
+        assert browser.call("backup", file="/tmp/x").code == "usage"
+        assert browser.call("status", colour="red").code == "usage"
         assert browser.get("/").status == 200
 
 
