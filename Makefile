@@ -28,7 +28,7 @@ venv: ## .venv with the agent, the development tools and the demo's broker
 
 deps: ## install the Debian packages that the tests use, or name what is skipped
 	$(call timed,$@,$(PYTHON) tools/packages.py && $(PYTHON) tools/unpacked.py \
-		&& $(PYTHON) tools/rootfs.py mipsel i386)
+		&& $(PYTHON) tools/rootfs.py mipsel i386 && $(PYTHON) tools/axe.py)
 
 run: venv ## the main job, shown: three nodes share and fetch (ONCE=1, SHARE=FOLDER)
 	$(call timed,$@,$(BIN)/python tools/demo.py $(if $(ONCE),--once) \

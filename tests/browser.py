@@ -41,8 +41,22 @@ PHONE = {"width": 360, "height": 740}
 DESK = {"width": 1280, "height": 860}
 
 
+class Chromium:
+    """A browser; visitors alike share what the browser keeps of the page's files."""
+
+    def __init__(self, browser: Any) -> None:
+        self._browser = browser
+        self._contexts: dict[str, Any] = {}
+
+    def context(self, **options: Any) -> Any:
+        key = repr(sorted(options.items()))
+        if key not in self._contexts:
+            self._contexts[key] = self._browser.new_context(**options)
+        return self._contexts[key]
+
+
 @contextmanager
-def running_chromium() -> Iterator[Any]:
+def running_chromium() -> Iterator[Chromium]:
     """A headless Chromium, by Playwright; skips the test where there is none."""
     program = require_program("chromium")
     from playwright.sync_api import sync_playwright  # slow to import
@@ -50,13 +64,15 @@ def running_chromium() -> Iterator[Any]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=[*FLAGS])
         try:
-            yield browser
+            yield Chromium(browser)
         finally:
             browser.close()
 
 
 class _Files(SimpleHTTPRequestHandler):
     """The stand-in's two files, and the page's modules below /page/."""
+
+    timeout = 2.0  # a connection that the browser opened in advance and does not use
 
     extensions_map: ClassVar = {
         ".css": "text/css",
@@ -77,7 +93,7 @@ class _Files(SimpleHTTPRequestHandler):
 
     def end_headers(self) -> None:
         self.send_header("Content-Security-Policy", POLICY)
-        self.send_header("Cache-Control", "no-cache")
+        self.send_header("Cache-Control", "max-age=3600")
         super().end_headers()
 
     def log_message(self, format: str, *arguments: Any) -> None:
@@ -139,14 +155,13 @@ class Visit:
 
 
 @contextmanager
-def visiting(browser: Any, address: str, **options: Any) -> Iterator[Visit]:
-    """A fresh visitor, who has seen nothing yet."""
+def visiting(browser: Chromium, address: str, **options: Any) -> Iterator[Visit]:
+    """A visitor with a page of its own; the page keeps nothing between visits."""
     options = {"viewport": DESK, "locale": "en-GB", "timezone_id": "UTC", **options}
-    context = browser.new_context(**options)
+    visit = Visit(browser.context(**options), address)
     try:
-        visit = Visit(context, address)
         yield visit
         assert visit.complaints == []
         assert all(url.startswith((address, "data:")) for url in visit.asked)
     finally:
-        context.close()
+        visit.page.close()

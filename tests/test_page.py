@@ -106,7 +106,7 @@ def test_news_of_a_saved_search_are_fetched_and_seen(visit):
 
     visit.page.get_by_role("button", name="Get Neu.mkv").click()
     visit.page.get_by_text("On its way.").wait_for()
-    visit.page.get_by_role("button", name="Mark what is new of films as seen").click()
+    visit.page.get_by_role("button", name="Seen: what is new of films").click()
     visit.page.get_by_text("Nothing since you last looked.").wait_for()
 
     assert visit.calls("get") == [{"entries": ["x1"]}]

@@ -181,7 +181,8 @@ function showTrouble(app, frame, error) {
 		return;
 	app.trouble = error.code;
 	set(frame.root, 'data-trouble', error.code);
-	replace(frame.trouble, icon('warning'), words(error),
+	// LuCI knows better how its router is mended.
+	replace(frame.trouble, icon('warning'), words(error, app.host.kind === 'luci' ? error.next : ''),
 		error.code === 'session_expired' ? h('button', {
 			type: 'button', class: 'fs-button', on: { click: () => window.location.reload() }
 		}, _('Sign in')) : null);

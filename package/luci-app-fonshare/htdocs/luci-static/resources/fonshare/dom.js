@@ -62,8 +62,10 @@ export function write(element, text) {
 		element.textContent = text;
 }
 
-/* Make *parent*'s children those of *items*: kept by key, moved, updated, removed. */
+/* Make *parent*'s children those of *items*: kept by key, moved, updated, removed. What
+   has the focus keeps it. */
 export function keyed(parent, items, keyOf, create, update) {
+	const focused = parent.contains(document.activeElement) ? document.activeElement : null;
 	const old = parent.keyedChildren || new Map();
 	const now = new Map();
 	for (const item of items) {
@@ -85,6 +87,8 @@ export function keyed(parent, items, keyOf, create, update) {
 			parent.insertBefore(child, before);
 	}
 	parent.keyedChildren = now;
+	if (focused && focused !== document.activeElement && parent.contains(focused))
+		focused.focus({ preventScroll: true });
 }
 
 /* --- names of others --- */

@@ -42,9 +42,11 @@ function wording(error) {
 	}
 }
 
-/* Return the parts of *error* as elements: what, to which thing, what happens next. */
-export function words(error) {
-	const [what, next] = wording(error);
+/* Return the parts of *error* as elements: what, to which thing, what happens next; with
+   *advice* in the place of what is said to everybody. */
+export function words(error, advice) {
+	const [what, known] = wording(error);
+	const next = advice || known;
 	return h('div', { class: 'fs-error-words' },
 		h('p', { class: 'fs-error-what' }, foreign(what),
 			error.thing && !isAway(error) ? [' ', foreign(error.thing, 'fs-thing')] : null),

@@ -3,7 +3,8 @@
    A listing knows its rows so far and gets more when asked; it never asks twice at once.
    Pure but for the call that it is given. */
 
-const PAGE = 500; // rows of a folder in one answer
+const PAGE = 500; // rows of a folder in the first answer
+const LARGE_PAGE = 2000; // and in each that follows: who scrolls on wants many
 const HITS = 100; // of a search: each costs the node more
 
 /* Return a listing of what *ask*(cursor) answers with, rows in order. */
@@ -32,7 +33,8 @@ export function listing(ask) {
 }
 
 export function folderListing(call, path) {
-	return listing((after) => call('ls', after === null ? { path, limit: PAGE } : { path, limit: PAGE, after }));
+	return listing((after) => call('ls', after === null ? { path, limit: PAGE }
+		: { path, limit: LARGE_PAGE, after }));
 }
 
 export function searchListing(call, wish) {

@@ -16,27 +16,37 @@ export function moves(ids, id, place) {
 	return [id, ...behind].map((one) => ['jobs last', one]);
 }
 
-/* Let the rows of *element* be moved; *list*: {app, rows, said}. */
+/* Let the rows of *element* be moved; *list*: {app, rows, said, draw()}. */
 export function orderBy(list, element) {
 	let held = null; // the row that is dragged
-	let isBusy = false;
+	let waiting = 0; // moves that the node has not made yet
+	let last = Promise.resolve();
 
-	async function move(id, place) {
+	/* Show *id* at *place* at once, and tell the node, one move after the other. */
+	function move(id, place) {
 		const ids = list.rows.map((job) => job.id);
 		const from = ids.indexOf(id);
 		const to = Math.max(0, Math.min(ids.length - 1, place));
-		if (isBusy || from < 0 || from === to)
+		if (from < 0 || from === to)
 			return;
-		isBusy = true;
+		const [moved] = list.rows.splice(from, 1);
+		list.rows.splice(to, 0, moved);
+		list.draw();
+		write(list.said, fill(_('%s is number %s now'), visible(moved.name), number(to + 1)));
+		waiting += 1;
+		last = last.then(() => tell(moves(ids, id, to)));
+	}
+
+	async function tell(commands) {
 		try {
-			for (const [command, one] of moves(ids, id, to))
+			for (const [command, one] of commands)
 				await list.app.call(command, { id: one });
-			write(list.said, fill(_('%s is number %s now'), visible(list.rows[from].name), number(to + 1)));
 		} catch (error) {
 			list.app.fail(error);
 		}
-		isBusy = false;
-		list.app.jobs.now();
+		waiting -= 1;
+		if (!waiting)
+			list.app.jobs.now();
 	}
 
 	element.addEventListener('keydown', (event) => {
@@ -74,8 +84,9 @@ export function orderBy(list, element) {
 		const row = held;
 		held = null;
 		row.classList.remove('fs-is-held');
-		move(row.dataset.job, [...element.children].indexOf(row));
-		list.app.jobs.now();
+		const place = [...element.children].indexOf(row);
+		list.draw(); // as it was, should it not move after all
+		move(row.dataset.job, place);
 	});
-	return { isHeld: () => held !== null || isBusy };
+	return { isHeld: () => held !== null || waiting > 0 };
 }

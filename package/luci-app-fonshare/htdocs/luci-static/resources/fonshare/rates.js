@@ -31,8 +31,9 @@ export function makeRates() {
 	}
 
 	function rateOf(job, now) {
-		const kept = (samples.get(job.id) || []).filter(([time, bytes]) =>
-			now - time <= WINDOW_MS && bytes <= job.done_bytes);
+		let kept = (samples.get(job.id) || []).filter(([time]) => now - time <= WINDOW_MS);
+		if (kept.length && kept[kept.length - 1][1] > job.done_bytes)
+			kept = []; // it began anew
 		kept.push([now, job.done_bytes]);
 		samples.set(job.id, kept);
 		const [time, bytes] = kept[0];

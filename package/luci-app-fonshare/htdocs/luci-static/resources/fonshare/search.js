@@ -196,7 +196,8 @@ function savedSearches(app, kept, chosen) {
 	}
 
 	function ask() {
-		const { sort, ...values } = wish;
+		const values = { ...wish };
+		delete values.sort; // an order is no part of what is kept
 		const dialog = openDialog(app, _('Keep this search'), form(app, [
 			h('p', { class: 'fs-help' }, _('What is new of it then stands on the overview.')),
 			field(_('Name'), input('name', { required: true, value: values.words.join(' '), maxlength: '60' }))

@@ -82,8 +82,8 @@ function manage({ app, group }, row) {
 				if (await confirm(app, _('Make an admin of this member?'),
 					[foreign(row.name), h('p', { class: 'fs-help' }, _('An admin may invite and remove others.'))], _('Make admin')))
 					await change('group admin')();
-			}, { name: named(_('Make %s an admin')) }),
-			button(app, _('Take admin back'), change('group unadmin'), { name: named(_('Take the rights of %s back')) }),
+			}, { name: named(_('Make admin: %s')) }),
+			button(app, _('Take admin back'), change('group unadmin'), { name: named(_('Take admin back: %s')) }),
 			button(app, _('Remove'), async () => {
 				if (await confirm(app, _('Remove this member from the group?'), [foreign(row.name),
 					h('p', { class: 'fs-help' }, _('What they have fetched stays with them; they see nothing new.'))],

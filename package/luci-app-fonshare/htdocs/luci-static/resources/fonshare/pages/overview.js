@@ -168,7 +168,7 @@ function news(app, scope) {
 				button(app, _('Seen'), async () => {
 					await app.call('search new', { name: search.name });
 					await load();
-				}, { symbol: 'ok', name: fill(_('Mark what is new of %s as seen'), search.name) })),
+				}, { symbol: 'ok', name: fill(_('Seen: what is new of %s'), search.name) })),
 			h('ul', { class: 'fs-list' }, hits.map((row) => h('li', null, icon('file'),
 				h('a', { class: 'fs-link', href: app.href('files?' + encode(folderOf(row))) },
 					foreign(row.name)),

@@ -9,7 +9,8 @@ const KIB = 1024;
 
 export function show(app, scope, page) {
 	write(page.title, _('Settings'));
-	append(page.content, [h('div', { class: 'fs-grid' }, limits(app), backup(app), restore(app)), others(app)]);
+	append(page.content, [h('div', { class: 'fs-grid' }, limits(app),
+		app.host.backup ? backup(app) : null, app.host.restore ? restore(app) : null), others(app)]);
 }
 
 /* --- limits --- */

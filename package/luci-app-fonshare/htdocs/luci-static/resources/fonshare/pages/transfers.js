@@ -30,18 +30,22 @@ export function show(app, scope, page) {
 	}
 
 	const list = { app, act, said, active, rows: [] };
+	list.draw = () => keyed(active, list.rows, (job) => job.id, (job) => activeRow(list, job),
+		(row, job) => row.update(job));
 	const order = orderBy(list, active);
 
 	app.jobs.follow(scope, (jobs) => {
-		list.rows = jobs.filter((job) => !hasEnded(job));
+		const rows = jobs.filter((job) => !hasEnded(job));
 		const over = jobs.filter(hasEnded).reverse().slice(0, ENDED_SHOWN);
-		graph.update(list.rows);
+		graph.update();
 		set(graph.element, 'hidden', !jobs.some(isMoving) && !app.rates.history.some(Boolean));
-		set(tools, 'hidden', !list.rows.length);
+		set(tools, 'hidden', !rows.length);
 		set(past, 'hidden', !over.length);
 		set(nothing, 'hidden', jobs.length > 0);
-		if (!order.isHeld())
-			keyed(active, list.rows, (job) => job.id, (job) => activeRow(list, job), (row, job) => row.update(job));
+		if (!order.isHeld()) {
+			list.rows = rows;
+			list.draw();
+		}
 		keyed(ended, over, (job) => job.id, (job) => endedRow(list, job), (row, job) => row.update(job));
 	});
 }
@@ -106,7 +110,7 @@ function endedRow(list, job) {
 	const why = h('p', { class: 'fs-job-why' });
 	const named = (label) => fill(label, visible(job.name));
 	const retry = button(app, _('Try again'), () => act('jobs resume', job.id),
-		{ symbol: 'retry', name: named(_('Try %s again')) });
+		{ symbol: 'retry', name: named(_('Try again: %s')) });
 	const symbol = h('span', { class: 'fs-job-symbol' });
 	const row = h('li', { class: 'fs-job', 'data-job': job.id }, symbol,
 		h('div', { class: 'fs-job-main' }, h('p', { class: 'fs-job-name' }, foreign(job.name)),

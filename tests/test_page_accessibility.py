@@ -1,0 +1,159 @@
+"""Whether everybody can use the page, on a phone and a desk, in light and in dark.
+
+The pictures of all pages stay in build/screenshots.
+"""
+
+import json
+
+import pytest
+
+from axe import SCRIPT
+from browser import ARTEFACTS, DESK, PHONE, visiting
+from programs import refuse
+
+WORLD = """
+    makeJob('Bréhat 2019.mkv', {state: 'running', size: 1.4e9, done_bytes: 4.1e8,
+        sources: 2});
+    makeJob('Vacances', {state: 'locating', error: {code: 'source.offline'}});
+    makeJob('Concert.flac', {state: 'paused', size: 3e8, done_bytes: 1e8, first: true});
+    makeJob('Notes.pdf', {state: 'done', size: 2e6, done_bytes: 2e6});
+    makeJob('Vieux film.avi', {state: 'failed', size: 7e8, done_bytes: 1e6,
+        error: {code: 'disk.file_too_large'}});
+    world.requests = [{group: 'Famille', id: 'david-x2k4m-aaaaa', name: 'David',
+        words: ['apple', 'river', 'stone', 'candle', 'tiger', 'window']}];
+    world.findings = [
+        {level: 'error', code: 'disk.wrong', message: 'another disk is here',
+            thing: '/mnt/sda1', next: 'Plug the right disk in.'},
+        {level: 'warning', code: 'backup.never',
+            message: 'no backup of this node\\'s keys was ever made', thing: 'backup',
+            next: 'Keep one elsewhere.'},
+        {level: 'ok', code: 'disk.ok', message: 'the disk is there', thing: '/mnt/sda1',
+            next: ''}];
+    world.searches = [{name: 'concerts', words: ['concert'], group: null,
+        member_id: null}];
+    world.news = [{search: 'concerts', id: 'n1', kind: 'file', name: 'Zénith.flac',
+        path: 'Zénith.flac', size: 4.1e8, modified: 1.7e9, group: 'Famille',
+        member: 'Bob', member_id: 'bobby-m3xr7-ccccc-ddddd', share: 'Musique',
+        online: true, own: false}];
+    world.settings = [{name: 'node.name', help: 'The name that friends see.',
+        value: 'Anna'}];
+"""
+PAGES = {
+    "overview": ".fs-finding",
+    "files": ".fs-entry",
+    "files?Famille%2Fbobby-m3xr7-ccccc-ddddd%2FFilms": ".fs-entry",
+    "files?%2FFilms": ".fs-entry",
+    "transfers": ".fs-job",
+    "groups": ".fs-share",
+    "group?Famille": ".fs-member",
+    "join": ".fs-join",
+    "settings": ".fs-settings",
+    "wizard": ".fs-step",
+}
+LOOKS = [(PHONE, "light"), (PHONE, "dark"), (DESK, "light"), (DESK, "dark")]
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+SERIOUS = ("serious", "critical")
+SMALL_PX = 44
+SMALL = """least => [...document.querySelectorAll('.fs-button, .fs-input, .fs-menu a, \
+.fs-choice, summary')].filter(one => one.offsetParent && one.offsetHeight < least)
+.map(one => one.outerHTML.slice(0, 120))"""
+
+
+@pytest.fixture(scope="module")
+def axe():
+    if not SCRIPT.exists():
+        refuse("axe-core is not installed: make deps")
+    return SCRIPT.read_text()
+
+
+def complaints(visit, axe):
+    """What axe finds that keeps somebody out, in words."""
+    visit.page.evaluate(f"() => {{ if (!window.axe) {{ {axe} }} }}")
+    script = (
+        f"async () => JSON.stringify((await axe.run({{runOnly: {RULES}}})).violations)"
+    )
+    found = json.loads(visit.page.evaluate(script))
+    return [
+        f"{one['id']}: {node['html'][:160]} {node['failureSummary']}"
+        for one in found
+        if one["impact"] in SERIOUS
+        for node in one["nodes"]
+    ]
+
+
+def look_at(visit, axe, route, mark, name):
+    """Open *route*; it has no barrier, fits, and its picture is kept."""
+    visit.page.evaluate("route => { location.hash = '#/' + route }", route)
+    visit.page.locator(mark).first.wait_for()
+    assert complaints(visit, axe) == [], f"{route}, {name}"
+    assert not visit.is_too_wide(), f"{route}, {name}"
+    assert visit.page.evaluate(SMALL, SMALL_PX) == [], f"{route}, {name}"
+    ARTEFACTS.mkdir(parents=True, exist_ok=True)
+    file = ARTEFACTS / f"{route.partition('?')[0]}-{name}.png"
+    file.write_bytes(visit.page.screenshot(full_page=True))
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(("size", "scheme"), LOOKS)
+def test_no_page_keeps_anybody_out(chromium, page_address, axe, size, scheme):
+    options = {"viewport": size, "color_scheme": scheme}
+    with visiting(chromium, page_address, **options) as visit:
+        visit.open("settings", WORLD)
+        for route, mark in PAGES.items():
+            look_at(visit, axe, route, mark, f"{size['width']}-{scheme}")
+
+
+def test_the_overview_and_the_files_keep_nobody_out(chromium, page_address, axe):
+    options = {"viewport": PHONE, "color_scheme": "light"}
+    with visiting(chromium, page_address, **options) as visit:
+        visit.open("settings", WORLD)
+        for route in ("overview", "files?%2FFilms"):
+            look_at(visit, axe, route, PAGES[route], "360-light")
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_dialog_keeps_anybody_out(chromium, page_address, axe, scheme):
+    options = {"viewport": PHONE, "color_scheme": scheme}
+    with visiting(chromium, page_address, **options) as visit:
+        visit.open("group?Famille", WORLD)
+        page = visit.page
+        for button in ("Invite a friend", "Share a folder", "Leave the group"):
+            page.get_by_role("button", name=button).click()
+            dialog = page.get_by_role("dialog")
+            dialog.wait_for()
+            assert complaints(visit, axe) == [], button
+            page.keyboard.press("Escape")
+            dialog.wait_for(state="detached")
+            focused = page.evaluate("() => document.activeElement.textContent")
+            assert focused == button, "the focus goes back to where it was"
+        page.evaluate(
+            "() => { world.failing['group invite'] = {code: 'x', message: 'no'} }"
+        )
+        page.get_by_role("button", name="Invite a friend").click()
+        page.locator(".fs-alert").wait_for()
+        assert complaints(visit, axe) == [], "an error"
+
+
+def test_without_motion_nothing_moves(chromium, page_address):
+    options = {"reduced_motion": "reduce"}
+    with visiting(chromium, page_address, **options) as visit:
+        visit.open("transfers", "makeJob('A.mkv', {state: 'locating'})")
+        fill = visit.page.locator(".fs-bar-fill")
+        fill.wait_for()
+        script = "one => getComputedStyle(one).animationName"
+        assert fill.evaluate(script) == "none"
+
+
+def test_it_dresses_as_what_it_stands_on_within_luci(chromium, page_address):
+    """A theme of LuCI is dark by its own choice, whatever the system wants."""
+    with visiting(chromium, page_address, color_scheme="light") as visit:
+        visit.open("overview", options="{kind: 'luci'}")
+        visit.page.locator(".fonshare[data-scheme=light]").wait_for()
+        visit.page.evaluate(
+            """() => {
+                document.body.style.backgroundColor = 'rgb(34, 34, 34)';
+                document.documentElement.setAttribute('data-darkmode', 'true');
+            }"""
+        )
+        visit.page.locator(".fonshare[data-scheme=dark]").wait_for()

@@ -1,0 +1,203 @@
+"""Groups and settings in the page: invites, members, shares, limits, backups."""
+
+import pytest
+
+from browser import visiting
+
+WORDS = ["apple", "river", "stone", "candle", "tiger", "window"]
+
+
+@pytest.fixture
+def visit(chromium, page_address):
+    with visiting(chromium, page_address) as visitor:
+        yield visitor
+
+
+def test_a_group_is_made_and_a_friend_invited(visit):
+    visit.open("groups")
+    visit.page.get_by_role("button", name="New group").click()
+    visit.page.get_by_label("Name", exact=True).fill("Famille")
+    visit.page.get_by_role("button", name="Make the group").click()
+    visit.page.locator(".fs-alert").get_by_text("the name is taken").wait_for()
+    visit.page.get_by_label("Name", exact=True).fill("Voisins")
+    visit.page.get_by_role("button", name="Make the group").click()
+    visit.page.get_by_role("heading", name="Voisins").wait_for()
+
+    visit.page.get_by_role("button", name="Invite a friend").click()
+    dialog = visit.page.get_by_role("dialog")
+    dialog.get_by_role("img", name="QR picture of the link").wait_for()
+    code = dialog.get_by_role("textbox", name="Code").input_value()
+    link = dialog.get_by_role("textbox", name="Link").input_value()
+    assert code.startswith("ABCDE-")
+    assert link == f"FONSHARE:{code}"
+    copy = dialog.get_by_role("button", name="Copy")
+    assert copy.count() == 2
+    copy.first.click()
+    visit.page.locator(".fs-notice").wait_for()
+    assert visit.calls("group invite") == [{"group": "Voisins", "accept_first": False}]
+
+
+def test_who_asks_to_join_is_accepted_after_a_look_at_the_words(visit):
+    request = {"group": "Famille", "id": "david-x2k4m", "name": "David", "words": WORDS}
+    visit.open("groups")
+    visit.page.evaluate("one => { world.requests = [one] }", request)
+    accept = visit.page.get_by_role("button", name="The words are the same: accept")
+    accept.wait_for()
+    shown = visit.page.locator(".fs-words li").all_inner_texts()
+    assert [one.split()[-1] for one in shown] == WORDS
+    assert (
+        "1"
+        in visit.page.locator(".fs-menu")
+        .get_by_role("link", name="Groups")
+        .inner_text()
+    )
+    accept.click()
+
+    visit.page.locator(".fs-request").wait_for(state="detached")
+    wanted = {"group": "Famille", "member": "david-x2k4m"}
+    assert visit.calls("group accept") == [wanted]
+
+
+def test_joining_shows_the_inviter_and_the_words_first(visit):
+    visit.open("join")
+    visit.page.get_by_label("Invite").fill("nonsense")
+    visit.page.get_by_role("button", name="Go on").click()
+    visit.page.locator(".fs-alert").get_by_text("mistyped").wait_for()
+    visit.page.get_by_label("Invite").fill(" FONSHARE:ABCDE-FGHIJ ")
+    visit.page.get_by_role("button", name="Go on").click()
+    visit.page.get_by_text("Waiting for your friend’s node.").wait_for()
+    visit.page.evaluate(
+        """words => Object.assign(world.joining, {state: 'confirming', words,
+            inviter: {id: 'bobby-m3xr7-x', name: 'Bob'}})""",
+        WORDS,
+    )
+    visit.page.get_by_role("heading", name="Is this your friend?").wait_for()
+    box = visit.page.locator(".fs-join").inner_text()
+    assert "Bob" in box
+    assert "bobby-m3xr7" in box
+    assert all(word in box for word in WORDS)
+
+    visit.page.get_by_role("link", name="Files").click()  # away, and back
+    visit.page.evaluate("() => { location.hash = '#/join' }")
+    visit.page.get_by_role("button", name="Yes, the words are the same").click()
+    visit.page.get_by_text("Waiting for your friend to accept.").wait_for()
+    visit.page.evaluate("() => { world.joining.state = 'member' }")
+    visit.page.get_by_role("heading", name="Welcome!").wait_for()
+
+    assert visit.calls("group join")[-1] == {"code": "FONSHARE:ABCDE-FGHIJ"}
+    wanted = {"group": "Voisins", "decision": "yes"}
+    assert visit.calls("group confirm") == [wanted]
+
+
+def test_a_join_that_is_refused_says_so(visit):
+    visit.open("join")
+    visit.page.get_by_label("Invite").fill("ABCDE")
+    visit.page.get_by_role("button", name="Go on").click()
+    visit.page.get_by_text("Waiting for your friend’s node.").wait_for()
+    visit.page.evaluate("() => { world.joining.state = 'refused' }")
+    visit.page.get_by_role("heading", name="You were not let in").wait_for()
+    visit.page.get_by_role("button", name="Another invite").click()
+    visit.page.get_by_label("Invite").wait_for()
+
+
+def test_members_are_managed_by_admins_only(visit):
+    visit.open("group?Famille")
+    carol = visit.page.locator(".fs-member", has_text="Carol")
+    carol.get_by_text("More").click()
+    carol.get_by_role("button", name="Make admin: Carol").click()
+    dialog = visit.page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Make admin").click()
+    carol.get_by_role("button", name="Remove Carol").click()
+    dialog.get_by_role("button", name="Remove").click()
+    carol.wait_for(state="detached")
+    carol_id = "carol-q9wz2-eeeee-fffff"
+    wanted = [{"group": "Famille", "member": carol_id}]
+    assert visit.calls("group admin") == wanted
+    assert visit.calls("group remove") == wanted
+
+    visit.page.evaluate("() => { location.hash = '#/group?Cin%C3%A9-club' }")
+    visit.page.get_by_text("Only the admins of this group can invite.").wait_for()
+    assert visit.page.get_by_role("button", name="Invite a friend").count() == 0
+    assert visit.page.get_by_text("More", exact=True).count() == 0
+
+
+def test_a_folder_is_shared_and_no_more(visit):
+    visit.open("group?Famille")
+    visit.page.get_by_role("button", name="Share a folder").click()
+    visit.page.get_by_label("Folder of the disk").fill("media/Music/")
+    assert visit.page.get_by_label("Name", exact=True).input_value() == "Music"
+    visit.page.get_by_role("button", name="Share", exact=True).click()
+    visit.page.get_by_role("button", name="Stop sharing Music").click()
+    dialog = visit.page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Stop sharing").click()
+    visit.page.get_by_role("button", name="Stop sharing Music").wait_for(
+        state="detached"
+    )
+
+    wanted = {"path": "media/Music/", "name": "Music", "group": ["Famille"]}
+    assert visit.calls("share add") == [wanted]
+    assert visit.calls("share rm") == [{"name": "Music"}]
+
+
+def test_a_group_is_left_only_after_a_question(visit):
+    visit.open("group?Famille")
+    visit.page.get_by_role("button", name="Leave the group").click()
+    dialog = visit.page.get_by_role("dialog")
+    visit.page.keyboard.press("Escape")
+    dialog.wait_for(state="detached")
+    assert visit.calls("group leave") == []
+    visit.page.get_by_role("button", name="Leave the group").click()
+    dialog.get_by_role("button", name="Leave the group").click()
+    visit.page.get_by_role("heading", name="Groups", exact=True).wait_for()
+    assert visit.calls("group leave") == [{"group": "Famille"}]
+
+
+def test_limits_are_shown_and_changed(visit):
+    visit.open("settings")
+    upload = visit.page.get_by_label("To friends, KiB a second")
+    upload.wait_for()
+    assert upload.input_value() == "500"
+    upload.fill("100")
+    visit.page.get_by_label("Hours").fill("23-7")
+    visit.page.get_by_role("button", name="Save the limits").click()
+    visit.page.get_by_text("Saved.").wait_for()
+
+    saved = visit.calls("limits")[-1]
+    assert saved["upload"] == 100
+    assert saved["hours"] == "23-7"
+    assert saved["transfers"] == 3
+
+
+def test_a_backup_wants_the_passphrase_twice_and_a_restore_a_yes(visit, tmp_path):
+    visit.open("settings")
+    card = visit.page.locator(".fs-card", has_text="Keep it elsewhere")
+    card.get_by_label("Passphrase", exact=True).fill("correct horse")
+    card.get_by_label("Passphrase again").fill("correct house")
+    card.get_by_role("button", name="Download a backup").click()
+    assert visit.page.evaluate("() => world.backups") == []
+    card.get_by_label("Passphrase again").fill("correct horse")
+    card.get_by_role("button", name="Download a backup").click()
+    visit.page.get_by_text("The backup is made.").wait_for()
+    assert visit.page.evaluate("() => world.backups") == ["correct horse"]
+
+    file = tmp_path / "anna.fonshare"
+    file.write_bytes(b"sealed")
+    card = visit.page.locator(".fs-card", has_text="Brings keys")
+    card.get_by_label("Backup file").set_input_files(file)
+    card.get_by_label("Passphrase").fill("correct horse")
+    card.get_by_role("button", name="Restore").click()
+    dialog = visit.page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Restore").click()
+    visit.page.get_by_text("Restored.").wait_for()
+    restored = visit.page.evaluate("() => world.restores")
+    assert restored == [["anna.fonshare", "correct horse"]]
+
+
+def test_the_other_settings_are_shown_or_linked(visit):
+    row = "{name: 'node.name', help: 'The name that friends see.', value: 'Anna'}"
+    visit.open("settings", f"world.settings = [{row}]")
+    visit.page.get_by_role("row", name="node.name").get_by_text("Anna").wait_for()
+
+    visit.open("settings", options="{kind: 'luci', settings: '/cgi-bin/luci/x'}")
+    link = visit.page.get_by_role("link", name="All settings")
+    assert link.get_attribute("href") == "/cgi-bin/luci/x"
