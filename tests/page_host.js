@@ -11,7 +11,7 @@ const ANNA = 'anna2-7kq4x-aaaaa-bbbbb', BOB = 'bobby-m3xr7-ccccc-ddddd', CAROL =
 const GB = 1e9, MB = 1e6;
 
 const world = {
-	delay: 0, failing: {}, away: null, calls: [], translations: {}, language: 'en',
+	delay: 0, failing: {}, away: null, calls: [], translate: (text) => text, language: 'en',
 	node: { id: ANNA, name: 'Anna' },
 	disk: { present: true, total_bytes: 1000 * GB, free_bytes: 412 * GB, writable: true, problem: null },
 	broker: { connected: true },
@@ -335,7 +335,7 @@ window.start = (options) => {
 	document.documentElement.lang = world.language;
 	window.stop = mount(document.getElementById('page'), {
 		kind: 'web', language: world.language, call, qr,
-		translate: (text) => world.translations[text] || text,
+		translate: (text) => world.translate(text),
 		backup: async (passphrase) => world.backups.push(passphrase),
 		restore: async (file, passphrase) => world.restores.push([file.name, passphrase]),
 		...options

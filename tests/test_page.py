@@ -201,6 +201,23 @@ def test_the_focus_follows_to_the_page_that_is_opened(visit):
     assert current.inner_text() == "Settings"
 
 
+def test_it_speaks_the_language_of_its_host(visit):
+    """Words by the host, numbers and plurals by the browser."""
+    prepare = """
+        world.language = 'fr';
+        const words = { Disk: 'Disque', '%s free': '%s libres', Groups: 'Groupes',
+            '%d member': '%d membre', '%d members': '%d membres' };
+        world.translate = text => words[text] || text;
+        world.groups[1].members = [];
+    """
+    visit.open("overview", prepare)
+    visit.page.get_by_text("412\u202fGo libres").wait_for()
+    visit.page.get_by_role("heading", name="Disque").wait_for()
+    visit.page.get_by_role("link", name="Groupes").click()
+    visit.page.get_by_text("0 membre · ").wait_for()  # in French, none is singular
+    visit.page.get_by_text("3 membres · ").wait_for()
+
+
 def test_hostile_names_are_text_everywhere(visit):
     """Of members, groups, files, shares, jobs, requests, findings and errors."""
     visit.open("overview", HOSTILE_WORLD.replace("__NAMES__", json.dumps(HOSTILE)))

@@ -111,6 +111,43 @@ def test_the_overview_and_the_files_keep_nobody_out(chromium, page_address, axe)
             look_at(visit, axe, route, PAGES[route], "360-light")
 
 
+LONGER = """
+    world.translate = text => '\u27e6' + text + ' ' + text.split(' ')[0] + '\u27e7';
+"""
+# Text that is neither a name nor the answer of an agent nor a mere figure.
+UNTRANSLATED = r"""() => {
+    const kept = 'bdi, code, .fs-words, script, option, .fs-count, .fs-faces, textarea';
+    const walker = document.createTreeWalker(document.querySelector('.fonshare'),
+        NodeFilter.SHOW_TEXT);
+    const units = /\b(bytes?|[kMGT]B|sec|min|day|Jan|Dec|Nov|and)\b/g;
+    const found = [];
+    const bare = (text) => {
+        const inner = text.replace(/\u27e6[^\u27e6\u27e7]*\u27e7/g, '');
+        return inner === text ? inner.replace(units, '') : bare(inner);
+    };
+    for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+        const text = bare(node.textContent);
+        const sentence = bare(node.parentElement.textContent); // with names within
+        if (/[a-z]{2}/i.test(text) && sentence.includes(text)
+            && !node.parentElement.closest(kept))
+            found.push(node.textContent);
+    }
+    return found;
+}"""
+
+
+@pytest.mark.full
+def test_every_word_is_translated_and_longer_ones_fit(chromium, page_address):
+    """As if in a language that needs more room, on the smallest phone."""
+    with visiting(chromium, page_address, viewport=PHONE) as visit:
+        visit.open("settings", WORLD + LONGER)
+        for route, mark in PAGES.items():
+            visit.page.evaluate("route => { location.hash = '#/' + route }", route)
+            visit.page.locator(mark).first.wait_for()
+            assert not visit.is_too_wide(), route
+            assert visit.page.evaluate(UNTRANSLATED) == [], route
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_dialog_keeps_anybody_out(chromium, page_address, axe, scheme):

@@ -117,7 +117,8 @@ function moving(app, scope) {
 	app.jobs.follow(scope, (jobs) => {
 		const running = jobs.filter(isMoving);
 		const total = running.reduce((sum, job) => sum + job.rate, 0);
-		write(figure, running.length ? rate(total) : _('Nothing moves'));
+		write(figure, !running.length ? _('Nothing moves') : total ? rate(total)
+			: plural(running.length, _('%d arrives'), _('%d arrive')));
 		keyed(rows, running.slice(0, MOVING_SHOWN), (job) => job.id, (job) => {
 			const bar = progress(_('Progress'));
 			const state = h('span', { class: 'fs-help' });

@@ -38,7 +38,7 @@ export function show(app, scope, page) {
 		const rows = jobs.filter((job) => !hasEnded(job));
 		const over = jobs.filter(hasEnded).reverse().slice(0, ENDED_SHOWN);
 		graph.update();
-		set(graph.element, 'hidden', !jobs.some(isMoving) && !app.rates.history.some(Boolean));
+		set(graph.element, 'hidden', !app.rates.history.some(Boolean));
 		set(tools, 'hidden', !rows.length);
 		set(past, 'hidden', !over.length);
 		set(nothing, 'hidden', jobs.length > 0);
