@@ -22,6 +22,7 @@ const world = {
 	],
 	entries: [], // [group, member id, share, path, size, modified]
 	jobs: [], shares: [{ name: 'Photos', path: 'Photos', groups: ['Famille'], files: 1204, bytes: 8 * GB }],
+	folders: ['Films', 'Photos', 'media', 'media/Music', 'media/Music/Live'],
 	requests: [], searches: [], news: [], findings: [], joining: null, settings: [],
 	limits: {
 		upload_kib_s: 500, download_kib_s: 0, transfers: 3, uploads: 4, hours: null, other_upload_kib_s: 0,
@@ -191,6 +192,11 @@ const COMMANDS = {
 		jobs: { queued: count('queued', 'locating', 'paused'), running: count('running', 'verifying'), done: count('done'), failed: count('failed') }
 	}),
 	'doctor': () => ({ findings: world.findings, verdict: '' }),
+	'disk ls': ({ path }) => {
+		const place = world.folders.filter((one) => (path ? one.startsWith(path + '/') : true)
+			&& !one.slice(path ? path.length + 1 : 0).includes('/'));
+		return place.map((one) => ({ name: one.split('/').pop(), path: one, shared: world.shares.some((share) => share.path === one) }));
+	},
 	'disk adopt': () => {
 		world.disk = { ...world.disk, present: true, writable: true, problem: null };
 		world.findings = world.findings.filter((one) => one.code !== 'disk.wrong');

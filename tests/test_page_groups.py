@@ -121,20 +121,25 @@ def test_members_are_managed_by_admins_only(visit):
     assert visit.page.get_by_text("More", exact=True).count() == 0
 
 
-def test_a_folder_is_shared_and_no_more(visit):
+def test_a_folder_is_chosen_shared_and_no_more(visit):
     visit.open("group?Famille")
     visit.page.get_by_role("button", name="Share a folder").click()
-    visit.page.get_by_label("Folder of the disk").fill("media/Music/")
+    folders = visit.page.get_by_role("group", name="Folders of the disk")
+    assert "shared already" in folders.get_by_role("button", name="Photos").inner_text()
+    folders.get_by_role("button", name="media").click()
+    folders.get_by_role("button", name="Music").click()
+    folders.get_by_role("button", name="Live").wait_for()
+    path = visit.page.get_by_label("Folder of the disk", exact=True)
+    assert path.input_value() == "media/Music"
     assert visit.page.get_by_label("Name", exact=True).input_value() == "Music"
     visit.page.get_by_role("button", name="Share", exact=True).click()
     visit.page.get_by_role("button", name="Stop sharing Music").click()
     dialog = visit.page.get_by_role("dialog")
     dialog.get_by_role("button", name="Stop sharing").click()
-    visit.page.get_by_role("button", name="Stop sharing Music").wait_for(
-        state="detached"
-    )
+    gone = visit.page.get_by_role("button", name="Stop sharing Music")
+    gone.wait_for(state="detached")
 
-    wanted = {"path": "media/Music/", "name": "Music", "group": ["Famille"]}
+    wanted = {"path": "media/Music", "name": "Music", "group": ["Famille"]}
     assert visit.calls("share add") == [wanted]
     assert visit.calls("share rm") == [{"name": "Music"}]
 

@@ -2,6 +2,7 @@
 
 import { foreign, h, replace, set, visible } from './dom.js';
 import { asError, failure } from './errors.js';
+import { folderChooser } from './folders.js';
 import { icon } from './icons.js';
 import { button, card, checkbox, confirm, empty, field, input, openDialog, form } from './parts.js';
 import { _, fill, plural, size } from './words.js';
@@ -66,7 +67,12 @@ export function addShare(app, group, added) {
 	name.addEventListener('input', () => {
 		name.isOwn = true;
 	});
+	const chooser = folderChooser(app, (chosen) => {
+		path.value = chosen;
+		path.dispatchEvent(new Event('input'));
+	});
 	const dialog = openDialog(app, _('Share a folder'), form(app, [
+		chooser,
 		field(_('Folder of the disk'), path, _('Films, for instance, or Photos/2024. It must be there already.')),
 		field(_('Name'), name, _('What friends see it as.')),
 		h('fieldset', { class: 'fs-field' }, h('legend', null, _('With the groups')),

@@ -31,6 +31,11 @@ export function _(text) {
 	return translate(text);
 }
 
+/* A text of the node's own tables, which the host may know in another language. */
+export function said(text) {
+	return translate(text);
+}
+
 /* Put *values* where *text* has %s and %d, in their order. %% is a per cent sign. */
 export function fill(text, ...values) {
 	return pieces(text, values.map((value) => String(value))).join('');

@@ -1,9 +1,9 @@
 /* Settings: limits that count at once, backup and restore, and what else is set. */
 
-import { append, foreign, h, replace, set, write } from '../dom.js';
+import { append, foreign, h, replace, set, visible, write } from '../dom.js';
 import { asError, failure } from '../errors.js';
 import { button, card, confirm, field, form, input } from '../parts.js';
-import { _, fill, size } from '../words.js';
+import { _, fill, said, size } from '../words.js';
 
 const KIB = 1024;
 
@@ -147,12 +147,20 @@ function table(rows) {
 		h('table', { class: 'fs-settings' },
 			h('thead', null, h('tr', null, [_('Setting'), _('Value')].map((label) => h('th', { scope: 'col' }, label)))),
 			h('tbody', null, rows.map((row) => h('tr', null,
-				h('th', { scope: 'row' }, h('code', null, foreign(row.name)), h('p', { class: 'fs-help' }, foreign(row.help || ''))),
-				h('td', null, foreign(shown(row.value))))))));
+				h('th', { scope: 'row' }, h('code', null, foreign(row.name)), h('p', { class: 'fs-help' }, foreign(said(row.help || '')))),
+				h('td', null, foreign(shown(row.value)), otherwise(row)))))));
+}
+
+/* What holds where nothing is set, if that is something else. */
+function otherwise(row) {
+	const preset = row.is_unset ? said(String(row.default)) : shown(row.default);
+	if (row.default === undefined || row.default === null || preset === shown(row.value) || preset === '–')
+		return null;
+	return h('p', { class: 'fs-help' }, fill(_('else: %s'), visible(preset)));
 }
 
 function shown(value) {
-	if (value === null || value === '' || (Array.isArray(value) && !value.length))
+	if (value === null || value === undefined || value === '' || (Array.isArray(value) && !value.length))
 		return '–';
 	if (value === true)
 		return _('yes');
