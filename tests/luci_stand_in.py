@@ -10,6 +10,7 @@ import json
 import socket
 import threading
 import time
+import zlib
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -258,6 +259,9 @@ def serving(luci: LuciStandIn) -> Iterator[str]:
             self.send_response(status)
             self.send_header("Content-Type", f"{kind}; charset=utf-8")
             self.send_header("Content-Length", str(len(content)))
+            if kind in KINDS.values():  # as uhttpd: a browser may keep it for long
+                self.send_header("Last-Modified", "Thu, 01 Jan 2015 00:00:00 GMT")
+                self.send_header("ETag", f'"{zlib.crc32(content):x}"')
             self.end_headers()
             self.wfile.write(content)
 

@@ -4,6 +4,7 @@ LuCI is a stand-in (tests/luci/stand_in.js, tests/luci_stand_in.py). With LUCI_U
 those tests that need nothing of the stand-in's own run against a real LuCI.
 """
 
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -210,6 +211,23 @@ def test_a_page_that_cannot_be_loaded_says_so_and_offers_to_try_again(
     luci.modules = STAND_IN_PAGE
     page.get_by_role("button", name="Reload").click()
     page.wait_for_selector("[data-said=alice]")
+
+
+def test_after_an_upgrade_no_old_module_is_used(visit, luci, tmp_path):
+    luci.modules = tmp_path / "page"
+    shutil.copytree(STAND_IN_PAGE, luci.modules)
+    visit.open(SHARING).wait_for_selector("[data-said=alice]")
+    for name, old, new in (
+        ("app.js", "window.host = host", "window.isNew = true"),
+        ("say.js", "'data-said', text", "'data-said', 'new ' + text"),
+    ):
+        file = luci.modules / name
+        text = file.read_text()
+        assert old in text
+        file.write_text(text.replace(old, new))
+    page = visit.open(SHARING)
+    page.wait_for_selector("[data-said='new alice']")
+    assert page.evaluate("window.isNew")
 
 
 def test_the_real_page_runs_in_luci(visit, stand_in):

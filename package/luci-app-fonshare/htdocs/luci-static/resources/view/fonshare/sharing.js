@@ -1,6 +1,7 @@
 'use strict';
 'require view';
 'require view.fonshare.host as host';
+'require view.fonshare.modules as modules';
 
 // The page itself, which is the same outside of LuCI: resources/fonshare/app.js.
 
@@ -14,8 +15,7 @@ function showFailure(place, problem) {
 
 return view.extend({
 	load() {
-		// A module by its address, since LuCI's own loader knows only LuCI's modules.
-		return import(L.resource('fonshare/app.js')).catch(problem => ({ problem: problem }));
+		return modules.load('fonshare/app.js').catch(problem => ({ problem: problem }));
 	},
 
 	render(app) {
