@@ -44,6 +44,7 @@ class LuciStandIn:
         self.has_plugin = True
         self.delay_s = 0.0
         self.bytes_max = 1_000_000  # of an answer, as the plugin
+        self.mounts: list[dict[str, Any]] = []
         self.files = RouterFiles(control.parent)
         self.modules: Path | None = None  # in the place of the page's
         self.calls: list[tuple[str, dict[str, Any]]] = []
@@ -115,6 +116,8 @@ class LuciStandIn:
             return {**head, "result": [0, self._ask(method, **arguments)]}
         if name == "file":
             return {**head, "result": self.files.answer(method, **arguments)}
+        if name == "luci":
+            return {**head, "result": [0, {"result": self.mounts}]}
         if method == "get":
             return {**head, "result": [0, {"values": self._read_settings()}]}
         self._write_settings(arguments["values"])

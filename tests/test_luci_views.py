@@ -47,7 +47,9 @@ def stand_in(node, tmp_path) -> LuciStandIn | None:
     if node is None:
         return None
     settings = tmp_path / "fonshare"
-    settings.write_text((ROOT / "files/etc/config/fonshare").read_text())
+    shipped = (ROOT / "files/etc/config/fonshare").read_text()
+    assert "option enabled '0'" in shipped
+    settings.write_text(shipped.replace("option enabled '0'", "option enabled '1'"))
     made = LuciStandIn(node.folder / "state" / "control.sock", settings)
     made.modules = STAND_IN_PAGE
     return made
@@ -256,6 +258,46 @@ def field(page, section: str, name: str):
     return page.locator(f"[data-field='cbid.fonshare.{section}.{name}']")
 
 
+def test_first_use_asks_what_is_needed_and_enables_the_node(visit, luci, tmp_path):
+    shipped = luci.settings.read_text()
+    luci.settings.write_text(shipped.replace("enabled '1'", "enabled '0'"))
+    disk = tmp_path / "sda1"
+    disk.mkdir()
+    luci.mounts = [
+        {"device": "/dev/root", "mount": "/overlay", "size": 2**20, "free": 2**19},
+        {"device": "/dev/sda1", "mount": str(disk), "size": 2**40, "free": 2**39},
+    ]
+    page = visit.open(SHARING)
+    page.get_by_role("link", name="Set it up").click()
+    page.wait_for_selector("[data-ready]")
+    choices = field(page, "disk", "path").locator("input").get_attribute("data-choices")
+    assert choices == f"{disk}={disk}, 512.0 GiB free"
+
+    page.locator(".cbi-button-apply").click()
+    page.get_by_text("Save error").wait_for()
+    assert luci.settings.read_text() != shipped
+    page.locator(".alert-message").evaluate("one => one.remove()")
+    owner = page.locator("[data-name=password] input")
+    field(page, "node", "name").locator("input").fill("alice")
+    field(page, "disk", "path").locator("input").fill(str(disk))
+    owner.fill("secret")
+    page.locator(".cbi-button-apply").click()
+    page.get_by_text("Configuration changes applied.").wait_for()
+
+    text = luci.settings.read_text()
+    for name in ("keys", "run"):  # the router's own are not this machine's
+        text += f"config disk disk\n\toption {name} '{tmp_path / name}'\n"
+    luci.settings.write_text(text)
+    settings = load_settings(luci.settings)
+    assert settings.node.enabled
+    assert (settings.node.name, settings.disk) == ("alice", disk)
+    assert [(one.name, one.access) for one in settings.ftp.users] == [
+        ("owner", "write"),
+        ("guest", "read"),
+    ]
+    visit.open(SHARING).wait_for_selector("[data-said=alice]")
+
+
 def test_the_form_has_every_option_of_the_router_and_no_other(visit):
     page = visit.open(SETTINGS)
     page.locator("[data-field]").first.wait_for(state="attached")
@@ -269,6 +311,7 @@ def test_the_form_has_every_option_of_the_router_and_no_other(visit):
 
 
 def test_each_option_has_its_help_its_range_and_its_default(visit, luci):
+    luci.settings.write_text((ROOT / "files/etc/config/fonshare").read_text())
     page = visit.open(SETTINGS)
     page.wait_for_selector("[data-ready]")
     for option in ROUTER_OPTIONS:

@@ -137,7 +137,8 @@ def collect() -> dict[str, Text]:
                 f"{file}: {problem}\n`_` is called with a text in quotes, nothing else"
             ) from None
     for entry in json.loads(MENU.read_text(encoding="utf-8")).values():
-        add(entry["title"], MENU)
+        if "title" in entry:  # without it is no entry, only an address
+            add(entry["title"], MENU)
     return texts
 
 

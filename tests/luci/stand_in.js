@@ -156,6 +156,8 @@ provide('fs', {
 const uci = provide('uci', {
 	loaded: {},
 	async load(config) {
+		if (uci.loaded[config])
+			return; // what was changed meanwhile stays
 		uci.loaded[config] = await call(
 			{ object: 'uci', method: 'get', params: [ 'config' ], expect: { values: {} }, reject: true }, [ config ]);
 	},
@@ -205,6 +207,9 @@ const Value = extend(baseclass, {
 		return uci.get(this.map.config, name, this.option);
 	},
 	draw(name) {
+		if (this.choices.length)
+			return E('input', { 'type': 'text', 'value': this.cfgvalue(name) ?? '',
+				'data-choices': this.choices.map(([ key, label ]) => key + '=' + label).join('|') });
 		return E('input', { 'type': this.password ? 'password' : 'text', 'class': 'cbi-input-text',
 			'placeholder': this.placeholder, 'value': this.cfgvalue(name) ?? this.default ?? '' });
 	},
@@ -232,7 +237,7 @@ const Value = extend(baseclass, {
 			return this.title;
 		if (isEmpty || (this.rmempty && value === this.default))
 			uci.unset(this.map.config, name, this.option);
-		else
+		else if (this.forcewrite || String(this.cfgvalue(name)) !== String(value))
 			uci.set(this.map.config, name, this.option, value);
 		return null;
 	}

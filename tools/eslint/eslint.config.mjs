@@ -9,7 +9,7 @@ import json from '@eslint/json';
 
 const LUCI = [ '_', 'N_', 'L', 'E', 'TR', 'baseclass', 'dom', 'form', 'fs', 'poll', 'request',
 	'rpc', 'session', 'uci', 'ui', 'uqr', 'validation', 'view', 'options', 'host', 'commands', 'backup',
-	'modules' ];
+	'modules', 'fields' ];
 const RESOURCES = 'package/luci-app-fonshare/htdocs/luci-static/resources';
 
 const ours = {

@@ -1,5 +1,6 @@
 'use strict';
 'require view';
+'require uci';
 'require view.fonshare.host as host';
 'require view.fonshare.modules as modules';
 
@@ -13,14 +14,29 @@ function showFailure(place, problem) {
 	]));
 }
 
+function showFirstUse(place) {
+	place.replaceChildren(
+		E('h2', {}, [ _('Welcome to FonShare') ]),
+		E('p', {}, [ _('It is not enabled yet. It needs a name, a disk and a password first.') ]),
+		E('p', {}, [ E('a', { 'class': 'btn cbi-button-action', 'href': L.url('admin/services/fonshare/setup') },
+			[ _('Set it up') ]) ]));
+}
+
 return view.extend({
 	load() {
-		return modules.load('fonshare/app.js').catch(problem => ({ problem: problem }));
+		return Promise.all([
+			modules.load('fonshare/app.js').catch(problem => ({ problem: problem })),
+			L.resolveDefault(uci.load('fonshare'), null)
+		]);
 	},
 
-	render(app) {
+	render(loaded) {
 		const place = E('div', { 'id': 'fonshare-page' });
-		if (app.problem)
+		const app = loaded[0];
+
+		if (uci.get('fonshare', 'node', 'enabled') == '0')
+			showFirstUse(place);
+		else if (app.problem)
 			showFailure(place, app.problem);
 		else
 			app.mount(place, host.make());
