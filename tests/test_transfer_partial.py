@@ -27,7 +27,7 @@ from fonshare_agent.model import Root
 from fonshare_agent.protocol.content import content_root
 from fonshare_agent.transfer import placing
 from fonshare_agent.transfer.blocks import BlockMap
-from fonshare_agent.transfer.disk_errors import CHECK_BYTES, CHECK_S
+from fonshare_agent.transfer.disk_guard import CHECK_BYTES, CHECK_S
 from fonshare_agent.transfer.leftovers import kept_jobs
 from fonshare_agent.transfer.partial import SYNC_BYTES, SYNC_PERIOD_S, Partial
 from fonshare_agent.transfer.placing import candidate_names, storable_name
@@ -801,7 +801,7 @@ def test_nothing_is_begun_once_the_disk_is_gone(opened, disk, target):
 
 
 def test_a_disk_pulled_inside_a_large_block_is_noticed(opened, disk, monkeypatch):
-    monkeypatch.setattr("fonshare_agent.transfer.disk_errors.CHECK_BYTES", 1000)
+    monkeypatch.setattr("fonshare_agent.transfer.disk_guard.CHECK_BYTES", 1000)
     partial = opened()
     with partial.write_block(0) as writer:
         writer.write(DATA[:999])

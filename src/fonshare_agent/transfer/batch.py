@@ -25,7 +25,8 @@ from fonshare_agent.libc import INT, MissingCall, libc_call
 from fonshare_agent.model import Root
 from fonshare_agent.protocol.content import RootHasher
 from fonshare_agent.transfer.blocks import READ_BYTES, Content
-from fonshare_agent.transfer.disk_errors import CHECK_BYTES, demand_room, translated
+from fonshare_agent.transfer.disk_errors import demand_room, translated
+from fonshare_agent.transfer.disk_guard import CHECK_BYTES
 from fonshare_agent.transfer.finishing import folder_on_disk, take_name
 from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.transfer.partial_files import BATCH, PartialFiles

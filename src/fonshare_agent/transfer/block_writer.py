@@ -9,7 +9,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from fonshare_agent.transfer.disk_errors import DiskGuard, translated
+from fonshare_agent.transfer.disk_errors import translated
+from fonshare_agent.transfer.disk_guard import DiskGuard
 
 
 class BlockWriter:

@@ -1,12 +1,12 @@
 """What the disk says to a transfer: no room, no disk, too large, read only.
 
-Owns the reserve that transfers leave free, how often the disk is looked at while they
-write, and the translation of OSErrors below it. Must not know what is written.
+Owns the reserve that transfers leave free and the translation of OSErrors below the
+disk. Must not know what is written.
 """
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -17,31 +17,6 @@ from fonshare_agent.errors import DiskFull, DiskReadOnly, FileTooLarge, StorageE
 # small disks a hundredth is enough.
 RESERVE_BYTES: Final = 64 * 1024 * 1024
 RESERVE_PART: Final = 100
-# A pulled disk takes no more than this unnoticed. Looking costs dozens of calls: for
-# each of the smallest blocks it would cost a router more than their hashes.
-CHECK_BYTES: Final = 1024 * 1024
-CHECK_S: Final = 1.0
-
-
-class DiskGuard:
-    """Looks at the disk now and then while bytes go to it. Any thread."""
-
-    def __init__(self, disk: Disk, clock: Callable[[], float]) -> None:
-        """*disk* was looked at just now."""
-        self.disk, self._clock = disk, clock
-        self._checked_at, self._unchecked = clock(), 0
-
-    def check(self) -> None:
-        """Raise unless the disk is there and takes writes."""
-        self._checked_at, self._unchecked = self._clock(), 0
-        self.disk.check_writable()
-
-    def count(self, length: int) -> None:
-        """Call before each *length* bytes are written; looks if that is due."""
-        self._unchecked += length  # two threads at once: a chunk more or less
-        since_s = self._clock() - self._checked_at
-        if self._unchecked >= CHECK_BYTES or since_s >= CHECK_S:
-            self.check()
 
 
 @contextmanager

@@ -37,12 +37,12 @@ from fonshare_agent.transfer.blocks import (
     unwatched,
 )
 from fonshare_agent.transfer.disk_errors import (
-    DiskGuard,
     demand_possible,
     demand_room,
     demand_size,
     translated,
 )
+from fonshare_agent.transfer.disk_guard import DiskGuard
 from fonshare_agent.transfer.finishing import (
     find_placed,
     folder_on_disk,
