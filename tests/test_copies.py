@@ -102,6 +102,7 @@ class World:
             outside,
             Ways(self.core, self.store, None),
             os.urandom,
+            lambda path: None,
         )
         self.sharing = Sharing(
             self.core,

@@ -98,7 +98,9 @@ class Granting:
         outside: Outside,
         ways: Ways,
         draw: Callable[[int], bytes],
+        on_changed: Callable[[bytes], None],
     ) -> None:
+        self._on_changed = on_changed
         self._core, self._store, self._index = core, store, index
         self._disk, self._desk, self._workers = disk, desk, workers
         self._copies, self._holdings = copies, holdings
@@ -259,7 +261,8 @@ class Granting:
     def opener(self, own: OwnFile) -> Callable[[], int]:
         """Return what opens the file below the disk without following a link.
 
-        ContentChanged if it is not the file any more whose root was granted.
+        ContentChanged if it is not the file any more whose root was granted: it is
+        looked at soon, since the index does not know (inotify tells no truncation).
         """
         shares = self._published.shares
         folder = next(one for one in shares if one.name == own.share).path
@@ -275,6 +278,7 @@ class Granting:
                 os.close(root)
             if not own.stamp.fits(os.fstat(opened)):
                 os.close(opened)
+                self._on_changed(os.path.join(os.fsencode(folder), *own.path.parts))
                 raise ContentChanged("the file is not the one that was granted")
             return opened
 

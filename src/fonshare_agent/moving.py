@@ -118,6 +118,7 @@ class Moving:
             self._outside,
             self._ways,
             ground.draw,
+            talking.scanner.on_change,
         )
         self.granting_bundles = BundleGranting(
             self.granting,
