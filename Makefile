@@ -16,8 +16,8 @@ timed = @status=0; { $(2); } || status=$$?; \
 
 .DEFAULT_GOAL := help
 .PHONY: help venv deps run lint lint-js format test test-full bench bench-distribution \
-	bench-household bench-limits bench-links bench-transfer rootfs vm ipk bundle \
-	luci-files words clean
+	bench-household bench-limits bench-links bench-startup bench-transfer soak rootfs \
+	vm ipk bundle luci-files words clean
 
 help: ## this list
 	@awk -F ' *:.*## *' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' \
@@ -70,6 +70,12 @@ bench-limits: venv ## how exactly the limits of bandwidth hold (bench/README.md)
 
 bench-household: venv ## how soon transfers give way to the household, as root
 	$(call timed,$@,PYTHONPATH=tools:tests $(BIN)/python bench/household.py)
+
+bench-startup: venv ## what a start of the service costs (bench/README.md)
+	$(call timed,$@,PYTHONPATH=tools $(BIN)/python bench/startup.py)
+
+soak: venv ## whether a node grows with 10,000 commands and 1,000 transfers
+	$(call timed,$@,PYTHONPATH=tools $(BIN)/python bench/soak.py)
 
 rootfs: venv deps ## the package on emulated MIPS (ROOTFS=FOLDER or TARBALL: a real OpenWrt)
 	$(call timed,$@,ROOTFS_ARCHITECTURE=mipsel ROOTFS="$(ROOTFS)" \

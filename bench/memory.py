@@ -129,12 +129,12 @@ def _measure_import(userland: Userland, code: str) -> dict[str, int]:
     assert child.stdout is not None
     if child.stdout.readline() != "ready\n":
         raise SystemExit(f"this fails in the userland: {code}")
-    figures = _memory(child.pid)
+    figures = memory_of(child.pid)
     child.communicate("\n")
     return figures
 
 
-def _memory(pid: int) -> dict[str, int]:
+def memory_of(pid: int) -> dict[str, int]:
     """Return KiB resident, of it anonymous, and the threads of a process."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     fields = dict(line.split(":", 1) for line in lines)
@@ -156,18 +156,18 @@ def _measure_agent(
     broker, _ = start_broker(folder, broker_port, False)
     try:
         first_port = ports.take(30)
-        _fill_disk(userland.disk)
-        _prepare_node(userland.root, first_port, broker_port)
-        with _agent(userland) as child:
+        fill_disk(userland.disk)
+        prepare_node(userland.root, first_port, broker_port)
+        with running_agent(userland) as child:
             _ask(userland, "group", "create", "Famille")
             wait_for("the index", lambda: _is_idle(userland), WAIT_S)
             time.sleep(SETTLE_S)
-            idle = _memory(child.pid)
+            idle = memory_of(child.pid)
             if is_idle_all:
                 return {IDLE: idle}
             _use_ftp(first_port)
             time.sleep(SETTLE_S)
-            rows = {IDLE: idle, "agent, after FTPS": _memory(child.pid)}
+            rows = {IDLE: idle, "agent, after FTPS": memory_of(child.pid)}
             broker_url = f"mqtt://127.0.0.1:{broker_port}"
             return rows | _measure_busy(userland, child.pid, ports, broker_url)
     finally:
@@ -178,7 +178,7 @@ def _measure_busy(
     userland: Userland, pid: int, ports: Ports, broker: str
 ) -> dict[str, dict[str, int]]:
     """Return the figures of the same node with a friend, and while it works."""
-    ask, measure = partial(_ask, userland), partial(_memory, pid)
+    ask, measure = partial(_ask, userland), partial(memory_of, pid)
     rows = {}
     with a_friend(ask, BUILD / "bench" / "friends", ports, broker, "Famille"):
         time.sleep(SETTLE_S)
@@ -191,14 +191,14 @@ def _measure_busy(
     return rows
 
 
-def _fill_disk(disk: Path) -> None:
+def fill_disk(disk: Path) -> None:
     shutil.rmtree(disk, ignore_errors=True)
     (disk / "films").mkdir(parents=True)
     for number in range(FILES):
         (disk / "films" / f"film {number}.mkv").write_bytes(os.urandom(1000))
 
 
-def _prepare_node(root: Path, port: int, broker_port: int) -> None:
+def prepare_node(root: Path, port: int, broker_port: int) -> None:
     """Write the node's settings and the house's certificate; no keys yet."""
     shutil.rmtree(root / "etc" / "fonshare", ignore_errors=True)
     certificate = root / "etc" / "fonshare.pem"
@@ -246,7 +246,7 @@ config share
 
 
 @contextmanager
-def _agent(userland: Userland) -> Iterator[subprocess.Popen[bytes]]:
+def running_agent(userland: Userland) -> Iterator[subprocess.Popen[bytes]]:
     # glibc gives threads heaps of their own; musl, OpenWrt's libc, has one for all.
     command = userland.command("MALLOC_ARENA_MAX=1", f"/{PROGRAM}", "agent")
     log = BUILD / "bench" / "agent.log"
