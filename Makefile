@@ -15,9 +15,9 @@ timed = @status=0; { $(2); } || status=$$?; \
 	echo "make $(1): $$(( $$(date +%s) - $(BEGAN) )) s"; exit $$status
 
 .DEFAULT_GOAL := help
-.PHONY: help venv deps run lint lint-js format test test-full bench bench-distribution \
-	bench-household bench-limits bench-links bench-startup bench-transfer soak rootfs \
-	vm ipk bundle luci-files words clean
+.PHONY: help venv deps run lint lint-js format test test-full bench bench-broker \
+	bench-distribution bench-household bench-limits bench-links bench-startup \
+	bench-transfer soak rootfs vm ipk bundle luci-files words clean
 
 help: ## this list
 	@awk -F ' *:.*## *' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' \
@@ -67,6 +67,9 @@ bench-transfer: venv ## how fast files come from friends (bench/README.md)
 
 bench-limits: venv ## how exactly the limits of bandwidth hold (bench/README.md)
 	$(call timed,$@,PYTHONPATH=tests $(BIN)/python bench/limits.py)
+
+bench-broker: venv ## memory of the broker on a router, on 32 bits
+	$(call timed,$@,PYTHONPATH=tools $(BIN)/python bench/broker.py)
 
 bench-household: venv ## how soon transfers give way to the household, as root
 	$(call timed,$@,PYTHONPATH=tools:tests $(BIN)/python bench/household.py)

@@ -118,7 +118,7 @@ def add_login(
     port = port or old_port or PORT
     password = secrets.token_urlsafe(PASSWORD_BYTES)
     logins.append(Login(name, prove(password, os.urandom(SALT_BYTES))))
-    pin = _write(logins, port, _make_store(settings.disk))
+    pin = write_files(logins, port, _make_store(settings.disk))
     _let_run(port)
     url = BrokerUrl(True, host, port, name, password, pin=pin)
     if not settings.mqtt.broker:
@@ -144,7 +144,7 @@ def remove_login(file: Path, name: str) -> JSON:
         _set_own(file, "delete fonshare.mqtt.broker", "delete fonshare.mqtt.pin")
     if kept:
         port = _read_port() or PORT
-        _write(kept, port, _make_store(settings.disk))
+        write_files(kept, port, _make_store(settings.disk))
         _let_run(port)
     else:
         _undo(settings.disk / STORE)
@@ -231,7 +231,7 @@ def _make_store(disk: Path) -> Path | None:
     return store
 
 
-def _write(logins: list[Login], port: int, store: Path | None) -> bytes:
+def write_files(logins: list[Login], port: int, store: Path | None) -> bytes:
     """Write all files of the set-up; return the fingerprint of the certificate."""
     if not (FOLDER / KEY).exists():
         seed = os.urandom(32)
