@@ -46,6 +46,7 @@ def test_the_overview_tells_disk_line_friends_and_transfers(visit):
     assert visit.page.get_by_role("progressbar").count() == 2  # the disk and the film
 
 
+@pytest.mark.full
 def test_the_overview_lives(visit):
     visit.open()
     visit.page.get_by_text("412 GB free").wait_for()
@@ -76,6 +77,7 @@ def test_who_has_no_group_is_led_through_the_first_use(visit):
     assert visit.calls("share add") == [wanted]
 
 
+@pytest.mark.full
 def test_what_is_wrong_is_mended_with_one_press(visit):
     wrong = (
         "{level: 'error', code: 'disk.wrong', message: 'another disk is here',"
@@ -95,6 +97,7 @@ def test_what_is_wrong_is_mended_with_one_press(visit):
     assert len(visit.calls("disk adopt")) == 1
 
 
+@pytest.mark.full
 def test_news_of_a_saved_search_are_fetched_and_seen(visit):
     search = "{name: 'films', words: ['film'], group: null, member_id: null}"
     news = (
@@ -113,7 +116,14 @@ def test_news_of_a_saved_search_are_fetched_and_seen(visit):
     assert {"name": "films"} in visit.calls("search new")
 
 
-@pytest.mark.parametrize("code", ["no_agent", "unreachable", "session_expired"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "no_agent",
+        pytest.param("unreachable", marks=pytest.mark.full),
+        pytest.param("session_expired", marks=pytest.mark.full),
+    ],
+)
 def test_who_does_not_answer_is_waited_for(visit, code):
     """The page stays, says what is, and goes on by itself."""
     visit.open()
@@ -131,6 +141,7 @@ def test_who_does_not_answer_is_waited_for(visit, code):
     visit.page.locator(".fonshare:not([data-trouble])").wait_for()
 
 
+@pytest.mark.full
 def test_a_page_opened_while_nobody_answers_fills_later(visit):
     visit.open("files", "world.away = 'no_agent'")
     visit.page.locator(".fs-trouble").get_by_text("FonShare is not running.").wait_for()
@@ -180,6 +191,7 @@ def test_a_button_runs_once_at_a_time_and_keeps_the_focus(visit):
     assert len(visit.calls("jobs pause")) == 1
 
 
+@pytest.mark.full
 def test_polling_never_overlaps_and_ends_with_the_page(visit):
     visit.open("overview", "world.delay = 400")
     visit.until("world.calls.filter(one => one[0] === 'status').length > 2")
@@ -201,6 +213,7 @@ def test_the_focus_follows_to_the_page_that_is_opened(visit):
     assert current.inner_text() == "Settings"
 
 
+@pytest.mark.full
 def test_it_speaks_the_language_of_its_host(visit):
     """Words by the host, numbers and plurals by the browser."""
     prepare = """

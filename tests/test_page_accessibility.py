@@ -172,6 +172,7 @@ def test_no_dialog_keeps_anybody_out(chromium, page_address, axe, scheme):
         assert complaints(visit, axe) == [], "an error"
 
 
+@pytest.mark.full
 def test_without_motion_nothing_moves(chromium, page_address):
     options = {"reduced_motion": "reduce"}
     with visiting(chromium, page_address, **options) as visit:
@@ -182,6 +183,7 @@ def test_without_motion_nothing_moves(chromium, page_address):
         assert fill.evaluate(script) == "none"
 
 
+@pytest.mark.full
 def test_it_dresses_as_what_it_stands_on_within_luci(chromium, page_address):
     """A theme of LuCI is dark by its own choice, whatever the system wants."""
     with visiting(chromium, page_address, color_scheme="light") as visit:

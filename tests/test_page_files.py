@@ -57,6 +57,7 @@ def test_all_together_is_one_tree_of_all_friends(visit):
     assert rows(visit) == ["Jour 1.mp4", "Jour 2.mp4", "Jour 3.mp4"]
 
 
+@pytest.mark.full
 def test_a_folder_of_several_friends_is_fetched_from_all(visit):
     visit.open("files?%2FFilms")
     visit.page.get_by_role("checkbox", name="Choose Vacances").check()
@@ -98,6 +99,7 @@ def test_typing_searches_and_filters_narrow(visit):
     visit.page.get_by_role("grid").get_by_text("Famille").wait_for()
 
 
+@pytest.mark.full
 def test_an_answer_that_comes_late_does_not_cover_a_newer_one(visit):
     visit.open("files")
     visit.page.get_by_role("searchbox").wait_for()
@@ -112,6 +114,7 @@ def test_an_answer_that_comes_late_does_not_cover_a_newer_one(visit):
     assert rows(visit) == ["Noël.mkv"]
 
 
+@pytest.mark.full
 def test_a_search_is_kept_used_again_and_forgotten(visit):
     visit.open("files")
     visit.page.get_by_role("searchbox").fill("mkv")
@@ -130,6 +133,22 @@ def test_a_search_is_kept_used_again_and_forgotten(visit):
     chip.wait_for(state="detached")
     assert visit.calls("search save") == [{"name": "films", "words": ["mkv"]}]
     assert visit.calls("search rm") == [{"name": "films"}]
+
+
+@pytest.mark.full
+def test_a_search_is_there_again_on_coming_back_and_nowhere_else(visit):
+    visit.open("files")
+    visit.page.get_by_role("searchbox").fill("mkv")
+    visit.page.get_by_text("4 found").wait_for()
+    visit.page.get_by_role("link", name="Groups").click()
+    visit.page.get_by_role("heading", name="Groups", exact=True).wait_for()
+    visit.page.go_back()
+    visit.page.get_by_text("4 found").wait_for()
+
+    tree = visit.page.get_by_role("navigation", name="Folders")
+    tree.get_by_role("link", name="Famille").click()
+    visit.page.get_by_role("grid").get_by_text("Carol").wait_for()
+    assert visit.page.get_by_role("searchbox").input_value() == ""
 
 
 def test_several_are_chosen_and_fetched_at_once(visit):
@@ -168,6 +187,7 @@ def test_the_keyboard_does_it_all(visit):
     assert "Films" in visit.page.evaluate("() => document.activeElement.textContent")
 
 
+@pytest.mark.full
 def test_enter_on_a_file_shows_who_has_it(visit):
     visit.open("files")
     visit.page.get_by_role("searchbox").fill("bréhat")
@@ -185,6 +205,7 @@ def test_enter_on_a_file_shows_who_has_it(visit):
     assert dialog.count() == 0
 
 
+@pytest.mark.full
 def test_own_files_are_marked_and_not_fetched(visit):
     visit.open("files?Famille%2Fanna2-7kq4x-aaaaa-bbbbb%2FPhotos")
     visit.page.get_by_role("grid").get_by_text("Chat.jpg").wait_for()
@@ -266,6 +287,7 @@ def test_a_path_that_is_no_utf_8_is_named_exactly(visit):
         assert back == place
 
 
+@pytest.mark.full
 def test_on_a_phone_names_have_room_and_nothing_is_too_wide(chromium, page_address):
     with visiting(chromium, page_address, viewport=PHONE, has_touch=True) as visit:
         visit.open(f"files?Famille%2F{BOB}%2FFilms")

@@ -89,6 +89,7 @@ def test_joining_shows_the_inviter_and_the_words_first(visit):
     assert visit.calls("group confirm") == [wanted]
 
 
+@pytest.mark.full
 def test_a_join_that_is_refused_says_so(visit):
     visit.open("join")
     visit.page.get_by_label("Invite").fill("ABCDE")
@@ -100,6 +101,7 @@ def test_a_join_that_is_refused_says_so(visit):
     visit.page.get_by_label("Invite").wait_for()
 
 
+@pytest.mark.full
 def test_members_are_managed_by_admins_only(visit):
     visit.open("group?Famille")
     carol = visit.page.locator(".fs-member", has_text="Carol")
@@ -144,6 +146,7 @@ def test_a_folder_is_chosen_shared_and_no_more(visit):
     assert visit.calls("share rm") == [{"name": "Music"}]
 
 
+@pytest.mark.full
 def test_a_group_is_left_only_after_a_question(visit):
     visit.open("group?Famille")
     visit.page.get_by_role("button", name="Leave the group").click()
@@ -173,6 +176,7 @@ def test_limits_are_shown_and_changed(visit):
     assert saved["transfers"] == 3
 
 
+@pytest.mark.full
 def test_a_backup_wants_the_passphrase_twice_and_a_restore_a_yes(visit, tmp_path):
     visit.open("settings")
     card = visit.page.locator(".fs-card", has_text="Keep it elsewhere")
@@ -198,6 +202,7 @@ def test_a_backup_wants_the_passphrase_twice_and_a_restore_a_yes(visit, tmp_path
     assert restored == [["anna.fonshare", "correct horse"]]
 
 
+@pytest.mark.full
 def test_the_other_settings_are_shown_or_linked(visit):
     row = "{name: 'node.name', help: 'The name that friends see.', value: 'Anna'}"
     visit.open("settings", f"world.settings = [{row}]")

@@ -40,6 +40,7 @@ def test_a_job_is_paused_resumed_cancelled_and_tried_again(visit):
     assert visit.calls("jobs resume") == resumed
 
 
+@pytest.mark.full
 def test_all_are_paused_and_resumed(visit):
     visit.open("transfers", THREE)
     visit.page.get_by_role("button", name="Pause all").click()
@@ -89,6 +90,7 @@ def test_the_arrow_keys_change_the_order(visit):
     )
 
 
+@pytest.mark.full
 def test_dragging_changes_the_order(visit):
     visit.open("transfers", THREE)
     first = visit.page.locator(".fs-job", has_text="A.mkv")
@@ -123,6 +125,7 @@ def test_any_place_is_reached_with_few_commands(visit):
                 assert len(moves) <= count // 2 + 1
 
 
+@pytest.mark.full
 def test_a_job_that_is_gone_meanwhile_is_no_riddle(visit):
     """Another browser was faster."""
     visit.open("transfers", "makeJob('A.mkv', {})")

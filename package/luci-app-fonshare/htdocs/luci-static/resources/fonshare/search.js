@@ -26,9 +26,13 @@ function choices() {
 
 const NUMBERS = new Set(['min_size', 'max_size', 'newer', 'older']);
 
-/* Return the field and its filters; *changed*(wish or null) is told after each pause. */
-export function searchBox(app, scope, changed) {
-	const kept = app.search || { text: '', filters: {} };
+/* Return the field and its filters; *changed*(wish or null) is told after each pause. What
+   was searched stands there again on coming back to *place*, and nowhere else. */
+export function searchBox(app, scope, place, changed) {
+	const kept = app.search || { text: '', filters: {}, place };
+	if (kept.place !== place)
+		kept.text = '';
+	kept.place = place;
 	app.search = kept;
 	const box = h('input', {
 		type: 'search', class: 'fs-input fs-search-input', 'aria-label': _('Search all groups'),

@@ -37,7 +37,7 @@ export function show(app, scope, page) {
 		open: view.open, toggle: view.toggle, more: () => more(view)
 	});
 	view.table = table;
-	const search = searchBox(app, scope, (wish) => look(view, wish));
+	const search = searchBox(app, scope, place, (wish) => look(view, wish));
 	view.clear = search.clear;
 	append(page.content, [search.element,
 		h('div', { class: 'fs-files' + (isTogether(place) ? ' fs-is-together' : '') },
