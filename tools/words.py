@@ -2,12 +2,12 @@
 
     python3 tools/words.py [--check] [--drop]
 
-Collects the texts of all `_('…')` in the page and in LuCI's views, and the titles of
-LuCI's menu, into po/templates/fonshare.pot, and brings po/fr/fonshare.po to the same
-texts: new ones come without a translation, translations of texts that are gone stay at
-the end as comments, and count again if the text comes back; --drop removes them. Lists
-what is untranslated, or set wrongly; with --check writes nothing. The exit status tells
-whether all is well.
+Collects the texts of all `_('…')` in the page and in LuCI's views, the titles of LuCI's
+menu and the table of settings into po/templates/fonshare.pot, and brings
+po/fr/fonshare.po to the same texts: new ones come without a translation, translations
+of texts that are gone stay at the end as comments, and count again if the text comes
+back; --drop removes them. Lists what is untranslated, or set wrongly; with --check
+writes nothing. The exit status tells whether all is well.
 """
 
 import argparse
@@ -15,11 +15,15 @@ import ast
 import json
 import re
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fonshare_agent.config_table import LIST_HELP, LISTS, OPTIONS, Unset
+
 ROOT = Path(__file__).resolve().parent.parent
 APP = ROOT / "package" / "luci-app-fonshare"
+TABLE = ROOT / "src" / "fonshare_agent" / "config_table.py"
 MENU = APP / "root" / "usr" / "share" / "luci" / "menu.d" / "luci-app-fonshare.json"
 SOURCES = (APP / "htdocs", ROOT / "src" / "fonshare_agent" / "web" / "shell")
 TEMPLATE = APP / "po" / "templates" / "fonshare.pot"
@@ -139,7 +143,19 @@ def collect() -> dict[str, Text]:
     for entry in json.loads(MENU.read_text(encoding="utf-8")).values():
         if "title" in entry:  # without it is no entry, only an address
             add(entry["title"], MENU)
+    for text in settings_texts():
+        add(text, TABLE)
     return texts
+
+
+def settings_texts() -> Iterable[str]:
+    """Yield what the page says of settings, as `settings` answers it."""
+    for option in (*OPTIONS, *(one for rows in LISTS.values() for one in rows)):
+        yield option.help
+        for default in (option.default, option.router):
+            if isinstance(default, Unset):
+                yield str(default)
+    yield from LIST_HELP.values()
 
 
 # --- the files -----------------------------------------------------------------------
