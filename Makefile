@@ -84,8 +84,8 @@ rootfs: venv deps ## the package on emulated MIPS (ROOTFS=FOLDER or TARBALL: a r
 	$(call timed,$@,ROOTFS_ARCHITECTURE=mipsel ROOTFS="$(ROOTFS)" \
 		$(BIN)/python -m pytest -n 0 tests/test_rootfs.py $(ARGS))
 
-vm: venv deps ## a whole 64 MB MIPS router with USB disk and a friend, shown (CPU=P5600)
-	$(call timed,$@,$(BIN)/python tools/vm.py $(if $(CPU),--cpu $(CPU)))
+vm: venv deps ## a whole 64 MB MIPS router with USB disk, shown (PART=power, CPU=P5600)
+	$(call timed,$@,$(BIN)/python tools/vm.py $(if $(CPU),--cpu $(CPU)) $(PART))
 
 ipk: venv ## the package for OpenWrt up to 24.10, and a feed of it: build/ipk
 	$(call timed,$@,$(BIN)/python tools/ipk.py)

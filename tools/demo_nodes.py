@@ -55,7 +55,7 @@ class Child:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,  # Ctrl-C is ours to handle
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
             )
 
     @property
@@ -76,9 +76,10 @@ class Child:
             self._process.wait()
 
 
-def _die_with_parent() -> None:
+def die_with_parent(by: int = signal.SIGTERM) -> None:
+    """In a new process: get this signal when the parent ends, however it does."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, by)
 
 
 class Ports:
@@ -106,14 +107,19 @@ def _is_free(port: int) -> bool:
         return True
 
 
-def start_broker(folder: Path, port: int, is_embedded: bool) -> tuple[Child, str]:
-    """Start Mosquitto where it is installed and wanted, else the embedded broker."""
+def start_broker(
+    folder: Path, port: int, is_embedded: bool, address: str = "127.0.0.1"
+) -> tuple[Child, str]:
+    """Start Mosquitto where it is installed and wanted, else the embedded broker.
+
+    The embedded one listens on loopback alone.
+    """
     folder.mkdir(parents=True)
     path = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/usr/local/sbin"
     mosquitto = shutil.which("mosquitto", path=path)
     if mosquitto and not is_embedded:
         settings = folder / "mosquitto.conf"
-        text = f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n"
+        text = f"listener {port} {address}\nallow_anonymous true\npersistence false\n"
         if os.geteuid() == 0:
             text += "user root\n"  # else it may not read its own configuration
         settings.write_text(text)

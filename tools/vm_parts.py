@@ -1,0 +1,300 @@
+"""The parts of `make vm`'s story. Each begins with a machine that is switched on.
+
+A part ends by returning; what it holds against the machine raises MachineFailed.
+"""
+
+import contextlib
+import ftplib
+import hashlib
+import io
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from vm_disks import new_disk, new_extroot_disk
+from vm_image import MachineFailed
+from vm_router import GROUP, Router, some_bytes
+from vm_stage import Stage
+
+DISK_MB, EXTROOT_MB, FILM_MB = 96, 64, 4
+EXTROOT_S = 20  # how long a boot waits for the disk
+FILM = "film.bin"
+START_S_MAX = 8.0  # from `start` until it serves, on the router's CPU
+CUT_AFTER_BYTES = 2 << 20  # of a file that comes while the power is cut
+PRESSURE_KIB = 6 * 1024  # what is left free under pressure
+
+
+def install(stage: Stage) -> None:
+    """Install the package in a machine; keep its root for the other parts."""
+    image = stage.folder / "installing.ext4"
+    shutil.copy(stage.folder / "root.ext4", image)
+    with stage.router(stage.plan(image, is_root_kept=True)) as router:
+        before = router.uptime_s()
+        least = int(router.run("least opkg install /packages/fonshare-agent.ipk"))
+        took = router.uptime_s() - before
+        if router.killed():
+            raise MachineFailed("the kernel has killed something for want of memory")
+        stage.tell(
+            f"installed and compiled in {took:.0f} s; least memory free "
+            f"meanwhile {least:,} KiB",
+            is_figure=True,
+        )
+        router.run("mount -o remount,ro / || sync; sync")
+    image.replace(stage.folder / "installed.ext4")
+
+
+def share(stage: Stage) -> None:
+    """Start the service; FTP from outside; a group with a friend, a file each way."""
+    friend = stage.friend()
+    disk = new_disk(stage.folder, "ext4", DISK_MB)
+    with stage.router(stage.plan(stage.installed), disk) as router:
+        router.until("grep -q /mnt/disk /proc/mounts")
+        router.configure(stage.broker())
+        _start_measured(stage, router)
+        data = _use_ftp(stage, router)
+        stage.meet(router, friend)
+        stage.serve(router, friend, FILM, data)
+        stage.fetch(router, friend)
+        stage.tell(router.memory(), is_figure=True)
+
+
+def _start_measured(stage: Stage, router: Router) -> None:
+    """Tell how long a start takes: the first, which makes keys, and a later one."""
+    router.run("python3 -c pass")
+    before = router.uptime_s()
+    router.run("for n in 1 2 3 4 5; do python3 -c pass; done")
+    python_s = (router.uptime_s() - before) / 5
+    first = router.start()
+    router.run("/etc/init.d/fonshare stop")
+    again = router.start()
+    for what, (all_s, agent_s) in (("first", first), ("next", again)):
+        stage.tell(
+            f"{what} start: up {agent_s:.1f} s after its process began, "
+            f"({agent_s / python_s:.0f} bare Pythons), {all_s:.1f} with init",
+            is_figure=True,
+        )
+    if again[0] > START_S_MAX:
+        raise MachineFailed(f"a start is to take {START_S_MAX:.0f} s at most")
+    stage.tell(f"idle, {router.memory()}", is_figure=True)
+
+
+def _use_ftp(stage: Stage, router: Router) -> bytes:
+    """Store and fetch a file from outside; return what is in it."""
+    data = some_bytes(FILM_MB)
+    with router.ftp() as ftp:
+        ftp.mkd("films")
+        before = router.uptime_s()
+        ftp.storbinary(f"STOR films/{FILM}", io.BytesIO(data))
+        stored = router.uptime_s()
+        got = hashlib.sha256()
+        ftp.retrbinary(f"RETR films/{FILM}", got.update)
+        fetched = router.uptime_s()
+    if got.digest() != hashlib.sha256(data).digest():
+        raise MachineFailed("FTP gave back another file")
+    up, down = FILM_MB / (stored - before), FILM_MB / (fetched - stored)
+    stage.tell(
+        f"FTP from outside: {FILM_MB} MB stored and fetched, "
+        f"{up:.1f} MB/s up, {down:.1f} down"
+    )
+    return data
+
+
+def pull(stage: Stage) -> None:
+    """Pull the disk while a file comes, put it back: the file arrives whole."""
+    friend = stage.friend()
+    disk = new_disk(stage.folder, "ext4", DISK_MB)
+    with stage.started(disk) as router:
+        stage.meet(router, friend)
+        stage.fetch(router, friend, is_waiting=False)
+        stage.wait_until_moving(router)
+        agent = router.run("agent")
+        router.machine.unplug()
+        router.wait_until_said("trouble: disk")
+        router.until("! grep -q /mnt/disk /proc/mounts")
+        router.run("fonshare status | grep -q '^disk  *missing'")
+        stage.tell("disk pulled while a file was coming: the agent runs, and says so")
+        if router.run("find /mnt/disk -type f | head -n 3").strip():
+            raise MachineFailed("something was written where the disk is missing")
+        router.machine.plug(disk)
+        router.wait_until_said("is up", 2)
+        router.run("fonshare status | grep -q '^disk .* free of'")
+        stage.tell("disk put back: it goes on")
+        stage.expect_fetched(router, friend)
+        if router.run("agent") != agent:
+            raise MachineFailed("it is another process: the agent did not survive")
+        stage.tell(router.memory(), is_figure=True)
+
+
+def vfat(stage: Stage) -> None:
+    """The same with a stick as it comes from a shop."""
+    friend = stage.friend()
+    disk = new_disk(stage.folder, "vfat", DISK_MB)
+    with stage.started(disk) as router:
+        data = _use_ftp(stage, router)
+        stage.meet(router, friend)
+        stage.serve(router, friend, FILM, data)
+        stage.fetch(router, friend)
+        stage.tell(router.memory(), is_figure=True)
+
+
+def power(stage: Stage) -> None:
+    """Cut the power while it writes; boot again; what was whole is whole."""
+    friend = stage.friend()
+    disk = new_disk(stage.folder, "ext4", DISK_MB)
+    plan = stage.plan(stage.copy_of_installed(), is_root_kept=True)
+    with stage.router(plan, disk) as router:
+        router.until("grep -q /mnt/disk /proc/mounts")
+        router.configure(stage.broker())
+        router.start()
+        data = _use_ftp(stage, router)
+        stage.meet(router, friend)
+        stage.fetch(router, friend, is_waiting=False)
+        stage.wait_until_moving(router)
+        _write_until_cut(router)
+        stage.tell("power cut, while a file came from outside and one from a friend")
+    with stage.router(plan, disk) as router:
+        router.wait_until_up()
+        stage.tell("it came up by itself")
+        router.expect(f"/mnt/disk/films/{FILM}", data)
+        if router.run("ls /mnt/disk/films").split() != [FILM]:
+            raise MachineFailed("a part of a file has a file's name")
+        stage.expect_fetched(router, friend)
+        stage.serve(router, friend, FILM, data)
+        router.run("/etc/init.d/fonshare stop && umount /mnt/disk && sync")
+    subprocess.run(["e2fsck", "-fn", disk], check=True, stdout=subprocess.DEVNULL)
+    stage.tell("after the power cut: files whole, disk clean", is_figure=True)
+
+
+def _write_until_cut(router: Router) -> None:
+    """Send a file by FTP and cut the power in the midst of it."""
+    sent = 0
+
+    def cut(block: bytes) -> None:
+        nonlocal sent
+        sent += len(block)
+        if sent > CUT_AFTER_BYTES:
+            router.machine.cut_power()
+            raise ConnectionResetError
+
+    with contextlib.suppress(OSError, EOFError, ftplib.Error), router.ftp() as ftp:
+        ftp.storbinary("STOR films/cut.bin", io.BytesIO(some_bytes(8)), callback=cut)
+    if sent <= CUT_AFTER_BYTES:
+        raise MachineFailed("the file was not taken, so nothing could be cut off")
+
+
+def pressure(stage: Stage) -> None:
+    """Take the machine's memory away: the agent goes first, and comes back."""
+    disk = new_disk(stage.folder, "ext4", DISK_MB)
+    with stage.started(disk) as router:
+        data = _use_ftp(stage, router)
+        router.run("mkdir /tmp/full && mount -t tmpfs -o size=64m full /tmp/full")
+        free = int(router.run("awk '/MemAvailable/ { print $2 }' /proc/meminfo"))
+        kib = free - PRESSURE_KIB
+        router.run(f"dd if=/dev/zero of=/tmp/full/most bs=1k count={kib}")
+        stage.tell(f"{kib:,} KiB taken by others: {router.free()}")
+        with router.ftp() as ftp:
+            got = hashlib.sha256()
+            ftp.retrbinary(f"RETR films/{FILM}", got.update)
+        if got.digest() != hashlib.sha256(data).digest() or router.killed():
+            raise MachineFailed("another file, or something was killed")
+        stage.tell("it serves a file so; nothing was killed", is_figure=True)
+        agent = router.run("agent")
+        router.run(f"dd if=/dev/zero of=/tmp/full/rest bs=1k count={2 * PRESSURE_KIB}")
+        router.until(f"! [ -d /proc/{agent.strip()} ]")
+        killed = router.killed()
+        router.run("umount /tmp/full")
+        router.wait_until_said("is up", 2)
+        router.expect(f"/mnt/disk/films/{FILM}", data)
+        stage.tell(
+            f"all memory taken: the kernel killed {killed} processes, the agent first; "
+            "given back: it came up by itself",
+            is_figure=True,
+        )
+
+
+def two(stage: Stage) -> None:
+    """Two such routers exchange files through a broker outside."""
+    disks = [new_disk(stage.folder / name, "ext4", DISK_MB) for name in ("a", "b")]
+    with ExitStack() as stack:
+        anna, bert = (
+            stack.enter_context(stage.started(disk, name, number))
+            for number, (disk, name) in enumerate(
+                zip(disks, ("anna", "bert"), strict=True)
+            )
+        )
+        anna.run(f"fonshare group create {GROUP}")
+        code = anna.run(f"fonshare group invite {GROUP} --accept-first").split()[-1]
+        bert.run(f"fonshare group join {shlex.quote(code)} --yes")
+        anna.wait_until_said("a node asks to join")
+        bert.wait_until_said("joined a group")
+        stage.tell("two routers are in one group")
+        for source, taker in ((anna, bert), (bert, anna)):
+            data, name = some_bytes(FILM_MB), f"{source.name}.bin"
+            with source.ftp() as ftp:
+                ftp.mkd("films")
+                ftp.storbinary(f"STOR films/{name}", io.BytesIO(data))
+            source.run(f"fonshare share add films --name Films --group {GROUP}")
+            taker.get(f"{GROUP}/{source.name}/Films/{name}")
+            before = taker.uptime_s()
+            taker.until(f"find /mnt/disk/downloads -name {name} | grep -q .", 1000)
+            took_s = taker.uptime_s() - before
+            taker.expect(taker.found(name), data)
+            stage.tell(
+                f"{FILM_MB} MB from {source.name} are with {taker.name} {took_s:.0f} s "
+                "after it asked",
+                is_figure=True,
+            )
+        for one in (anna, bert):
+            stage.tell(f"{one.name}, {one.memory()}", is_figure=True)
+
+
+def extroot(stage: Stage) -> None:
+    """The disk lies over the flash: without it, or late, nothing of FonShare runs."""
+    disk = new_extroot_disk(stage.folder, EXTROOT_MB, DISK_MB)
+    flash = stage.folder / "root.ext4"  # the package is not on it
+    plan = stage.plan(flash, extroot_s=EXTROOT_S)
+    with stage.router(plan, disk) as router:
+        router.run("grep -q '^overlay / ' /proc/mounts")
+        router.run("opkg install /packages/fonshare-agent.ipk")
+        router.until("grep -q /mnt/disk /proc/mounts")
+        router.configure(stage.broker())
+        router.start()
+        data = _use_ftp(stage, router)
+        router.run("sync")
+        _write_until_cut(router)
+        stage.tell("installed onto the disk, up, and power cut while it wrote")
+    with stage.router(plan) as router:
+        _expect_nothing_runs(router)
+        stage.tell("boot without the disk: nothing of FonShare, the router works")
+        router.machine.plug(disk)
+        router.until("grep -q /mnt/disk /proc/mounts")
+        _expect_nothing_runs(router)
+        stage.tell("disk late: nothing of FonShare, the router works")
+    with stage.router(plan, disk) as router:
+        router.wait_until_up()
+        router.expect(f"/mnt/disk/films/{FILM}", data)
+        stage.tell(
+            "extroot: without the disk at boot, or late, nothing of FonShare runs; "
+            "with it, after the power cut too, it comes up with its files whole",
+            is_figure=True,
+        )
+
+
+def _expect_nothing_runs(router: Router) -> None:
+    router.run("! agent && [ ! -e /usr/bin/fonshare ] && [ ! -e /etc/config/fonshare ]")
+    # What a router is for: its host outside answers it.
+    router.run(f"ping -c 1 -w 10 {router.machine.plan.host} > /dev/null")
+
+
+PARTS: dict[str, Callable[[Stage], None]] = {
+    "install": install,
+    "share": share,
+    "pull": pull,
+    "power": power,
+    "vfat": vfat,
+    "pressure": pressure,
+    "two": two,
+    "extroot": extroot,
+}
