@@ -118,6 +118,20 @@ def test_a_port_that_is_taken_is_not_taken_for_an_answer(
     assert f"Another program has {taken}" in capsys.readouterr().err
 
 
+def test_a_broker_that_cannot_be_here_keeps_nobody_from_starting(
+    router, monkeypatch, capsys, port
+):
+    monkeypatch.setenv("PATH", f"{router}:/usr/bin:/bin")  # Mosquitto is in /usr/sbin
+    address = "router.example.org"
+    answer(monkeypatch, *ALICE[:3], "here", port, "", "Famille", address)
+    assert main(["setup"]) == 0
+    said = capsys.readouterr().err
+    assert "No broker: Mosquitto is not installed" in said
+    assert "fonshare broker add NAME" in said
+    assert load_settings(router / "etc" / "fonshare").mqtt.broker == ""
+    assert (router / "restarted").exists()
+
+
 def test_a_router_is_set_up_once(router, monkeypatch, capsys, port):
     answer(monkeypatch, *ALICE, port, "")
     assert main(["setup"]) == 0
