@@ -93,12 +93,14 @@ def test_the_arrow_keys_change_the_order(visit):
 @pytest.mark.full
 def test_dragging_changes_the_order(visit):
     visit.open("transfers", THREE)
-    first = visit.page.locator(".fs-job", has_text="A.mkv")
-    last = visit.page.locator(".fs-job", has_text="C.mkv")
-    last.wait_for()
-    bottom = {"x": 300, "y": last.bounding_box()["height"] - 4}
-    first.drag_to(last, source_position={"x": 300, "y": 12}, target_position=bottom)
-    visit.until("world.jobs[2].name === 'A.mkv'")
+    grip = visit.page.get_by_role("button", name="Move A.mkv").bounding_box()
+    last = visit.page.locator(".fs-job", has_text="C.mkv").bounding_box()
+    mouse = visit.page.mouse
+    mouse.move(grip["x"] + 9, grip["y"] + 9)
+    mouse.down()
+    mouse.move(grip["x"] + 9, last["y"] + last["height"] + 90, steps=12)
+    assert order(visit) == ["B.mkv", "C.mkv", "A.mkv"]
+    mouse.up()
     visit.until("world.jobs.map(one => one.name).join() === 'B.mkv,C.mkv,A.mkv'")
     visit.page.locator(".fs-job:last-child", has_text="A.mkv").wait_for()
     assert order(visit) == ["B.mkv", "C.mkv", "A.mkv"]

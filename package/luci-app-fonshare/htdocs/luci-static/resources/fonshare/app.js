@@ -26,6 +26,7 @@ const STATUS_S = 2;
 const JOBS_S = 1.5;
 const REQUESTS_S = 4;
 const NOTICE_S = 6;
+const FINDINGS_S = 300; // as long as a look at the node's health is good
 
 export function mount(element, host) {
 	speakAs(host);
@@ -166,6 +167,7 @@ function buildApp(host, frame, scope) {
 		},
 		notify: (text, ...more) => showNotice(frame, scope, [text, more])
 	};
+	app.findings = keptFindings(app);
 	app.away = (error) => showTrouble(app, frame, error);
 	app.back = () => endTrouble(app, frame);
 	app.status = feed(() => app.call('status'), STATUS_S, app.missed);
@@ -173,6 +175,18 @@ function buildApp(host, frame, scope) {
 		app.missed);
 	app.requests = feed(() => app.call('group requests'), REQUESTS_S, app.missed);
 	return app;
+}
+
+/* What `doctor` finds, asked anew only after a while or if *isFresh* is wanted. */
+function keptFindings(app) {
+	let findings = null, at = 0;
+	return async (isFresh) => {
+		if (isFresh || findings === null || performance.now() - at > FINDINGS_S * 1000) {
+			findings = (await app.call('doctor')).findings;
+			at = performance.now();
+		}
+		return findings;
+	};
 }
 
 /* Say that nobody answers, until somebody does; the page stays as it was. */

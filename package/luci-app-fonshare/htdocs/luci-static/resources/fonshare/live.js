@@ -4,7 +4,7 @@
    often. Failures make the pause longer; a hidden page nearly stops. Knows no command. */
 
 const HIDDEN_S = 60; // nobody looks
-const PAUSE_MAX_S = 20; // after failures
+const PAUSE_MAX_S = 8; // after failures: who comes back is seen soon
 const PATIENCE_S = 120; // then an answer counts as lost; a host gives up before
 
 /* Run *work* now and every *seconds* until `stop`; failures are told to *failed*. */

@@ -1,4 +1,4 @@
-/* The order of a list, changed by dragging a row or by the arrow keys on its handle.
+/* The order of a list, changed by dragging a row's handle or by its arrow keys.
 
    The agent knows `first` and `last` alone; any place is reached by putting those that
    shall stand before it first, one after the other, beginning with the last of them, or
@@ -60,25 +60,20 @@ export function orderBy(list, element) {
 			move(row.dataset.job, places[event.key]);
 		}
 	});
-	element.addEventListener('dragstart', (event) => {
-		held = event.target.closest('[data-job]');
-		event.dataTransfer.effectAllowed = 'move';
-		event.dataTransfer.setData('text/plain', held.dataset.job);
-		held.classList.add('fs-is-held');
-	});
-	element.addEventListener('dragover', (event) => {
-		if (!held)
+	/* A handle is dragged: by mouse, finger or pen alike. */
+	element.addEventListener('pointerdown', (event) => {
+		const row = event.target.closest('[data-job]');
+		if (!row || !row.grip.contains(event.target) || event.button !== 0)
 			return;
-		event.preventDefault();
-		const over = event.target.closest('[data-job]');
-		if (over && over !== held) {
-			const box = over.getBoundingClientRect();
-			const isBelow = event.clientY > box.top + box.height / 2;
-			over.parentElement.insertBefore(held, isBelow ? over.nextSibling : over);
-		}
+		held = row;
+		row.grip.setPointerCapture(event.pointerId);
+		row.classList.add('fs-is-held');
 	});
-	element.addEventListener('drop', (event) => event.preventDefault());
-	element.addEventListener('dragend', () => {
+	element.addEventListener('pointermove', (event) => {
+		if (held)
+			follow(held, event.clientY);
+	});
+	const drop = (isMeant) => {
 		if (!held)
 			return;
 		const row = held;
@@ -86,7 +81,24 @@ export function orderBy(list, element) {
 		row.classList.remove('fs-is-held');
 		const place = [...element.children].indexOf(row);
 		list.draw(); // as it was, should it not move after all
-		move(row.dataset.job, place);
-	});
+		if (isMeant)
+			move(row.dataset.job, place);
+	};
+	element.addEventListener('pointerup', () => drop(true));
+	element.addEventListener('pointercancel', () => drop(false));
 	return { isHeld: () => held !== null || waiting > 0 };
+}
+
+/* Bring *row* to where the finger is. Its neighbours are moved, not the row itself, which
+   would let go of the finger. */
+function follow(row, y) {
+	while (row.previousElementSibling && y < middleOf(row.previousElementSibling))
+		row.after(row.previousElementSibling);
+	while (row.nextElementSibling && y > middleOf(row.nextElementSibling))
+		row.before(row.nextElementSibling);
+}
+
+function middleOf(row) {
+	const box = row.getBoundingClientRect();
+	return box.top + box.height / 2;
 }

@@ -8,8 +8,8 @@ import { encode, placeOf } from '../paths.js';
 import { describeJob, isMoving } from '../jobs.js';
 import { _, fill, list, number, percent, plural, rate, size } from '../words.js';
 
-const HEALTH_S = 60;
-const NEWS_S = 60;
+const HEALTH_S = 600; // `doctor` has friends knock at this node: not often
+const NEWS_S = 120; // each saved search is run for it
 const NEWS_SHOWN = 5; // of each saved search
 const MOVING_SHOWN = 4;
 
@@ -192,14 +192,14 @@ function health(app, scope) {
 	const content = h('div', null, h('p', { class: 'fs-help' }, _('Looking …')));
 	const element = card(_('Health'), 'health', content);
 	element.classList.add('fs-wide');
-	const running = scope.repeat(load, HEALTH_S, (error) => replace(content, failure(error, again)));
+	scope.repeat(() => load(false), HEALTH_S, (error) => replace(content, failure(error, again)));
 
 	function again() {
-		running.now();
+		load(true).catch((error) => replace(content, failure(error, again)));
 	}
 
-	async function load() {
-		const { findings } = await app.call('doctor');
+	async function load(isFresh) {
+		const findings = await app.findings(isFresh);
 		const wrong = findings.filter((one) => one.level !== 'ok');
 		const order = ['error', 'warning'];
 		wrong.sort((one, other) => order.indexOf(one.level) - order.indexOf(other.level));
@@ -208,7 +208,7 @@ function health(app, scope) {
 			findings.length > wrong.length ? h('details', null,
 				h('summary', null, _('What was looked at')),
 				h('ul', { class: 'fs-findings' }, findings.filter((one) => one.level === 'ok').map(finding))) : null,
-			h('div', { class: 'fs-actions' }, button(app, _('Look again'), load, { symbol: 'retry' })));
+			h('div', { class: 'fs-actions' }, button(app, _('Look again'), () => load(true), { symbol: 'retry' })));
 	}
 
 	function finding(one) {
@@ -218,7 +218,7 @@ function health(app, scope) {
 				h('p', { class: 'fs-finding-what' }, h('span', { class: 'fs-unseen' }, words[one.level], ': '),
 					foreign(one.message)),
 				one.next ? h('p', { class: 'fs-help' }, foreign(one.next)) : null,
-				remedy(app, one, load)));
+				remedy(app, one, again)));
 	}
 	return element;
 }

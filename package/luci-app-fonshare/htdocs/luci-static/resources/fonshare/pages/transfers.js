@@ -67,7 +67,7 @@ function activeRow(list, job) {
 		type: 'button', class: 'fs-button fs-quiet fs-grip', 'aria-label': named(_('Move %s: arrow keys')),
 		title: _('Drag, or use the arrow keys')
 	}, icon('grip'));
-	const row = h('li', { class: 'fs-job', draggable: 'true', 'data-job': job.id }, grip,
+	const row = h('li', { class: 'fs-job', 'data-job': job.id }, grip,
 		h('div', { class: 'fs-job-main' },
 			h('p', { class: 'fs-job-name' }, foreign(job.name), ' ', first),
 			bar,

@@ -31,8 +31,11 @@ export function show(app, scope, page) {
 	}
 
 	state.look = async () => {
-		[state.shares, state.findings] = await Promise.all([app.call('share ls'),
-			app.call('doctor').then((answer) => answer.findings)]);
+		state.shares = await app.call('share ls');
+		draw();
+	};
+	state.examine = async (isFresh) => {
+		state.findings = await app.findings(isFresh);
 		draw();
 	};
 	app.status.follow(scope, (status) => {
@@ -40,6 +43,7 @@ export function show(app, scope, page) {
 		draw();
 	});
 	scope.repeat(state.look, 15, app.missed);
+	scope.repeat(() => state.examine(false), 600, app.missed); // it has friends knock here
 }
 
 function step(symbol, title, text) {
@@ -121,6 +125,6 @@ function healthStep(app) {
 				h('li', { class: 'fs-finding fs-is-' + one.level }, icon(one.level), h('div', null,
 					h('p', null, foreign(one.message)), one.next ? h('p', { class: 'fs-help' }, foreign(one.next)) : null))))
 				: h('p', { class: 'fs-fine' }, icon('ok'), _('All is well.')),
-		h('div', { class: 'fs-actions' }, button(app, _('Look again'), state.look, { symbol: 'retry' }))]);
+		h('div', { class: 'fs-actions' }, button(app, _('Look again'), () => state.examine(true), { symbol: 'retry' }))]);
 	return self;
 }
