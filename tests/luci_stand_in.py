@@ -84,7 +84,8 @@ class LuciStandIn:
         if not path.startswith(RESOURCES):
             return None
         name = path.removeprefix(RESOURCES)
-        if self.modules is not None and name.startswith("fonshare/"):
+        is_of_page = name.startswith("fonshare/") and name != "fonshare/told.js"
+        if self.modules is not None and is_of_page:
             return self.modules / name.removeprefix("fonshare/")
         return APP / "htdocs" / "luci-static" / "resources" / name
 

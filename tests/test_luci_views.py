@@ -456,5 +456,12 @@ def test_everything_is_french_where_luci_is(visit, luci):
         "fr",
         FRENCH["Settings"],
     ]
+    error = visit.ask("ls", path="nowhere")["error"]
+    assert error["message"] == FRENCH["There is no such thing here."]
+    assert (error["code"], error["thing"]) == ("not_found", "nowhere")
+    findings = visit.ask("doctor")["answer"]["findings"]
+    broker = next(one for one in findings if one["code"] == "broker.unreachable")
+    assert broker["message"].startswith(FRENCH["The broker cannot be reached."])
+    assert broker["next"].startswith("Les essais continuent")
     page = visit.open(OVERVIEW)
     page.get_by_text(FRENCH["Open FonShare"]).wait_for()

@@ -26,14 +26,15 @@ function markOf(response) {
 }
 
 return baseclass.extend({
-	// Return the module *path* of LuCI's resources.
-	async load(path) {
-		const address = new URL(L.resource(path), window.location.href).href;
-		const mark = markOf(await fetch(address, { cache: 'no-cache' }));
+	// Return the modules *paths* of LuCI's resources.
+	async load(paths) {
+		const addresses = paths.map(path => new URL(L.resource(path), window.location.href).href);
+		const mark = markOf(await fetch(addresses[0], { cache: 'no-cache' }));
 		if (window.localStorage.getItem(KEPT) != mark) {
-			await renew(address, new Set());
+			const seen = new Set();
+			await Promise.all(addresses.map(address => renew(address, seen)));
 			window.localStorage.setItem(KEPT, mark);
 		}
-		return import(address);
+		return Promise.all(addresses.map(address => import(address)));
 	}
 });

@@ -25,21 +25,21 @@ function showFirstUse(place) {
 return view.extend({
 	load() {
 		return Promise.all([
-			modules.load('fonshare/app.js').catch(problem => ({ problem: problem })),
+			modules.load([ 'fonshare/app.js', 'fonshare/told.js' ]).catch(problem => ({ problem: problem })),
 			L.resolveDefault(uci.load('fonshare'), null)
 		]);
 	},
 
 	render(loaded) {
 		const place = E('div', { 'id': 'fonshare-page' });
-		const app = loaded[0];
+		const page = loaded[0];
 
 		if (uci.get('fonshare', 'node', 'enabled') == '0')
 			showFirstUse(place);
-		else if (app.problem)
-			showFailure(place, app.problem);
+		else if (page.problem)
+			showFailure(place, page.problem);
 		else
-			app.mount(place, host.make());
+			page[0].mount(place, page[1].speaking(host.make()));
 		return place;
 	},
 
