@@ -351,7 +351,8 @@ class Partial:
         with translated(self.disk), folder_on_disk(self.disk, folder) as target:
             if self._is_placed:
                 return self._find_placed(target)
-            self.sync()
+            if self._unsynced_bytes:  # the last lane has synced, mostly
+                self.sync()
             if not self._is_sound(on_checked):
                 return None
             with self._open_files() as files:
