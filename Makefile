@@ -16,8 +16,8 @@ timed = @status=0; { $(2); } || status=$$?; \
 
 .DEFAULT_GOAL := help
 .PHONY: help venv deps run lint lint-js format test test-full bench bench-broker \
-	bench-distribution bench-household bench-limits bench-links bench-startup \
-	bench-transfer soak rootfs vm ipk bundle luci-files words clean
+	bench-distribution bench-ftp bench-household bench-limits bench-links \
+	bench-startup bench-transfer soak rootfs vm ipk bundle luci-files words clean
 
 help: ## this list
 	@awk -F ' *:.*## *' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' \
@@ -58,6 +58,10 @@ bench: venv ## what a node costs: the index, memory on 32 bits (bench/README.md)
 
 bench-distribution: venv ## one file to 4 and 8 members at once, beside others (bench/README.md)
 	$(call timed,$@,PYTHONPATH=tools:tests $(BIN)/python bench/distribution.py)
+
+bench-ftp: venv ## FTP on loopback beside vsftpd, pure-ftpd and ProFTPD, as root
+	$(call timed,$@,$(PYTHON) tools/unpacked.py \
+		&& PYTHONPATH=tools:tests $(BIN)/python bench/ftp.py)
 
 bench-links: venv ## what of a line a transfer uses, and its CPU, as root
 	$(call timed,$@,PYTHONPATH=tools:tests $(BIN)/python bench/links.py)
