@@ -62,7 +62,9 @@ ip addr add "$address/24" dev eth0; ip link set eth0 up
 ip route add default via "${address%.*}.2"
 hostname router; dmesg -n 3
 setsid /etc/disks.machine < /dev/null > /dev/null 2>&1 &
-for script in /etc/rc.d/S*; do [ ! -x "$script" ] || "$script" boot; done
+for script in /etc/rc.d/S??*; do
+	[ ! -x "$script" ] || "/etc/init.d/${script##*/S??}" start
+done
 exec 3<> "$(ls /dev/vport*)"
 echo "READY after $(cut -d' ' -f1 /proc/uptime)" >&3
 while :; do setsid sh <&3 >&3 2>&3; done

@@ -111,8 +111,9 @@ class Router:
         return up - before, up - began
 
     def wait_until_up(self) -> None:
-        # Looking costs the machine's CPU as well: not more often than this.
-        self.until("logread | grep -q 'is up'", pause_ms=250)
+        # Looking takes CPU from what is waited for: not more often than this, which is
+        # a quarter of a second of a Fonera.
+        self.until("logread | grep -q 'is up'", pause_ms=1000)
 
     def get(self, entry: str) -> None:
         """Have it fetched, as soon as it is listed there."""
