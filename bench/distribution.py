@@ -24,7 +24,14 @@ from typing import Any
 from nodes import NodeProcess, befriend, eventually, running, share
 from peers import aria2_s, syncthing_s
 from swarm import HUB, NETWORK, Net, lines
-from transfer import PASSWORD, ROOT, LineBroker, can_have_namespaces, workspace
+from transfer import (
+    COMPILED,
+    PASSWORD,
+    ROOT,
+    LineBroker,
+    can_have_namespaces,
+    workspace,
+)
 
 UP_MBIT, DOWN_MBIT = 10.0, 40.0
 WITHIN_S = 1200.0
@@ -84,6 +91,7 @@ def fonshare_s(net: Net, folder: Path, size: int) -> tuple[float, float | None]:
                 broker.url,
                 address=net.address(number),
                 wrapper=net.inside(number),
+                env=COMPILED,
                 ftp={"house_networks": [NETWORK]},
             )
             for number in range(net.count)

@@ -1,7 +1,7 @@
 """What of a line a transfer uses, and what it costs: one file from one friend.
 
-    make bench-links   (or: python bench/links.py [--json FILE], with tests/ and tools/
-    on Python's path; root)
+    make bench-links   (or: python bench/links.py [--mbit N,...] [--json FILE], with
+    tests/ and tools/ on Python's path; root)
 
 Two real agents at the ends of a line (line.py) of 1, 10 and 100 Mbit/s (tbf), without
 and with a round trip of 50 ms. On the same line, just before and after, one TCP
@@ -27,7 +27,7 @@ from typing import Any
 
 from fonshare_agent.control.client import request
 from nodes import NodeProcess, befriend, eventually, running, share
-from transfer import HERE, ROOT, THERE, LineBroker, line, workspace
+from transfer import COMPILED, HERE, ROOT, THERE, LineBroker, line, workspace
 
 MBIT = {1: 4 << 20, 10: 40 << 20, 100: 400 << 20}  # and how many bytes are sent
 SMALL = ("first", "second")
@@ -36,10 +36,6 @@ DELAYS_MS = (0, 50)
 QUEUE_MS = 50
 TICKS_S = os.sysconf("SC_CLK_TCK")
 PORT = 5001
-ENV = {
-    "PYTHONDONTWRITEBYTECODE": "",
-    "PYTHONPYCACHEPREFIX": str(ROOT / "build" / "bench" / "pycache"),
-}
 SEND = """
 import socket, sys
 with socket.create_server(("{host}", {port})) as server:
@@ -55,8 +51,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="What of a line a transfer uses.")
     default = ROOT / "build" / "bench" / "links.json"
     parser.add_argument("--json", type=Path, default=default, metavar="FILE")
+    every = ",".join(map(str, MBIT))
+    parser.add_argument("--mbit", default=every, help=f"of {every}")
     options = parser.parse_args()
-    rows = [measured(mbit, delay_ms) for delay_ms in DELAYS_MS for mbit in MBIT]
+    rates = [int(one) for one in options.mbit.split(",")]
+    rows = [measured(mbit, delay_ms) for delay_ms in DELAYS_MS for mbit in rates]
     print(
         f"\n{'line':<22}{'raw TCP':>12}{'fonshare':>12}{'of it':>9}"
         f"{'10 kB, first':>16}{'second, s':>12}"
@@ -92,7 +91,7 @@ def measured(mbit: int, delay_ms: int) -> dict[str, Any]:
         ftp = {"house_networks": ["127.0.0.0/8"]}
         alice, bob = (
             NodeProcess(
-                folder / n, n, broker.url, address=a, wrapper=w, env=ENV, ftp=ftp
+                folder / n, n, broker.url, address=a, wrapper=w, env=COMPILED, ftp=ftp
             )
             for n, a, w in (("alice", HERE, inside[0]), ("bob", THERE, inside[1]))
         )

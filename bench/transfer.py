@@ -32,6 +32,11 @@ LIMIT_KIB_S = 2048
 PASSWORD = "secret"  # of tests/settings_files.py
 HERE, THERE, NETWORK = "10.77.1.1", "10.77.1.2", "10.77.1.0/24"
 WITHIN_S = 300.0
+# For agents that shall load modules compiled beforehand, as a package has them.
+COMPILED = {
+    "PYTHONDONTWRITEBYTECODE": "",
+    "PYTHONPYCACHEPREFIX": str(ROOT / "build" / "bench" / "pycache"),
+}
 MIRRORS = (  # on a line with a delay only the last: the others take many minutes
     ("lftp, one after another", "set ftp:ssl-allow no; mirror"),
     ("lftp, TLS, 4 at once", "set ftp:ssl-force yes; mirror -P 4"),
