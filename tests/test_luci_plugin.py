@@ -89,15 +89,15 @@ def ask(ucode, tmp_path) -> Callable[..., list[Any]]:
     text = luci_files.PLUGIN.read_text()
     for old, new in (
         ("'/var/run/fonshare'", f"'{tmp_path / 'state'}'"),
-        ("ANSWER_MS = 15000", "ANSWER_MS = 400"),
         ("uci.get('fonshare', 'disk', 'run')", "null"),
     ):
         assert old in text
         text = text.replace(old, new)
     plugin = tmp_path / "fonshare.uc"
-    plugin.write_text(text)
 
-    def ask(*calls: tuple[str, dict[str, Any]]) -> list[Any]:
+    def ask(*calls: tuple[str, dict[str, Any]], answer_ms: int = 60_000) -> list[Any]:
+        assert "ANSWER_MS = 15000" in text
+        plugin.write_text(text.replace("ANSWER_MS = 15000", f"ANSWER_MS = {answer_ms}"))
         run = subprocess.run(
             [ucode, HARNESS, plugin, json.dumps(calls)],
             capture_output=True,
@@ -218,7 +218,7 @@ def test_without_an_agent_it_says_so_at_once(ask, tmp_path):
 def test_an_agent_that_never_answers_is_waited_for_only_so_long(ask, tmp_path):
     with stranger(tmp_path, lambda client: None):
         calls = [("read", request("status"))] * 10
-        replies = ask(*calls)
+        replies = ask(*calls, answer_ms=400)
     codes = [code(reply) for reply in replies]
     assert codes == ["unreachable"] * 8 + ["agent.busy"] * 2
 
