@@ -9,6 +9,7 @@ import hashlib
 import http.server
 import json
 import os
+import shutil
 import socket
 import struct
 import subprocess
@@ -165,6 +166,32 @@ def _aria2(
 
 def syncthing_s(net: Net, folder: Path, size: int) -> tuple[float, float | None]:
     content = os.urandom(size)
+    with _syncthings(net, folder) as homes:
+        begun = time.monotonic()
+        (homes[0] / "data" / ".film").write_bytes(content)
+        (homes[0] / "data" / ".film").rename(homes[0] / "data" / "film.mkv")
+        _call(net, 0, "/rest/db/scan?folder=bench", method="POST")
+        files = [home / "data" / "film.mkv" for home in homes[1:]]
+        return wait_for_files(files, content, begun), None
+
+
+def syncthing_folder_s(net: Net, folder: Path, source: Path) -> float:
+    """How long the other one needs for all files of *source*, from being told."""
+    with _syncthings(net, folder) as homes:
+        shutil.copytree(source, homes[0] / "data" / "many")
+        target, wanted = homes[1] / "data" / "many", sorted(os.listdir(source))
+        begun = time.monotonic()
+        _call(net, 0, "/rest/db/scan?folder=bench", method="POST")
+        # What is not whole yet has another name, with a dot before it.
+        while not target.is_dir() or sorted(os.listdir(target)) != wanted:
+            assert time.monotonic() - begun < WITHIN_S, "not all came"
+            time.sleep(0.05)
+        return time.monotonic() - begun
+
+
+@contextmanager
+def _syncthings(net: Net, folder: Path) -> Iterator[list[Path]]:
+    """One in each namespace, all connected; yields where they live."""
     homes = [folder / f"st{number}" for number in range(net.count)]
     ids = [_syncthing_id(home) for home in homes]
     for number, home in enumerate(homes):
@@ -174,12 +201,7 @@ def syncthing_s(net: Net, folder: Path, size: int) -> tuple[float, float | None]
             running.append(_syncthing(net, number, home))
         for number in range(net.count):
             _wait_connected(net, number, net.count - 1)
-        begun = time.monotonic()
-        (homes[0] / "data" / ".film").write_bytes(content)
-        (homes[0] / "data" / ".film").rename(homes[0] / "data" / "film.mkv")
-        _call(net, 0, "/rest/db/scan?folder=bench", method="POST")
-        files = [home / "data" / "film.mkv" for home in homes[1:]]
-        return wait_for_files(files, content, begun), None
+        yield homes
 
 
 KEY = "bench"

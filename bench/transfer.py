@@ -6,8 +6,9 @@
 Real agents on this machine, driven by their command line. Small files: N of 10 kB as
 one folder, over loopback and, where network namespaces can be had, over a line with a
 delay; beside it lftp mirrors the same folder from the house door, which neither
-verifies nor syncs. A large file: from one, two and three sources, each limited to the
-same rate. Everything that is compared is measured in this one run.
+verifies nor syncs, and over the line Syncthing brings it. A large file: from one, two
+and three sources, each limited to the same rate. Everything that is compared is
+measured in this one run.
 """
 
 import argparse
@@ -25,6 +26,8 @@ from typing import Any
 
 from brokers import Mosquitto
 from nodes import NodeProcess, befriend, eventually, running, share
+from peers import syncthing_folder_s
+from swarm import Net
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL_BYTES, LARGE_BYTES = 10_000, 24 << 20
@@ -83,6 +86,16 @@ def main() -> None:
     options.json.write_text(json.dumps(rows, indent=1) + "\n")
 
 
+class Pair(Net):
+    """The two ends of the line, as peers.py takes them."""
+
+    def space(self, number: int) -> str:
+        return f"{self.prefix}-{'ab'[number]}"
+
+    def address(self, number: int) -> str:
+        return (HERE, THERE)[number]
+
+
 # --- many small files ---------------------------------------------------------------
 
 
@@ -105,7 +118,14 @@ def on_a_line(files: int, delay_ms: int) -> dict[str, float]:
             NodeProcess(folder / n, n, broker.url, address=a, wrapper=w, ftp=ftp)
             for n, a, w in (("alice", HERE, inside[0]), ("bob", THERE, inside[1]))
         )
-        return small_files(alice, bob, files, HERE, inside[1])
+        rates = small_files(alice, bob, files, HERE, inside[1])
+        if shutil.which("syncthing") and shutil.which("curl"):
+            for space in inside:
+                subprocess.run([*space, "ip", "link", "set", "lo", "up"], check=True)
+            ends = Pair(f"fonshare-bench-{os.getpid()}", 2)
+            took = syncthing_folder_s(ends, folder, alice.disk / "small" / "many")
+            rates["Syncthing"] = files / took
+        return rates
 
 
 def small_files(
