@@ -7,6 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fonshare_agent.completion import script
+from fonshare_agent.control.views import missing_disk
+from fonshare_agent.errors import DiskMissing, DiskReadOnly, Starting
 from fonshare_agent.help_texts import shown_commands
 from fonshare_agent.render import human_size, pad, render, table, visible, width
 
@@ -94,6 +96,18 @@ def test_status_says_what_is_up():
     ]
     answer["disk"] = {"present": False, "total_bytes": None, "free_bytes": None}
     assert "disk    missing" in render("status", answer)
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (DiskMissing("disk /mnt/a: nothing is there"), "missing: disk /mnt/a: nothing"),
+        (DiskReadOnly("disk /mnt/a can only be read"), "disk /mnt/a can only be read"),
+        (Starting("the node is just starting"), "the node is just starting"),
+    ],
+)
+def test_a_disk_is_called_missing_only_if_it_is(error, shown):
+    assert render("disk", missing_disk(error)).startswith(f"disk: {shown}")
 
 
 def test_entries_show_where_they_are_and_who_is_away():

@@ -299,11 +299,15 @@ def _share_troubles(shares: Any) -> list[str]:
     return lines
 
 
+MISSING = ("disk.missing", "disk.wrong")  # else it is there, and something else is up
+
+
 def _disk_line(disk: Any) -> str:
     problem = disk.get("problem")
     why = f": {visible(str(problem['message']))}" if problem else ""
     if not disk["present"]:
-        return f"missing{why}"
+        is_away = not problem or str(problem["code"]) in MISSING
+        return f"missing{why}" if is_away else why.removeprefix(": ")
     room = f"{_size(disk['free_bytes'])} free of {_size(disk['total_bytes'])}"
     return f"{room}, not writable{why}" if problem else room
 
