@@ -18,7 +18,8 @@ def test_a_group_is_made_and_a_friend_invited(visit):
     visit.page.get_by_role("button", name="New group").click()
     visit.page.get_by_label("Name", exact=True).fill("Famille")
     visit.page.get_by_role("button", name="Make the group").click()
-    visit.page.locator(".fs-alert").get_by_text("the name is taken").wait_for()
+    dialog = visit.page.get_by_role("dialog")
+    dialog.get_by_role("alert").get_by_text("the name is taken").wait_for()
     visit.page.get_by_label("Name", exact=True).fill("Voisins")
     visit.page.get_by_role("button", name="Make the group").click()
     visit.page.get_by_role("heading", name="Voisins").wait_for()
@@ -33,7 +34,7 @@ def test_a_group_is_made_and_a_friend_invited(visit):
     copy = dialog.get_by_role("button", name="Copy")
     assert copy.count() == 2
     copy.first.click()
-    visit.page.locator(".fs-notice").wait_for()
+    dialog.get_by_role("status").locator(".fs-notice").wait_for()
     assert visit.calls("group invite") == [{"group": "Voisins", "accept_first": False}]
 
 

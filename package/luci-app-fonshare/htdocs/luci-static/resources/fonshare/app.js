@@ -159,11 +159,16 @@ function buildApp(host, frame, scope) {
 			const error = asError(thrown);
 			if (isAway(error))
 				app.away(error);
-			else
+			if (!isAway(error) || openDialogOf(frame))
 				showAlert(frame, error);
 		},
-		missed(thrown) { // by something that asks again by itself
-			app.fail(thrown);
+		/* Show *thrown*, which met something that asks again by itself. */
+		missed(thrown) {
+			const error = asError(thrown);
+			if (isAway(error))
+				app.away(error);
+			else
+				showAlert(frame, error);
 		},
 		notify: (text, ...more) => showNotice(frame, scope, [text, more])
 	};
@@ -214,9 +219,16 @@ function endTrouble(app, frame) {
 		failed.click();
 }
 
+/* All but the dialog on top is hidden from who does not see: what is said belongs there. */
+function openDialogOf(frame) {
+	return [...frame.root.querySelectorAll('dialog[open]')].pop() || null;
+}
+
 function showAlert(frame, error) {
+	const dialog = openDialogOf(frame);
+	const place = dialog ? dialog.querySelector('.fs-alerts') : frame.alerts;
 	const key = [error.code, error.message, error.thing].join(' ');
-	if (frame.alerts.firstChild && frame.alerts.firstChild.alertKey === key)
+	if (place.firstChild && place.firstChild.alertKey === key)
 		return; // said already, and not yet read
 	const alert = h('div', { class: 'fs-alert', 'data-code': error.code }, icon('error'), words(error),
 		h('button', {
@@ -224,14 +236,15 @@ function showAlert(frame, error) {
 			on: { click: () => alert.remove() }
 		}, icon('close')));
 	alert.alertKey = key;
-	replace(frame.alerts, alert);
+	replace(place, alert);
 	if (alert.getBoundingClientRect().top < 0)
 		alert.scrollIntoView({ block: 'center' });
 }
 
 function showNotice(frame, scope, content) {
 	const notice = h('div', { class: 'fs-notice' }, icon('ok'), h('div', null, content));
-	frame.notices.append(notice);
+	const dialog = openDialogOf(frame);
+	(dialog ? dialog.querySelector('.fs-dialog-notices') : frame.notices).append(notice);
 	const timer = setTimeout(() => notice.remove(), NOTICE_S * 1000);
 	scope.atEnd(() => clearTimeout(timer));
 }

@@ -107,9 +107,12 @@ export function openDialog(app, title, content, closed) {
 				type: 'button', class: 'fs-button fs-quiet', 'aria-label': _('Close'),
 				on: { click: () => dialog.close('no') }
 			}, icon('close'))),
-		content);
+		h('div', { class: 'fs-alerts', role: 'alert' }), content,
+		h('div', { class: 'fs-dialog-notices', role: 'status' }));
 	const before = document.activeElement;
 	dialog.addEventListener('close', () => {
+		// What was said in it is still news.
+		app.root.querySelector('.fs-notices').append(...dialog.querySelectorAll('.fs-notice'));
 		dialog.remove();
 		if (closed)
 			closed();
@@ -151,6 +154,8 @@ export function progress(label) {
 	element.update = (share, text) => {
 		set(element, 'aria-valuenow', share === null ? null : Math.round(share * 100));
 		set(element, 'aria-valuetext', text);
+		// From endless to a share there is nothing to be seen moving.
+		inner.classList.toggle('fs-at-once', share !== null && element.classList.contains('fs-endless'));
 		element.classList.toggle('fs-endless', share === null);
 		inner.style.setProperty('width', share === null ? '100%' : (share * 100).toFixed(2) + '%');
 	};
