@@ -180,6 +180,8 @@ def index_names(index: IndexStore, memory: list[int]) -> None:
 
 def hash_some(index: IndexStore) -> int:
     """Give some files a root, as hashing does; return how many."""
+    while index.queue_unhashed():
+        pass
     after, count = (0, 0), 0
     while count < HASHED and (found := index.next_unhashed(after)):
         file, after = found

@@ -169,6 +169,53 @@ def test_pages_of_a_delta_are_bounded_and_lose_nothing(alice, bob):
     assert bob.listed(FAMILLE, ALICE) == alice.listed(FAMILLE, ALICE)
 
 
+def take(node, folder, numbers, size=1):
+    files = [(b"%03d" % number, size, 1, number) for number in numbers]
+    node.index.take_listings("Films", [Listing((folder,), files)])
+
+
+def test_entries_that_came_together_are_told_like_any_others(alice, bob):
+    alice.index.publish({"Films": frozenset([FAMILLE, CLUB])})
+    alice.index.tidy_some()
+    for folder in (b"a", b"b", b"c"):
+        take(alice, folder, range(20))
+    every = alice.delta(FAMILLE).changes
+    assert len(every) == 60 == alice.index.own_head(FAMILLE)[1]
+    for after in range(60):
+        page = alice.delta(FAMILLE, after, entries=7)
+        assert page.changes == every[after : after + 7]
+        assert page.upto == min(60, after + 7)
+    alice.deltas(FAMILLE, bob, entries=7)
+
+    take(alice, b"a", range(3), size=2)  # changed
+    alice.index.mark_gone("Films", (b"b",), [b"005"], [])
+    alice.index.drop_gone("Films")
+    take(alice, b"b", range(20, 40))  # more of them in a known folder
+    take(alice, b"b", range(40, 42))  # a few
+
+    late = alice.delta(FAMILLE, 60).changes
+    assert len(late) == 3 + 1 + 20 + 2
+    assert len(alice.delta(FAMILLE).changes) == 60 - 1 + len(late) - 3
+    for after in range(60, 60 + len(late)):
+        assert alice.delta(FAMILLE, after).changes == late[after - 60 :]
+    alice.deltas(FAMILLE, bob, entries=7)
+    assert bob.listed(FAMILLE, ALICE) == alice.listed(FAMILLE, ALICE)
+
+
+def test_files_offered_before_keep_their_numbers_when_others_join_them(alice):
+    alice.index.publish({"Films": frozenset([FAMILLE])})
+    take(alice, b"a", range(10))
+    alice.index.publish({"Films": frozenset()})
+    alice.index.publish({"Films": frozenset([FAMILLE])})
+    take(alice, b"a", range(10, 30))
+
+    while alice.index.tidy_some()[0]:
+        pass
+
+    assert len(alice.delta(FAMILLE).changes) == 30
+    assert alice.index.own_head(FAMILLE)[1] == 30
+
+
 def test_entries_and_tombstones_come_in_the_order_of_their_numbers(alice, bob):
     for name in "abc":
         write(alice, f"{name}.txt")

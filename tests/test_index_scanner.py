@@ -360,6 +360,9 @@ class FailingListing:
     def __init__(self, entries, count):
         self._entries, self._left = entries, count
 
+    def __iter__(self):
+        return self
+
     def __next__(self):
         if not self._left:
             raise OSError(5, "Input/output error")
@@ -833,11 +836,53 @@ def test_what_is_next_is_found_without_going_through_all_files(node):
     node.index.publish({"Films": frozenset([FAMILLE])})
     node.index.take_listings("Films", [Listing((), files)])
     node.index.publish({"Films": frozenset([FAMILLE, CLUB])})
+    while node.index.queue_unhashed():
+        pass
 
     _, last = node.index.next_unhashed((0, 2990))
     assert steps_of(node, node.index.next_unhashed) < 5
     assert steps_of(node, lambda: node.index.next_unhashed(last)) < 5
     assert steps_of(node, lambda: node.index.tidy_some(limit=1)) < 5
+
+
+def unhashed(node):
+    """Queue what scans found; return the names of the queue in its order."""
+    while node.index.queue_unhashed():
+        pass
+    names, found = [], node.index.next_unhashed()
+    while found:
+        names.append(found[0].path.raw)
+        found = node.index.next_unhashed(found[1])
+    return names
+
+
+def take(node, *names):
+    files = [(name, 1, 1, number) for number, name in enumerate(names, 1)]
+    node.index.take_listings("Films", [Listing((), files)])
+
+
+def test_a_new_file_with_the_number_of_a_dropped_one_is_hashed(node):
+    node.index.publish({"Films": frozenset([FAMILLE])})
+    take(node, b"a", b"b")
+    assert unhashed(node) == [b"a", b"b"]
+    node.index.mark_gone("Films", (), [b"b"], [])
+    while node.index.drop_gone("Films")[1]:
+        pass
+
+    take(node, b"c")
+
+    assert unhashed(node) == [b"a", b"c"]
+
+
+def test_a_file_that_was_missing_when_others_were_queued_is_hashed_later(node):
+    node.index.publish({"Films": frozenset([FAMILLE])})
+    take(node, b"a", b"b")
+    node.index.mark_gone("Films", (), [b"a"], [])
+    assert unhashed(node) == [b"b"]
+
+    take(node, b"a", b"b")
+
+    assert unhashed(node) == [b"a", b"b"]
 
 
 def test_a_file_swapped_for_a_link_is_not_hashed(node, tmp_path):

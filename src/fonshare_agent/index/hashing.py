@@ -105,6 +105,11 @@ class Hashing:
         if self._background is None:
             if self._pass_due is None or self._pass_due > self._clock():
                 return False
+            # All that scans found, before a pass begins: then it meets all in order.
+            if self._cursor == UNHASHED_START and self._on_store(
+                self._index.queue_unhashed
+            ):
+                return True
             self._background = self._next_in_pass(shares)
             if self._background is None:
                 return self._pass_due == 0.0  # another pass was asked for

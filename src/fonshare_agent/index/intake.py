@@ -19,7 +19,7 @@ from operator import itemgetter
 from typing import Any
 
 from fonshare_agent.index.block_lists import BlockLists
-from fonshare_agent.index.offers import Offering
+from fonshare_agent.index.offering import Offering
 from fonshare_agent.index.own_folders import FolderIds
 from fonshare_agent.index.records import FileStamp, Listing, SeenFile
 from fonshare_agent.index.tree import Parts, metadata
@@ -38,6 +38,7 @@ class Work:
     folders: FolderIds
     files: int = 0
     bytes: int = 0
+    has_roots: bool | None = None  # any file at all; None: not asked yet
 
 
 def _insert(rows: int) -> str:
@@ -52,7 +53,7 @@ def _insert(rows: int) -> str:
 
 # A row in a long statement costs a third of one in a statement of its own. Few lengths,
 # since each is prepared and kept.
-_INSERTS = {rows: _insert(rows) for rows in (64, 16, 4, 1)}
+_INSERTS = {rows: _insert(rows) for rows in (64, 32, 16, 8, 4, 1)}
 
 
 class Intake:
@@ -170,7 +171,7 @@ class Intake:
         fresh = self._root_of(FileStamp(inode, size, mtime_ns))
         self._connection.execute(
             "UPDATE own_file SET size = ?, mtime_ns = ?, inode = ?, root = ?,"
-            " gone = NULL WHERE id = ?",
+            " queued = 1, gone = NULL WHERE id = ?",
             (*now, fresh, number),
         )
         self._lists.forget(root)
@@ -185,14 +186,19 @@ class Intake:
         if not files:
             return
         files.sort(key=_INODE)  # they are hashed in the order of their ids
+        last = 0
         for rows in _cut(files):
-            self._connection.execute(
-                _INSERTS[len(rows)], (work.share, folder, *chain.from_iterable(rows))
-            )
+            values: list[Any] = [work.share, folder, *chain.from_iterable(rows)]
+            # For bytes, unlike these, sqlite3 looks for an adapter, which takes longer.
+            values[2::4] = map(bytearray, values[2::4])
+            last = self._connection.execute(_INSERTS[len(rows)], values).lastrowid or 0
         # One after another, since nobody else writes: SQLite counts on from the last.
-        (last,) = self._connection.execute("SELECT last_insert_rowid()").fetchone()
         first = last - len(files) + 1
-        self._inherit_roots(first, last)
+        # None is there unless one was before: roots are handed on, and given elsewhere.
+        if work.has_roots is None:
+            work.has_roots = self._has_roots()
+        if work.has_roots:
+            self._inherit_roots(first, last)
         work.files += len(files)
         work.bytes += sum(map(_SIZE, files))
         for offering in work.offerings:
@@ -200,8 +206,6 @@ class Intake:
 
     def _inherit_roots(self, first: int, last: int) -> None:
         """Give new files that were moved or linked the root they had."""
-        if not self._has_roots():
-            return
         known = (
             "FROM own_file AS old WHERE old.inode = own_file.inode AND old.inode != 0"
             " AND old.size = own_file.size AND old.mtime_ns = own_file.mtime_ns"

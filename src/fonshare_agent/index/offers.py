@@ -18,98 +18,15 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from fonshare_agent.index.database import transaction
+from fonshare_agent.index.offering import Offering
 from fonshare_agent.index.own_folders import FolderPaths
 from fonshare_agent.index.records import Delta
-from fonshare_agent.index.tree import OFFERED, Metadata, Parts, Tree
+from fonshare_agent.index.runs import entries_after
 from fonshare_agent.model import GroupId, IndexId, NodeId, SharePath
 from fonshare_agent.protocol.fields import Change
 
 INDEX_ID_BYTES = 8
 CHANGE_BYTES = 64  # what a change weighs on the wire beside its names, root included
-
-
-class Offering:
-    """One own catalogue within one transaction: numbers what changes in it.
-
-    *is_ending*: the share is being withdrawn from it. What goes on the disk must then
-    go here, too, since the owner may publish the share again; nothing is added.
-    """
-
-    def __init__(
-        self,
-        connection: sqlite3.Connection,
-        catalogue: int,
-        group: GroupId,
-        me: NodeId,
-        *,
-        is_ending: bool = False,
-    ) -> None:
-        self.group = group
-        self._is_ending = is_ending
-        self._connection = connection
-        self._catalogue = catalogue
-        self._tree = Tree(connection, catalogue, group, me)
-        head: int = connection.execute(
-            "SELECT head FROM catalogue WHERE id = ?", (catalogue,)
-        ).fetchone()[0]
-        self._head = self._before = head
-
-    def put(self, place: Parts, data: Metadata) -> None:
-        if self._is_ending:
-            return
-        if self._tree.put(place, data, self._head + 1):
-            self._head += 1
-
-    def put_files(self, place: Parts, first: int, last: int) -> None:
-        """Offer the own files *first* to *last*, which are all in the folder *place*.
-
-        Every number between must be such a file, so that the catalogue's have no gaps.
-        """
-        if self._is_ending:
-            return
-        count = last - first + 1
-        added = self._tree.put_own(place, first, last, self._head + 1)
-        if added == count:
-            self._head += count
-            return
-        # Some are there already, of a share that was published before.
-        (highest,) = self._connection.execute(
-            "SELECT max(seq) FROM entry WHERE catalogue = ? AND seq IS NOT NULL",
-            (self._catalogue,),
-        ).fetchone()
-        self._head = max(self._head, highest or 0)
-        for name, *values in self._connection.execute(
-            f"SELECT {OFFERED} FROM own_file WHERE id BETWEEN ? AND ?", (first, last)
-        ).fetchall():
-            self.put((*place, name), Metadata(*values))
-
-    def remove(self, place: Parts) -> None:
-        if self._tree.remove(place):
-            self._bury(place)
-
-    def remove_some(self, share: bytes, limit: int) -> bool:
-        """Withdraw up to *limit* files of *share*; False if there were none."""
-        places = self._tree.remove_some((share,), limit)
-        for place in places:
-            self._bury(place)
-        return bool(places)
-
-    def close(self) -> bool:
-        """Write the head if it moved; tell whether it did."""
-        self._tree.close()
-        if self._head == self._before:
-            return False
-        self._connection.execute(
-            "UPDATE catalogue SET head = ? WHERE id = ?", (self._head, self._catalogue)
-        )
-        return True
-
-    def _bury(self, place: Parts) -> None:
-        self._head += 1
-        self._connection.execute(
-            "INSERT INTO tombstone (catalogue, seq, share, path) VALUES (?, ?, ?, ?)",
-            (self._catalogue, self._head, place[0].decode(), b"/".join(place[1:])),
-        )
 
 
 class Offers:
@@ -352,11 +269,7 @@ class Offers:
 
         The first *limit* are without a gap; there may be more.
         """
-        entries = self._connection.execute(
-            "SELECT seq, folder, name, size, modified, root FROM entry"
-            " WHERE catalogue = ? AND seq > ? ORDER BY seq LIMIT ?",
-            (catalogue, after, limit),
-        ).fetchall()
+        entries = entries_after(self._connection, catalogue, after, limit)
         buried = self._connection.execute(
             "SELECT seq, share, path FROM tombstone"
             " WHERE catalogue = ? AND seq > ? ORDER BY seq LIMIT ?",

@@ -18,16 +18,12 @@ from typing import Any
 from fonshare_agent.index.block_lists import BlockLists
 from fonshare_agent.index.database import transaction
 from fonshare_agent.index.intake import Intake, Work
-from fonshare_agent.index.offers import Offering, Offers
+from fonshare_agent.index.offering import Offering
+from fonshare_agent.index.offers import Offers
 from fonshare_agent.index.own_folders import FolderIds, FolderPaths, OwnFolders
-from fonshare_agent.index.records import (
-    UNHASHED_START,
-    FileStamp,
-    Listing,
-    OwnFile,
-    Taken,
-)
+from fonshare_agent.index.records import FileStamp, Listing, OwnFile, Taken
 from fonshare_agent.index.tree import metadata
+from fonshare_agent.index.unhashed import keep_queue_behind
 from fonshare_agent.model import GroupId, Root, SharePath
 
 _COLUMNS = "id, folder, name, size, mtime_ns, inode, root"
@@ -107,30 +103,6 @@ class OwnFiles:
         return True
 
     # --- hashes ---------------------------------------------------------------------
-
-    def next_unhashed(
-        self, after: tuple[int, int] = UNHASHED_START
-    ) -> tuple[OwnFile, tuple[int, int]] | None:
-        """Return the next published file without a root, in disk order.
-
-        The second value is what to give as *after* next time.
-        """
-        folder, number = after
-        # Two questions, each a seek: SQLite seeks by the first column of a pair only.
-        for condition, values in (
-            ("folder = ? AND id > ?", (folder, number)),
-            ("folder > ?", (folder,)),
-        ):
-            row = self._connection.execute(
-                f"SELECT {_COLUMNS}, share FROM own_file INDEXED BY own_file_unhashed"
-                f" WHERE root IS NULL AND gone IS NULL AND {condition} AND share IN"
-                " (SELECT share FROM publication WHERE state != 'removing')"
-                " ORDER BY folder, id LIMIT 1",
-                values,
-            ).fetchone()
-            if row is not None:
-                return self._own_file(row[:-1], row[-1]), (row[1], row[0])
-        return None
 
     def set_root(
         self, file: OwnFile, root: Root, hashes: Sequence[bytes]
@@ -214,6 +186,8 @@ class OwnFiles:
             self._lists.forget(root)
             work.files -= 1
             work.bytes -= size
+        if rows:
+            keep_queue_behind(self._connection)
 
     def _drop_folder(self, work: Work, limit: int) -> bool:
         """Drop what is in a missing folder, deepest first; False if none is missing."""
@@ -250,15 +224,6 @@ class OwnFiles:
                 (*found, path.name),
             ).fetchone()
         )
-
-    def _own_file(self, row: Any, share: int) -> OwnFile:
-        (name,) = self._connection.execute(
-            "SELECT name FROM share WHERE id = ?", (share,)
-        ).fetchone()
-        parts = FolderPaths(self._connection).parts(row[1])
-        stamp = _stamp(row)
-        root = None if row[6] is None else Root(row[6])
-        return OwnFile(name, SharePath((*parts, row[2])), stamp, root)
 
 
 def _stamp(row: Any) -> FileStamp:

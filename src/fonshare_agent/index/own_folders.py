@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from fonshare_agent.index.database import transaction
 from fonshare_agent.index.tree import Parts
 
+# The table, and in it the column that says in what folder.
+_FILES, _FOLDERS = ("own_file", "folder"), ("own_folder", "parent")
+
 
 class OwnFolders:
     """The tree of folders below each own share."""
@@ -17,17 +20,20 @@ class OwnFolders:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def known_files(
-        self, share: str, folder: Parts, after: bytes, limit: int
+    def known_names(
+        self, share: str, folder: Parts, after: bytes, limit: int, is_folder: bool
     ) -> list[bytes]:
-        """Return the next names of files known in *folder*, in order."""
-        return self._known("own_file", "folder", share, folder, after, limit)
-
-    def known_folders(
-        self, share: str, folder: Parts, after: bytes, limit: int
-    ) -> list[bytes]:
-        """Return the next names of folders known in *folder*, in order."""
-        return self._known("own_folder", "parent", share, folder, after, limit)
+        """Return the next names of files, or of folders, in *folder*, in order."""
+        found = self.locate(share, folder)
+        if found is None:
+            return []
+        table, column = _FOLDERS if is_folder else _FILES
+        rows = self._connection.execute(
+            f"SELECT name FROM {table} WHERE share = ? AND {column} = ? AND name > ?"
+            " AND gone IS NULL ORDER BY name LIMIT ?",
+            (*found, after, limit),
+        )
+        return [name for (name,) in rows]
 
     def mark_gone(
         self,
@@ -41,10 +47,7 @@ class OwnFolders:
         if found is None:
             return
         with transaction(self._connection):
-            for table, column, names in (
-                ("own_file", "folder", files),
-                ("own_folder", "parent", folders),
-            ):
+            for (table, column), names in ((_FILES, files), (_FOLDERS, folders)):
                 self._connection.executemany(
                     f"UPDATE {table} SET gone = 1"
                     f" WHERE share = ? AND {column} = ? AND name = ?",
@@ -68,25 +71,6 @@ class OwnFolders:
                 return None
             number = found[0]
         return row[0], number
-
-    def _known(
-        self,
-        table: str,
-        column: str,
-        share: str,
-        folder: Parts,
-        after: bytes,
-        limit: int,
-    ) -> list[bytes]:
-        found = self.locate(share, folder)
-        if found is None:
-            return []
-        rows = self._connection.execute(
-            f"SELECT name FROM {table} WHERE share = ? AND {column} = ? AND name > ?"
-            " AND gone IS NULL ORDER BY name LIMIT ?",
-            (*found, after, limit),
-        )
-        return [name for (name,) in rows]
 
 
 class FolderIds:

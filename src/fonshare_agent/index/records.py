@@ -210,9 +210,7 @@ def _clamped(mtime_ns: int) -> int:
 SeenFile = tuple[bytes, int, int, int]
 
 
-def seen_file(
-    name: bytes, info: os.stat_result, *, keeps_inodes: bool = True
-) -> SeenFile:
+def seen_file(name: bytes, info: os.stat_result, keeps_inodes: bool = True) -> SeenFile:
     inode = info.st_ino if keeps_inodes else 0
     mtime_ns = info.st_mtime_ns
     if inode > _INTEGER_MAX or not -_INTEGER_MAX <= mtime_ns <= _INTEGER_MAX:

@@ -104,6 +104,7 @@ class Replicas:
             if not tree.remove_some((), limit):
                 for query in (
                     "DELETE FROM tombstone WHERE catalogue = ?",
+                    "DELETE FROM entry_run WHERE catalogue = ?",
                     "DELETE FROM catalogue WHERE id = ?",
                 ):
                     self._connection.execute(query, (catalogue,))

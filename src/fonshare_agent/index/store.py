@@ -43,6 +43,7 @@ from fonshare_agent.index.records import (
 )
 from fonshare_agent.index.replicas import Replicas
 from fonshare_agent.index.trigrams import Trigrams
+from fonshare_agent.index.unhashed import OnDisk, Queued, Unhashed
 from fonshare_agent.model import EntryId, GroupId, IndexId, NodeId, Root, SharePath
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class IndexStore:
         self._folders = OwnFolders(self._connection)
         self._own = OwnFiles(self._connection, self._folders, self._offers, self._lists)
         self._missing = Missing(self._connection)
+        self._unhashed = Unhashed(self._connection)
         self._progress = HashProgress(self._connection)
         self._replicas = Replicas(self._connection)
         self._trigrams = Trigrams(self._connection)
@@ -344,17 +346,12 @@ class IndexStore:
         with self._guard():
             return self._own.take_listings(share, listings)
 
-    def known_files(
-        self, share: str, folder: tuple[bytes, ...], after: bytes, limit: int = BATCH
+    def known_names(
+        self, share: str, folder: tuple[bytes, ...], after: bytes, *, is_folder: bool
     ) -> list[bytes]:
+        """See OwnFolders.known_names."""
         with self._guard():
-            return self._folders.known_files(share, folder, after, limit)
-
-    def known_folders(
-        self, share: str, folder: tuple[bytes, ...], after: bytes, limit: int = BATCH
-    ) -> list[bytes]:
-        with self._guard():
-            return self._folders.known_folders(share, folder, after, limit)
+            return self._folders.known_names(share, folder, after, BATCH, is_folder)
 
     def mark_gone(
         self,
@@ -375,11 +372,14 @@ class IndexStore:
         with self._guard():
             return self._own.drop_gone(share, limit)
 
-    def next_unhashed(
-        self, after: tuple[int, int] = UNHASHED_START
-    ) -> tuple[OwnFile, tuple[int, int]] | None:
+    def queue_unhashed(self, limit: int = BATCH) -> bool:
+        """See Unhashed.queue_some."""
         with self._guard():
-            return self._own.next_unhashed(after)
+            return self._unhashed.queue_some(limit)
+
+    def next_unhashed(self, after: OnDisk = UNHASHED_START) -> Queued | None:
+        with self._guard():
+            return self._unhashed.next(after)
 
     def set_root(
         self, file: OwnFile, root: Root, hashes: Sequence[bytes]

@@ -131,21 +131,35 @@ class Tree:
                 self._connection.execute(statement, values)
                 at += rows
 
-    def put_own(self, place: Parts, first: int, last: int, seq: int) -> int:
-        """Add the own files *first* to *last*, all in the folder *place*; how many?
+    def put_own(
+        self, place: Parts, first: int, last: int, seq: int | None
+    ) -> int | None:
+        """Add the own files *first* to *last*, all in the folder *place*.
 
-        Entries that are there already stay as they are. *seq* is that of *first*.
+        *seq* is the number of *first*. Returns the id of its entry, the others' follow;
+        None if some are there already: then nothing is done.
         """
         folder = self._make_folder(place)
+        if not folder.is_new and self._has_some(folder.id, first, last):
+            return None
         cursor = self._connection.execute(
             "INSERT INTO entry (catalogue, folder, name, size, modified, root, seq)"
             f" SELECT ?3, ?4, {OFFERED}, ?5 + id - ?1 FROM own_file"
-            " WHERE id BETWEEN ?1 AND ?2 ON CONFLICT DO NOTHING",
+            " WHERE id BETWEEN ?1 AND ?2",
             (first, last, self._catalogue, folder.id, seq),
         )
         folder.is_new = False
         self.added += cursor.rowcount
-        return cursor.rowcount
+        return (cursor.lastrowid or 0) - cursor.rowcount + 1
+
+    def _has_some(self, folder: int, first: int, last: int) -> bool:
+        """Tell whether a name of the own files *first* to *last* is in *folder*."""
+        (has_some,) = self._connection.execute(
+            "SELECT EXISTS (SELECT 1 FROM own_file o CROSS JOIN entry e"
+            " ON e.folder = ?1 AND e.name = o.name WHERE o.id BETWEEN ?2 AND ?3)",
+            (folder, first, last),
+        ).fetchone()
+        return bool(has_some)
 
     def _update(
         self,

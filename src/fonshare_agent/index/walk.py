@@ -165,42 +165,47 @@ class Walk:
     def _read(self, levels: list[_Level]) -> None:
         """Read on in the deepest folder: to its end, a folder in it, a full batch."""
         level = levels[-1]
-        entries, seen, room = level.entries, level.seen_files, level.room
+        seen, room = level.seen_files, level.room
         device, keeps = self._place.device, self._place.keeps_inodes
-        while len(seen) < BATCH:
-            try:
-                entry = next(entries, None)
-            except OSError:
-                # What was not listed is not gone: a bad sector, or the disk went.
-                self._skip(level, "unreadable")
-                entry = None
-            if entry is None:
-                self._leave(levels)
-                return
-            name = entry.name.encode(*_NAMES)
-            try:
-                info = entry.stat(follow_symlinks=False)
-            except FileNotFoundError:
-                continue
-            except OSError:
-                self._skip(level, "unreadable")
-                continue
-            is_file = stat.S_ISREG(info.st_mode)
-            # Nearly all are plain files: for them the rest of the rules is left out.
-            if not (
-                is_file
-                and info.st_dev == device
-                and len(name) <= room
-                and name[0] != _DOT
-            ):
-                reason = self._refusal(level.parts, level.raw_length, name, info)
-                if reason is not None:
-                    self.skipped[reason] += bool(reason)
+        try:
+            for entry in level.entries:
+                try:
+                    info = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
                     continue
-            if is_file:
-                seen.append(seen_file(name, info, keeps_inodes=keeps))
-            elif self._take_folder(levels, level, name):
-                return
+                except OSError:
+                    self._skip(level, "unreadable")
+                    continue
+                name = entry.name.encode(*_NAMES)
+                # Nearly all are plain files: for them the other rules are left out.
+                if (
+                    stat.S_ISREG(info.st_mode)
+                    and info.st_dev == device
+                    and len(name) <= room
+                    and name[0] != _DOT
+                ):
+                    seen.append(seen_file(name, info, keeps))
+                elif self._take_other(levels, level, name, info):
+                    return
+                if len(seen) >= BATCH:
+                    return
+        except OSError:
+            # What was not listed is not gone: a bad sector, or the disk went.
+            self._skip(level, "unreadable")
+        self._leave(levels)
+
+    def _take_other(
+        self, levels: list[_Level], level: _Level, name: bytes, info: os.stat_result
+    ) -> bool:
+        """Do as the rules say with what may not be a plain file; True if entered."""
+        reason = self._refusal(level.parts, level.raw_length, name, info)
+        if reason is not None:
+            self.skipped[reason] += bool(reason)
+        elif stat.S_ISREG(info.st_mode):
+            level.seen_files.append(seen_file(name, info, self._place.keeps_inodes))
+        else:
+            return self._take_folder(levels, level, name)
+        return False
 
     def _take_folder(self, levels: list[_Level], level: _Level, name: bytes) -> bool:
         """Enter a folder, or note it if it may not be read; True if entered."""
@@ -287,14 +292,13 @@ class Walk:
         except OSError:
             return  # it went as well: its parent's turn comes
         try:
-            for known, is_folder in (
-                (self._index.known_files, False),
-                (self._index.known_folders, True),
-            ):
+            for is_folder in (False, True):
                 after = b""
                 while names := self._on_store(
-                    lambda known=known, after=after: known(  # type: ignore[misc]
-                        self._place.share, parts, after
+                    lambda is_folder=is_folder, after=after: (  # type: ignore[misc]
+                        self._index.known_names(
+                            self._place.share, parts, after, is_folder=is_folder
+                        )
                     )
                 ):
                     self._mark(folder, parts, names, is_folder=is_folder)
@@ -343,7 +347,7 @@ class Walk:
         refused = info is None or self._refusal(above, length, name, info) is not None
         is_folder = not refused and info is not None and stat.S_ISDIR(info.st_mode)
         if not refused and not is_folder and info is not None:
-            seen = seen_file(name, info, keeps_inodes=self._place.keeps_inodes)
+            seen = seen_file(name, info, self._place.keeps_inodes)
             self._note(Listing(above, (seen,)))
         files = [name] if refused or is_folder else []
         folders = [] if is_folder else [name]

@@ -30,7 +30,7 @@ CREATE INDEX own_folder_gone ON own_folder (share, id) WHERE gone IS NOT NULL;
 -- what `root` says, also under a new path; inode is 0 where the file system makes
 -- inode numbers up (FAT). `gone` is set when a scan finds the file missing; the row is
 -- dropped when that scan is complete, so that until then a moved file can take over
--- its root.
+-- its root. `queued`: see `hash_queue`.
 CREATE TABLE own_file (
     id       INTEGER PRIMARY KEY,
     share    INTEGER NOT NULL,
@@ -40,6 +40,7 @@ CREATE TABLE own_file (
     mtime_ns INTEGER NOT NULL,
     inode    INTEGER NOT NULL,
     root     BLOB,
+    queued   INTEGER,
     gone     INTEGER,
     UNIQUE (share, folder, name)
 ) STRICT;
@@ -48,9 +49,17 @@ CREATE INDEX own_file_inode ON own_file (inode) WHERE root IS NOT NULL;
 -- Folder by folder and, as ids were given so, in each in the order of inode numbers,
 -- which is near to that of the disk: the heads move less.
 CREATE INDEX own_file_unhashed ON own_file (folder)
-    WHERE root IS NULL AND gone IS NULL;
+    WHERE queued IS NOT NULL AND root IS NULL AND gone IS NULL;
 CREATE INDEX own_file_gone ON own_file (share, id) WHERE gone IS NOT NULL;
 CREATE INDEX own_file_root ON own_file (substr(root, 1, 4)) WHERE root IS NOT NULL;
+
+-- One row. Files without a root wait in `own_file_unhashed` if their ids are not beyond
+-- `upto`; the others are put there before hashing goes on (index/unhashed.py), which is
+-- cheaper than while they are found.
+CREATE TABLE hash_queue (
+    upto  INTEGER NOT NULL DEFAULT 0
+) STRICT;
+INSERT INTO hash_queue DEFAULT VALUES;
 
 -- The block hashes behind the root of an own file, 256 to a page.
 CREATE TABLE block_page (
@@ -102,8 +111,8 @@ CREATE TABLE folder (
 ) STRICT;
 CREATE INDEX folder_tag ON folder (tag);
 
--- A file as the group sees it. `seq` numbers the changes of an own catalogue; copies
--- of others' need none. `modified` is in seconds since 1970. No id is given twice:
+-- A file as the group sees it. `seq` numbers the changes of an own catalogue, unless the
+-- entry came with many others (`entry_run`); copies of others' need none. `modified` is in seconds since 1970. No id is given twice:
 -- `search_state` counts on it.
 CREATE TABLE entry (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -118,6 +127,17 @@ CREATE TABLE entry (
 ) STRICT;
 CREATE INDEX entry_root ON entry (substr(root, 1, 4)) WHERE root IS NOT NULL;
 CREATE INDEX entry_seq ON entry (catalogue, seq) WHERE seq IS NOT NULL;
+
+-- Entries of an own catalogue that came together: the one with the id `entry` has the
+-- number `seq`, the `count` - 1 ids and numbers after them go on from there. It holds for
+-- those of them that are still there and have no `seq` of their own.
+CREATE TABLE entry_run (
+    catalogue  INTEGER NOT NULL,
+    seq        INTEGER NOT NULL,
+    entry      INTEGER NOT NULL,
+    count      INTEGER NOT NULL,
+    PRIMARY KEY (catalogue, seq)
+) STRICT, WITHOUT ROWID;
 
 -- An entry that was deleted from an own catalogue. They are dropped only together
 -- with the index id, because a member who was away still needs them.
