@@ -40,7 +40,7 @@ def metadata(size: int, mtime_ns: int, root: bytes | None) -> Metadata:
 @dataclass(slots=True)
 class _Folder:
     id: int
-    text: str  # its names from the share down, folded, each with a `/` after it
+    text: str = ""  # see `_text`; "" until it is asked for
     is_new: bool = False  # made in this transaction, and nothing put into it
 
 
@@ -200,7 +200,7 @@ class Tree:
         if not folder or not row:
             return False
         if row[0] <= self._frontier:
-            self._trigrams.remove(row[0], folder.text, name)
+            self._trigrams.remove(row[0], self._text(place[:-1]), name)
         self._connection.execute("DELETE FROM entry WHERE id = ?", (row[0],))
         self.added -= self._weigh(place)
         self._drop_empty(place[:-1])
@@ -249,26 +249,34 @@ class Tree:
         ).fetchone()
         if row is None:
             return None
-        return self._remember(place, parent, row[0])
+        found = self._folders[place] = _Folder(row[0])
+        return found
 
     def _make_folder(self, place: Parts) -> _Folder:
-        found = self._find_folder(place)
-        if found is not None:
-            return found
-        parent = self._make_folder(place[:-1]) if len(place) > 1 else None
+        known = self._folders.get(place)
+        if known is not None:
+            return known
+        parent = self._make_folder(place[:-1]).id if len(place) > 1 else 0
+        # Where many are made most are new, so the insert is tried first.
         cursor = self._connection.execute(
-            "INSERT INTO folder (catalogue, parent, name, tag) VALUES (?, ?, ?, ?)",
-            (self._catalogue, parent.id if parent else 0, place[-1], self._tag(place)),
+            "INSERT INTO folder (catalogue, parent, name, tag) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT DO NOTHING",
+            (self._catalogue, parent, place[-1], self._tag(place)),
         )
-        made = self._remember(place, parent, cursor.lastrowid or 0)
-        made.is_new = True
-        return made
+        if cursor.rowcount == 1:
+            made = self._folders[place] = _Folder(cursor.lastrowid or 0, is_new=True)
+            return made
+        found = self._find_folder(place)
+        assert found is not None
+        return found
 
-    def _remember(self, place: Parts, parent: _Folder | None, number: int) -> _Folder:
-        above = parent.text if parent else ""
-        folder = _Folder(number, f"{above}{fold_name(place[-1])}/")
-        self._folders[place] = folder
-        return folder
+    def _text(self, place: Parts) -> str:
+        """Return the names of a known folder, folded, each with a `/` after it."""
+        folder = self._folders[place]
+        if not folder.text:
+            above = self._text(place[:-1]) if len(place) > 1 else ""
+            folder.text = f"{above}{fold_name(place[-1])}/"
+        return folder.text
 
     def _find_leaf(self, place: Parts) -> Parts | None:
         """Return a folder at or below *place* that has no folders in it."""
