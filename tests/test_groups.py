@@ -7,9 +7,12 @@ import time
 import pytest
 
 from fonshare_agent.core import Worker
-from fonshare_agent.groups import Followers, Groups
+from fonshare_agent.errors import Ambiguous
+from fonshare_agent.groups import Followers, Groups, pick_node
 from fonshare_agent.memberships import Membership, Memberships
+from fonshare_agent.model import NodeId
 from fonshare_agent.protocol.group import GroupMachine
+from fonshare_agent.protocol.keys import node_id_text
 from test_channel import Friend, Home
 
 
@@ -145,3 +148,17 @@ def test_a_code_cannot_take_over_the_label_of_a_group_that_was_left(home):
     # Who comes back to the very group finds it under its old name.
     home.do(home.groups.join("Famille", list(left.operations), list(left.grants)))
     assert home.groups.label(left.group) == "Famille"
+
+
+def test_a_name_does_not_make_somebody_pass_for_another():
+    alice, mallory = NodeId(bytes(32)), NodeId(bytes(range(32)))
+    whole = node_id_text(alice)
+    for named in (whole, whole.lower(), whole.replace("-", "")):
+        assert pick_node([mallory], [alice, mallory], named) == alice
+    with pytest.raises(Ambiguous):
+        pick_node([mallory], [alice, mallory], whole[:9])
+
+
+def test_a_name_that_begins_no_id_means_who_has_it():
+    alice, bob = NodeId(bytes(32)), NodeId(bytes(range(32)))
+    assert pick_node([bob], [alice, bob], "bob") == bob

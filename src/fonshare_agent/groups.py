@@ -177,7 +177,7 @@ class Groups:
         return name if len(twins) == 1 else f"{name} ({node_id_text(member)[:7]})"
 
     def get_member(self, group: GroupId, text: str) -> NodeId:
-        """Return the member whose name or id prefix is *text*."""
+        """Return the member that *text* means; see `pick_node`."""
         members = self.roster(group).members
         named = [
             m
@@ -299,16 +299,24 @@ class Groups:
 
 
 def pick_node(named: list[NodeId], others: list[NodeId], text: str) -> NodeId:
-    """Return the one node that *text* means: a name's bearer, else an id's prefix."""
+    """Return the one node that *text* means: an id in full, a name or an id's prefix.
+
+    Nobody can pass for another by a name: one that is another's id means that other,
+    and one that is the beginning of it is ambiguous.
+    """
     prefix = text.replace("-", "").lower()
-    fits = named
-    if not fits and len(prefix) >= ID_PREFIX_MIN:
-        fits = [
-            n for n in others if node_id_text(n).replace("-", "").startswith(prefix)
+    ids = {node: node_id_text(node).replace("-", "") for node in others}
+    fits = [node for node in others if ids[node] == prefix]
+    if not fits:
+        is_prefix = len(prefix) >= ID_PREFIX_MIN
+        fits = named + [
+            node
+            for node in others
+            if is_prefix and ids[node].startswith(prefix) and node not in named
         ]
     if not fits:
         raise NotFound(f"nobody here is called {text!r}", thing=text)
     if len(fits) > 1:
-        ids = " and ".join(node_id_text(one)[:13] for one in fits)
-        raise Ambiguous(f"{text!r} fits {ids}", thing=text)
+        shown = " and ".join(node_id_text(one)[:13] for one in fits)
+        raise Ambiguous(f"{text!r} fits {shown}", thing=text)
     return fits[0]
