@@ -10,37 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from programs import require_program
+from browser import DESK, Chromium
 
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 PATIENCE_MS = 60_000
 SHARING = "admin/services/fonshare/sharing"
 SETTINGS = "admin/services/fonshare/settings"
 OVERVIEW = "admin/status/overview"
 REAL = os.environ.get("LUCI_URL", "").rstrip("/")
-
-
-@contextmanager
-def running_chromium() -> Iterator[Any]:
-    """A headless Chromium; skips the test where there is none."""
-    program = require_program("chromium")
-    from playwright.sync_api import sync_playwright  # slow to import
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=[*FLAGS])
-        try:
-            yield browser
-        finally:
-            browser.close()
 
 
 class Visit:
@@ -70,12 +46,11 @@ class Visit:
 
 
 @contextmanager
-def visiting(browser: Any, address: str) -> Iterator[Visit]:
-    """A fresh visitor; errors of scripts fail the test."""
-    context = browser.new_context(viewport={"width": 1280, "height": 860})
+def visiting(browser: Chromium, address: str) -> Iterator[Visit]:
+    """A visitor with a page of its own; errors of scripts fail the test."""
+    visit = Visit(browser.context(viewport=DESK), address)
     try:
-        visit = Visit(context, address)
         yield visit
         assert visit.complaints == []
     finally:
-        context.close()
+        visit.page.close()

@@ -14,19 +14,13 @@ from fonshare_agent.config import load_settings
 from fonshare_agent.config_docs import ROUTER_OPTIONS
 from fonshare_agent.config_table import LISTS, Option, Unset
 from fonshare_agent.config_uci import ROW_TYPES, parse_uci, uci_place
-from luci_browser import OVERVIEW, REAL, SETTINGS, SHARING, running_chromium, visiting
+from luci_browser import OVERVIEW, REAL, SETTINGS, SHARING, visiting
 from luci_stand_in import APP, ROOT, LuciStandIn, serving
 from nodes import NodeProcess
 
 pytestmark = pytest.mark.full
 STAND_IN_PAGE = ROOT / "tests" / "luci" / "page"
 FRENCH = words.read_po(words.FRENCH.read_text(encoding="utf-8"))
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator:
-    with running_chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

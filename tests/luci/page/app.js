@@ -1,8 +1,10 @@
 /* A stand-in for the page of FonShare: asks its host what a test wants to know. */
 
 import { say } from './say.js';
+import { speaking } from './told.js';
 
-export function mount(element, host) {
+export function mount(element, given) {
+	const host = speaking(given);
 	window.host = host;
 	/* Return {answer} or {error} of a call, for tests. */
 	window.ask = (command, values) => host.call(command, values).then(

@@ -10,6 +10,7 @@ import { icon } from './icons.js';
 import { feed, makeScope } from './live.js';
 import { dress } from './look.js';
 import { makeRates } from './rates.js';
+import { speaking } from './told.js';
 import { _, fill, number, speakAs } from './words.js';
 import { show as files } from './pages/files.js';
 import { show as group } from './pages/group.js';
@@ -28,7 +29,8 @@ const REQUESTS_S = 4;
 const NOTICE_S = 6;
 const FINDINGS_S = 300; // as long as a look at the node's health is good
 
-export function mount(element, host) {
+export function mount(element, given) {
+	const host = speaking(given);
 	speakAs(host);
 	const scope = makeScope();
 	const frame = buildFrame(host);

@@ -39,7 +39,9 @@ return baseclass.extend({
 		'jobs resume': 'write',
 		'jobs cancel': 'write',
 		'disk': 'read',
+		'disk ls': 'read',
 		'disk adopt': 'write',
-		'limits': 'write'
+		'limits': 'write',
+		'settings': 'read'
 	}
 });

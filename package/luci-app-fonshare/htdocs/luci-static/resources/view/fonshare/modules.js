@@ -26,15 +26,14 @@ function markOf(response) {
 }
 
 return baseclass.extend({
-	// Return the modules *paths* of LuCI's resources.
-	async load(paths) {
-		const addresses = paths.map(path => new URL(L.resource(path), window.location.href).href);
-		const mark = markOf(await fetch(addresses[0], { cache: 'no-cache' }));
+	// Return the module *path* of LuCI's resources.
+	async load(path) {
+		const address = new URL(L.resource(path), window.location.href).href;
+		const mark = markOf(await fetch(address, { cache: 'no-cache' }));
 		if (window.localStorage.getItem(KEPT) != mark) {
-			const seen = new Set();
-			await Promise.all(addresses.map(address => renew(address, seen)));
+			await renew(address, new Set());
 			window.localStorage.setItem(KEPT, mark);
 		}
-		return Promise.all(addresses.map(address => import(address)));
+		return import(address);
 	}
 });

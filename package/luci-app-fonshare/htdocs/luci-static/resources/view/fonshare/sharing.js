@@ -25,7 +25,7 @@ function showFirstUse(place) {
 return view.extend({
 	load() {
 		return Promise.all([
-			modules.load([ 'fonshare/app.js', 'fonshare/told.js' ]).catch(problem => ({ problem: problem })),
+			modules.load('fonshare/app.js').catch(problem => ({ problem: problem })),
 			L.resolveDefault(uci.load('fonshare'), null)
 		]);
 	},
@@ -39,7 +39,7 @@ return view.extend({
 		else if (page.problem)
 			showFailure(place, page.problem);
 		else
-			page[0].mount(place, page[1].speaking(host.make()));
+			page.mount(place, host.make());
 		return place;
 	},
 

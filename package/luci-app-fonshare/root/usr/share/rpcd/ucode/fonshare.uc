@@ -58,8 +58,10 @@ const ACCESS = {
 	'jobs resume': 'write',
 	'jobs cancel': 'write',
 	'disk': 'read',
+	'disk ls': 'read',
 	'disk adopt': 'write',
 	'limits': 'write',
+	'settings': 'read',
 };
 // End of what is generated.
 
