@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 import ipk
+import lmo
 import words
 
-lmo = pytest.importorskip("lmo", reason="make ipk builds the agent alone here")
 APP = words.APP
 EPOCH = 1_800_000_000
 

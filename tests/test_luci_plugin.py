@@ -76,7 +76,7 @@ def test_the_menu_shows_views_that_are_there_to_those_who_may():
 def ucode() -> str:
     path = shutil.which("ucode")
     if path is None:
-        pytest.skip("ucode is not installed; it comes with OpenWrt, not with Debian")
+        pytest.skip("there is no `ucode` outside OpenWrt")
     imports = "".join(f"import * as m_{name} from '{name}'; " for name in MODULES)
     if subprocess.run([path, "-e", imports], capture_output=True).returncode:
         pytest.skip(f"this ucode lacks one of the modules {', '.join(MODULES)}")
