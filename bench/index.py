@@ -174,14 +174,13 @@ def scan(scanner: Scanner, memory: list[int]) -> None:
 
 
 def index_names(index: IndexStore, memory: list[int]) -> None:
-    while index.index_names():
+    """Do what a scan leaves for later: trigrams, and the queue for hashing."""
+    while index.index_names() or index.queue_unhashed():
         memory.append(resident_kib())
 
 
 def hash_some(index: IndexStore) -> int:
     """Give some files a root, as hashing does; return how many."""
-    while index.queue_unhashed():
-        pass
     after, count = (0, 0), 0
     while count < HASHED and (found := index.next_unhashed(after)):
         file, after = found
