@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -43,6 +44,20 @@ def test_a_worker_that_hangs_is_left_behind_after_a_while():
     assert not worker.stop(timeout_s=0.05)
     release.set()
     assert worker.stop(timeout_s=5.0)
+
+
+def test_a_worker_that_waits_keeps_nothing_of_what_it_did():
+    class Batch:
+        pass
+
+    worker, batch = Worker("w", Core(time.monotonic)), Batch()
+    gone = threading.Event()
+    weakref.finalize(batch, gone.set)
+    worker.start()
+    worker.run_and_wait(lambda batch=batch: batch is None)
+    del batch
+    assert gone.wait(20)
+    worker.stop()
 
 
 def test_questions_end_when_nobody_will_answer():

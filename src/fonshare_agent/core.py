@@ -310,6 +310,7 @@ class Worker:
     def _serve(self) -> None:
         while (call := self._work.get()) is not None:
             call()
+            del call  # it may hold much, and the next may be long in coming
 
 
 def _raise(error: Exception) -> NoReturn:

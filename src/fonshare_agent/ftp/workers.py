@@ -142,6 +142,7 @@ class WorkerPool:
         try:
             while (job := self._jobs.get()) is not None:
                 job()
+                del job  # as in core.Worker: nothing is kept while waiting
         finally:
             with self._lock:
                 self._threads.remove(threading.current_thread())

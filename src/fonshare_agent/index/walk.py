@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from fonshare_agent.index.place import OPEN_FOLDER, Place
-from fonshare_agent.index.records import Listing, SeenFile, seen_file
+from fonshare_agent.index.records import Listing, SeenFile, Taken, seen_file
 from fonshare_agent.index.store import BATCH, IndexStore
 from fonshare_agent.model import (
     DEPTH_MAX,
@@ -276,14 +276,18 @@ class Walk:
         if _held(levels) * 2 >= BATCH:
             for level in levels:
                 self._note(level.take(is_last=False))
+        taken = self._give()
+        yield taken.moved
+        for parts in taken.doubtful:
+            yield from self._verify(parts)
+
+    def _give(self) -> Taken:
+        """Give the index what was noted, and keep none of it: the next batch comes."""
         listings, self._listings, self._listed = self._listings, [], 0
         # A disk pulled meanwhile may have shown an empty or half a folder.
         self._check_disk()
         share = self._place.share
-        taken = self._on_store(lambda: self._index.take_listings(share, listings))
-        yield taken.moved
-        for parts in taken.doubtful:
-            yield from self._verify(parts)
+        return self._on_store(lambda: self._index.take_listings(share, listings))
 
     def _verify(self, parts: Parts) -> Moved:
         """Ask for each known name of a folder, and mark those that are gone."""
