@@ -116,6 +116,27 @@ def test_another_session_is_served_while_the_disk_stalls(
     assert codes[-2] in ("226", "213", "250", "257"), codes
 
 
+def test_a_password_is_checked_while_every_worker_waits_for_the_disk(
+    tmp_path, monkeypatch, gate
+):
+    with serving(tmp_path, file_workers=2) as served:
+        (served.disk / "slow").write_bytes(b"content")
+        hold(monkeypatch, gate, "stat", b"slow")
+        stalled = [served.raw().login() for _ in range(3)]  # one waits for a worker
+        for session in stalled:
+            session.send("SIZE slow")
+        assert gate.held.wait(PATIENCE_S)
+
+        other = served.raw()
+        assert other.reply().startswith("220")
+        assert other.code("USER owner") == "331"
+        assert other.code("PASS wrong") == "530"
+        assert other.code("USER owner") == "331"
+        assert other.code("PASS geheim") == "230"
+        gate.open()
+        assert [session.reply()[:3] for session in stalled] == ["213"] * 3
+
+
 def test_reading_a_file_that_is_not_cached_stalls_only_its_own_session(
     served, monkeypatch, gate
 ):
