@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 import ipk
-import lmo
 import words
 
 APP = words.APP

@@ -15,7 +15,7 @@ from fonshare_agent.config_docs import ROUTER_OPTIONS
 from fonshare_agent.config_table import LISTS, Option, Unset
 from fonshare_agent.config_uci import ROW_TYPES, parse_uci, uci_place
 from luci_browser import OVERVIEW, REAL, SETTINGS, SHARING, visiting
-from luci_stand_in import APP, ROOT, LuciStandIn, serving
+from luci_stand_in import ROOT, LuciStandIn, serving
 from nodes import NodeProcess
 
 pytestmark = pytest.mark.full
