@@ -101,7 +101,7 @@ luci-files: venv ## what luci-app-fonshare holds of the tables of commands and s
 	$(call timed,$@,$(BIN)/python tools/luci_files.py)
 
 words: venv ## the page's words for translation; lists what French lacks
-	$(call timed,$@,$(BIN)/python tools/words.py)
+	$(call timed,$@,$(BIN)/python tools/words.py && $(BIN)/python tools/cli_words.py)
 
 clean: ## remove all that was built, .venv too
 	rm -rf $(VENV) build dist demo src/*.egg-info .hypothesis .mypy_cache \

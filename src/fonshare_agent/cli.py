@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from fonshare_agent import __version__, command_line
+from fonshare_agent import __version__, command_line, words
 from fonshare_agent.command_line import CommandLine
 from fonshare_agent.control import client
 from fonshare_agent.control.rows import Place
@@ -21,12 +21,13 @@ READER_GONE = 141  # what a shell reports for a program whose pipe was closed
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command in *argv* and return the exit status. Never raises."""
-    words = sys.argv[1:] if argv is None else list(argv)
+    typed = sys.argv[1:] if argv is None else list(argv)
+    words.choose_language(os.environ)
     try:
         try:
-            status = run(words)
+            status = run(typed)
         except FonshareError as error:
-            show_error(error, as_json=command_line.asks_for_json(words))
+            show_error(error, as_json=command_line.asks_for_json(typed))
             status = 2 if client.is_usage(error) else error.exit_status
         sys.stdout.flush()
     except KeyboardInterrupt:

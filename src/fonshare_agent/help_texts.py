@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from fonshare_agent.control.commands import COMMANDS, KINDS
 from fonshare_agent.control.rows import Argument, Command, Kind, Place
+from fonshare_agent.words import say
 
 PROGRAM = "fonshare"
 OPTIONS = (
@@ -79,35 +80,37 @@ def _flag_value(flag: Argument) -> str:
 
 
 def _rows(command: Command) -> list[tuple[str, str]]:
-    rows = [(argument.word, argument.help) for argument in command.arguments]
+    rows = [(argument.word, say(argument.help)) for argument in command.arguments]
     for flag in command.flags:
-        limit = f" (default {flag.default})" if flag.default is not None else ""
-        rows.append((_flag_value(flag), flag.help + limit))
+        limit = say(" (default {})", flag.default) if flag.default is not None else ""
+        rows.append((_flag_value(flag), say(flag.help) + limit))
     return rows
 
 
 def command_help(command: Command) -> str:
     """Return what `fonshare COMMAND --help` prints."""
-    lines = [f"usage: {PROGRAM} {usage(command)}", "", _sentence(command.help)]
+    lines = [say("usage: {}", f"{PROGRAM} {usage(command)}")]
+    lines += ["", _sentence(say(command.help))]
     rows = _rows(command)
     if rows:
         lines += ["", *_columns(rows)]
-    lines += ["", f"example: {PROGRAM} {command.example}"]
+    lines += ["", say("example: {}", f"{PROGRAM} {command.example}")]
     return "\n".join(lines) + "\n"
 
 
 def overview(family: str = "") -> str:
     """Return what `fonshare --help`, or `fonshare group --help`, prints."""
     rows = [
-        (usage(command), command.help)
+        (usage(command), say(command.help))
         for command in shown_commands()
         if not family or command.name.split()[0] == family
     ]
-    lines = [f"usage: {PROGRAM} [-c FILE] [--json] COMMAND ...", ""]
+    lines = [say("usage: {}", f"{PROGRAM} [-c FILE] [--json] COMMAND ..."), ""]
     for shown, help in rows:
         lines += [f"  {shown}", f"      {help}"]
-    lines += ["", *_columns(list(OPTIONS)), "", DEFAULT_CONFIG]
-    lines += [f"`{PROGRAM} COMMAND --help` explains one command."]
+    options = [(option, say(help)) for option, help in OPTIONS]
+    lines += ["", *_columns(options), "", say(DEFAULT_CONFIG)]
+    lines += [say("`fonshare COMMAND --help` explains one command.")]
     return "\n".join(lines) + "\n"
 
 
@@ -147,6 +150,9 @@ def _page_lines() -> Iterator[str]:
     yield "An error is one line on stderr: `fonshare: what: which thing; what happens"
     yield "next`. With `--json` it is `{error:{code, message, thing, next}}` on stdout;"
     yield "the codes are in [errors.md](errors.md)."
+    yield ""
+    yield "Where LC_ALL, LC_MESSAGES or LANG asks for French, what is for people is in"
+    yield "French; JSON and exit statuses never change."
     for command in shown_commands():
         yield ""
         yield from _command_lines(command)

@@ -6,6 +6,7 @@ import sys
 from fonshare_agent.command_line import CommandLine, with_flag
 from fonshare_agent.control.rows import JSON, Command, Page
 from fonshare_agent.errors import FonshareError
+from fonshare_agent.words import say, translate
 
 
 def accept_any_name() -> None:
@@ -31,18 +32,19 @@ def show_rest(page: Page, line: CommandLine) -> None:
     from fonshare_agent.render import visible
 
     if page.is_cut:
-        print(
-            "fonshare: the time was over before everything was looked at; more words"
-            " or filters make it faster",
-            file=sys.stderr,
+        cut = say(
+            "the time was over before everything was looked at; more words or filters"
+            " make it faster"
         )
+        print(f"fonshare: {cut}", file=sys.stderr)
     if page.has_more:
         import shlex
 
         argv = list(line.argv)
         if page.more is not None:
             argv = with_flag(argv, "--after", page.more)
-        print(f"more: {visible(shlex.join(['fonshare', *argv]))}", file=sys.stderr)
+        again = visible(shlex.join(["fonshare", *argv]))
+        print(say("more: {}", again), file=sys.stderr)
 
 
 def print_json(value: JSON) -> None:
@@ -56,12 +58,12 @@ def show_error(error: FonshareError, *, as_json: bool) -> None:
         return
     from fonshare_agent.render import visible
 
-    parts = [str(error)]
-    if error.thing and error.thing not in parts[0]:
+    parts = [translate(str(error))]
+    if error.thing and error.thing not in str(error):
         parts.append(error.thing)
     # Settings complain in several lines, one for each option.
     shown = "\n  ".join(visible(part) for part in ": ".join(parts).split("\n"))
-    next_step = f"; {visible(_inside(error.next))}" if error.next else ""
+    next_step = f"; {visible(_inside(translate(error.next)))}" if error.next else ""
     print(f"fonshare: {shown}{next_step}", file=sys.stderr)
 
 

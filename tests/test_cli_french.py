@@ -1,0 +1,114 @@
+"""The command line in French: nothing is forgotten, and JSON stays English."""
+
+import pytest
+
+import cli_words
+from fonshare_agent import words
+from fonshare_agent.cli import main
+from fonshare_agent.errors import NotFound, SettingsError
+from fonshare_agent.terminal import show_error
+from words import find_slip
+
+
+@pytest.fixture(autouse=True)
+def english_again():
+    yield
+    words.choose_language({})
+
+
+@pytest.fixture
+def french():
+    words.choose_language({"LANG": "fr_FR.UTF-8"})
+
+
+@pytest.fixture(scope="module")
+def table():
+    return words.parse(cli_words.FRENCH.read_text(encoding="utf-8"))
+
+
+def test_everything_is_said_in_french_and_nothing_more(table):
+    assert cli_words.complain(cli_words.collect(), table) == []
+
+
+def test_the_french_is_well_set(table):
+    slips = [find_slip(cli_words.without_code(one)) for one in table.values()]
+    assert [slip for slip in slips if slip] == []
+
+
+def test_the_table_is_small_enough_for_a_router():
+    assert cli_words.FRENCH.stat().st_size < 80_000
+
+
+@pytest.mark.parametrize(
+    ("environ", "text"),
+    [
+        ({}, "show the disk"),
+        ({"LANG": "fr"}, "montrer le disque"),
+        ({"LANG": "en_GB.UTF-8", "LC_MESSAGES": "fr_BE@euro"}, "montrer le disque"),
+        ({"LANG": "fr_FR.UTF-8", "LC_ALL": "C.UTF-8"}, "show the disk"),
+        ({"LANG": "fr_CA", "LC_ALL": ""}, "montrer le disque"),
+        ({"LANG": "fry"}, "show the disk"),
+    ],
+)
+def test_the_locale_decides(environ, text):
+    words.choose_language(environ)
+    assert words.say("show the disk") == text
+
+
+def test_gaps_are_filled_as_they_are_or_translated_too(french):
+    said = words.translate("disk /mnt/a: the disk is full")
+    assert said == "disque /mnt/a\u00a0: le disque est plein"
+    said = words.translate(
+        "share 'the disk is full' names a group that this node is not in"
+    )
+    assert said.startswith("le partage 'the disk is full' nomme")
+
+
+def test_what_says_most_is_matched_first(french):
+    said = words.translate("the broker cannot be reached: no answer")
+    assert said == "le broker est injoignable\u00a0: pas de réponse"
+
+
+def test_a_text_that_nobody_knows_stays_and_braces_do_no_harm(french):
+    assert words.translate("{} {0} zzz") == "{} {0} zzz"
+    assert words.translate("there is no job {}{t}") == "il n’y a pas de tâche {}{t}"
+
+
+def test_each_line_of_a_complaint_is_translated(french, capsys):
+    show_error(SettingsError("a: the disk is full\nb: no answer"), as_json=False)
+    err = capsys.readouterr().err
+    assert "a\u00a0: le disque est plein\n  b\u00a0: pas de réponse;" in err.replace(
+        "\u202f;", ";"
+    )
+
+
+def test_an_error_is_french_for_people_and_english_in_json(french, capsys):
+    error = NotFound("there is no share 'films'", thing="films")
+    show_error(error, as_json=False)
+    assert "il n’y a pas de partage 'films'" in capsys.readouterr().err
+    show_error(error, as_json=True)
+    assert "there is no share 'films'" in capsys.readouterr().out
+
+
+def test_help_is_french_from_the_command_line_on(monkeypatch, capsys):
+    monkeypatch.setenv("LC_ALL", "fr_FR.UTF-8")
+    assert main(["jobs", "--help"]) == 0
+    assert "Lister les tâches." in capsys.readouterr().out
+    assert main(["nonsense"]) == 2
+    assert "cette commande n’existe pas" in capsys.readouterr().err
+    assert main(["nonsense", "--json"]) == 2
+    assert "there is no such command" in capsys.readouterr().out
+
+
+def test_english_reads_no_table(monkeypatch):
+    monkeypatch.setattr(words, "_load", lambda: pytest.fail("read"))
+    words.choose_language({"LANG": "C"})
+    assert words.say("{} of {}", 1, 2) == "1 of 2"
+    assert words.translate("the disk is full") == "the disk is full"
+
+
+def test_yes_is_oui_too(french):
+    assert [words.is_yes(one) for one in ("o", "Oui\n", "y", "n", "")] == [
+        *(True, True, True),
+        *(False, False),
+    ]

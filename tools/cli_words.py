@@ -1,0 +1,172 @@
+"""`make words` for the command line: what its French lacks, or has too much.
+
+    python3 tools/cli_words.py
+
+Collects what the command line may say from the sources: the messages and next steps of
+all errors, the help of the command table, the doctor's findings, the reasons of jobs,
+and every text that `say` is called with. An f-string becomes a text with `{}` for each
+of its expressions. Lists what src/fonshare_agent/french.txt does not translate, or
+wrongly, and what nobody says any more; the exit status tells whether all is well.
+"""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from fonshare_agent import errors, words
+from fonshare_agent.control.commands import COMMANDS
+from fonshare_agent.help_texts import DEFAULT_CONFIG, OPTIONS
+from fonshare_agent.reasons import REASONS
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCE = ROOT / "src" / "fonshare_agent"
+FRENCH = SOURCE / words.FRENCH
+
+# Errors of these end in a log, at an FTP client or on the page: no command shows them.
+UNHEARD = (
+    *("ftp/", "web/backups.py", "web/calls.py", "web/pictures.py"),
+    *("index/blocks.py", "index/place.py", "protocol/roster.py"),
+)
+# The complaints about settings are made of parts that no table knows yet.
+UNTRANSLATED = ("config_check.py", "config_uci.py", "config_yaml.py")
+ERRORS = {
+    name
+    for name, value in vars(errors).items()
+    if isinstance(value, type) and issubclass(value, errors.FonshareError)
+}
+PEERS_ERRORS = {
+    name for name in ERRORS if issubclass(getattr(errors, name), errors.PeerError)
+}
+SAYERS = {"say": (0,), "finding": (2, 4), "_finding": (2, 4)}
+
+
+def template_of(node: ast.expr) -> str | None:
+    """Return the text that a literal or f-string is, with its gaps; else None."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(template_of(part) or words.GAP for part in node.values)
+    return None
+
+
+def templates_of(node: ast.expr) -> Iterator[str]:
+    """Yield the texts that an expression may be, as far as they stand in it."""
+    if isinstance(node, ast.IfExp):
+        yield from templates_of(node.body)
+        yield from templates_of(node.orelse)
+    elif (text := template_of(node)) is not None:
+        yield text
+
+
+def said_by(call: ast.Call, place: str) -> Iterator[ast.expr]:
+    """Yield the arguments of *call* that are for people.
+
+    What another node did wrong in the protocol is dropped and logged.
+    """
+    function = call.func
+    name = function.attr if isinstance(function, ast.Attribute) else ""
+    name = function.id if isinstance(function, ast.Name) else name
+    is_logged = name in PEERS_ERRORS and place.startswith("protocol/")
+    if name in ERRORS and not is_logged:
+        yield from call.args[:1]
+        yield from (one.value for one in call.keywords if one.arg == "next")
+    if name == "_wrong" and len(call.args) == 3:  # an argument's name and a complaint
+        gap = ast.FormattedValue(call.args[1], -1)
+        yield ast.JoinedStr([gap, ast.Constant(" "), call.args[2]])
+
+
+def is_literal_of(text: str, literals: set[str]) -> bool:
+    """Tell whether the sources hold *text*, maybe as a part of what is put together."""
+    return (
+        text in literals
+        or text.removeprefix(words.GAP) in literals
+        or text.removesuffix(words.GAP) in literals
+    )
+
+
+@cache
+def nodes() -> list[tuple[str, ast.AST]]:
+    """Return the calls and literals of the sources, and in which file they are."""
+    return [
+        (str(file.relative_to(SOURCE)), node)
+        for file in sorted(SOURCE.rglob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call | ast.Constant | ast.JoinedStr)
+    ]
+
+
+def collect() -> dict[str, str]:
+    """Return all texts, each with the file that says it first."""
+    found: dict[str, str] = {}
+
+    def add(text: str, place: str) -> None:
+        if any(char.isalpha() for char in text.replace(words.GAP, "")):
+            found.setdefault(text, place)
+
+    for place, node in nodes():
+        if isinstance(node, ast.Call) and not place.startswith(UNHEARD + UNTRANSLATED):
+            for argument in said_by(node, place):
+                for text in templates_of(argument):
+                    add(text, place)
+    for text, place in tables():
+        add(text, place)
+    return found
+
+
+def tables() -> Iterator[tuple[str, str]]:
+    """Yield the texts of tables, and where they are."""
+    for name in sorted(ERRORS):
+        yield getattr(errors, name).advice, "errors.py"
+    for reason in REASONS.values():
+        yield reason.text, "reasons.py"
+    for command in COMMANDS:
+        yield command.help, "control/commands.py"
+        for argument in (*command.arguments, *command.flags):
+            yield argument.help, "control/commands.py"
+            if argument.choices:
+                choices = " or ".join([words.GAP] * len(argument.choices))
+                yield f"{words.GAP} must be {choices}", "control/arguments.py"
+    for _, text in OPTIONS:
+        yield text, "help_texts.py"
+    yield DEFAULT_CONFIG, "help_texts.py"
+
+
+def complain(texts: dict[str, str], french: dict[str, str]) -> list[str]:
+    """Return what is untranslated, has other gaps than its text, or is not said."""
+    literals = {
+        text
+        for _, node in nodes()
+        if isinstance(node, ast.expr) and (text := template_of(node)) is not None
+    }
+    complaints = [
+        f"not translated: {text} ({place})"
+        for text, place in texts.items()
+        if not french.get(text)
+    ]
+    for text, translation in french.items():
+        gaps = translation.count(words.GAP) + translation.count(words.SPOKEN)
+        if gaps != text.count(words.GAP):
+            complaints.append(f"its gaps differ: {text}")
+        if text not in texts and not is_literal_of(text, literals):
+            complaints.append(f"nobody says it: {text}")
+    return complaints
+
+
+def without_code(text: str) -> str:
+    """Return *text* without what is typed: quoted so, it is not set as French is."""
+    return re.sub(r"`[^`]*`", "x", text)
+
+
+def main() -> int:
+    """List what is wrong; the exit status."""
+    french = words.parse(FRENCH.read_text(encoding="utf-8"))
+    complaints = complain(collect(), french)
+    print("\n".join(complaints) or "The command line's words are all translated.")
+    return 1 if complaints else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
