@@ -20,6 +20,8 @@ from pathlib import Path
 import ipk
 import rootfs
 import vendored
+import vm_image
+import vm_router
 from demo_nodes import DemoFailed
 from packages import Package, install, missing
 from userland import Userland
@@ -71,8 +73,10 @@ def prepare() -> None:
 
 
 def _forget_another_package(file: Path) -> None:
-    """Remove the installed router if it is not of this very package."""
+    """Remove the installed router if it is not of this very package and image."""
     stamp, digest = FOLDER / "installed.of", hashlib.sha256(file.read_bytes())
+    for made_by in (vm_image, vm_router):
+        digest.update(Path(made_by.__file__).read_bytes())
     if not stamp.exists() or stamp.read_text() != digest.hexdigest():
         (FOLDER / "installed.ext4").unlink(missing_ok=True)
         stamp.write_text(digest.hexdigest())

@@ -87,8 +87,10 @@ while sleep 1; do
 	fi
 	mounted=
 	if [ -n "$now" ] && {
-		mount -t ext4 -o noatime "$now" /mnt/disk ||
+		mount -t ext4 -o noatime "$now" /mnt/disk || {
+			busybox modprobe -a LATE_MODULES
 			mount -t vfat -o noatime,utf8,uid=427,gid=427,umask=022 "$now" /mnt/disk
+		}
 	}; then
 		mounted=$now
 		ACTION=add hotplug
@@ -123,7 +125,8 @@ def build_image(userland: Userland, root: Path, out: Path, size_mb: int) -> None
         )
     subprocess.run(["depmod", "-b", str(root), version], check=True)
     _write(root / "etc" / "rc.machine", RC)
-    _write(root / "etc" / "disks.machine", DISKS)
+    disks = DISKS.replace("LATE_MODULES", " ".join(LATE))
+    _write(root / "etc" / "disks.machine", disks)
     shutil.copy(kernel / "boot" / f"vmlinuz-{version}", out / "vmlinuz")
     (out / "root.ext4").unlink(missing_ok=True)
     subprocess.run(
