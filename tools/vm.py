@@ -75,8 +75,8 @@ def prepare() -> None:
 def _forget_another_package(file: Path) -> None:
     """Remove the installed router if it is not of this very package and image."""
     stamp, digest = FOLDER / "installed.of", hashlib.sha256(file.read_bytes())
-    for made_by in (vm_image, vm_router):
-        digest.update(Path(made_by.__file__).read_bytes())
+    for made_by in (vm_image.__file__, vm_router.__file__):
+        digest.update(Path(made_by).read_bytes())
     if not stamp.exists() or stamp.read_text() != digest.hexdigest():
         (FOLDER / "installed.ext4").unlink(missing_ok=True)
         stamp.write_text(digest.hexdigest())
