@@ -51,6 +51,9 @@ def make_disks(tmp_path: Path) -> Iterator[Callable[..., LoopDisk]]:
     """Give what makes disks; skip where mounting is not allowed; unmount at the end."""
     probe = LoopDisk(tmp_path / "probe.img", 4 * MIB)
     try:
+        # Shared: else whoever makes itself a mount namespace meanwhile, for another
+        # test's network or router, holds the disk for as long as it lives.
+        _run("mount", "--bind", "--make-shared", str(tmp_path), str(tmp_path))
         probe.mount(tmp_path / "probe")
     except subprocess.CalledProcessError:
         pytest.skip("mounting real disks needs root and loop devices")
@@ -65,7 +68,11 @@ def make_disks(tmp_path: Path) -> Iterator[Callable[..., LoopDisk]]:
 def _mounts_below(folder: Path) -> list[str]:
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     places = [line.split()[4] for line in lines]
-    return [one for one in reversed(places) if one.startswith(f"{folder}{os.sep}")]
+    return [
+        one
+        for one in reversed(places)
+        if one == str(folder) or one.startswith(f"{folder}{os.sep}")
+    ]
 
 
 def _run(*words: str) -> None:

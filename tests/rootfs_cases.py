@@ -134,7 +134,8 @@ class Router:
         done = subprocess.run(
             [
                 *("unshare", "--mount", "--pid", "--net", "--ipc", "--uts", "--fork"),
-                *("--kill-child", "sh", "-c", ENTER, "enter"),
+                # What is unmounted outside goes here too, see tests/disks.py.
+                *("--propagation", "slave", "--kill-child", "sh", "-c", ENTER, "enter"),
                 *(layers, str(folder), str(self._packages), FLASH),
             ],
             stdin=subprocess.DEVNULL,
