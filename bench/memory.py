@@ -44,6 +44,10 @@ RUN = "/usr/bin/python3"
 # How the package's program runs Python (files/usr/bin/fonshare).
 SWITCHES = ("-OO", "-X", "no_debug_ranges")
 PROGRAM = "usr/bin/fonshare"
+# musl, OpenWrt's libc, has one heap for all threads, and gives what has 128 KiB or more
+# back when it is freed. glibc does so until the first such piece: then it keeps what is
+# as large, which is 4 MiB once a password was checked.
+AS_MUSL = ("MALLOC_ARENA_MAX=1", "MALLOC_MMAP_THRESHOLD_=131072")
 FEED = ("/usr/lib/python3.11", "/usr/lib/python3/dist-packages")
 
 # Each alone, then what they sum up to. `sleep` keeps them there to be looked at.
@@ -247,8 +251,7 @@ config share
 
 @contextmanager
 def running_agent(userland: Userland) -> Iterator[subprocess.Popen[bytes]]:
-    # glibc gives threads heaps of their own; musl, OpenWrt's libc, has one for all.
-    command = userland.command("MALLOC_ARENA_MAX=1", f"/{PROGRAM}", "agent")
+    command = userland.command(*AS_MUSL, f"/{PROGRAM}", "agent")
     log = BUILD / "bench" / "agent.log"
     with log.open("wb") as output:
         child = subprocess.Popen(command, stdout=output, stderr=output)
