@@ -267,3 +267,33 @@ def test_the_disk_keeps_what_the_broker_holds_back(router, monkeypatch):
     store = router / "disk" / ".fonshare-broker"
     assert f"persistence true\npersistence_location {store}/\n" in conf.read_text()
     assert store.stat().st_mode & 0o777 == 0o700
+
+
+def test_root_gives_away_nothing_that_a_link_leads_to(router, monkeypatch):
+    monkeypatch.setattr(os.path, "ismount", lambda path: path == router / "disk")
+    (router / "others").mkdir()
+    (router / "disk" / ".fonshare-broker").symlink_to(router / "others")
+    add(router, "Famille")
+    assert "persistence false" in (broker_setup.FOLDER / "fonshare.conf").read_text()
+
+    def write_and_lose(folder, name, *rest):
+        write_durably(folder, name, *rest)
+        os.unlink(name, dir_fd=folder)
+        os.symlink(router / "mosquitto.conf", name, dir_fd=folder)
+
+    write_durably = broker_setup.write_durably
+    monkeypatch.setattr(broker_setup, "write_durably", write_and_lose)
+    with pytest.raises(OSError, match="symbolic links"):
+        add(router, "Friends")
+
+
+def test_the_disks_name_adds_no_line_to_the_brokers_settings(router, monkeypatch):
+    monkeypatch.setattr(os.path, "ismount", lambda _: True)
+    disk = router / "disk\nuser root\n"
+    disk.mkdir()
+    file = router / "config/fonshare"
+    file.write_text(file.read_text().replace(f"{router}/disk", str(disk)))
+    add(router, "Famille")
+    conf = (broker_setup.FOLDER / "fonshare.conf").read_text()
+    assert "user root\n/" not in conf
+    assert "persistence false" in conf

@@ -16,6 +16,7 @@ import secrets
 import shutil
 import ssl
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -223,10 +224,13 @@ def _make_store(disk: Path) -> Path | None:
     store = disk / STORE
     if not os.path.ismount(disk):  # never into the flash below it
         return None
+    if not str(store).isprintable():  # a line of Mosquitto's settings could not hold it
+        return None
     try:
-        store.mkdir(mode=0o700, exist_ok=True)
-        shutil.chown(store, USER, USER)
-    except OSError:  # FAT, or read-only
+        with suppress(FileExistsError):
+            store.mkdir(mode=0o700)
+        _give(store, os.O_DIRECTORY)
+    except OSError:  # FAT, or read-only, or somebody's link
         return None
     return store
 
@@ -260,8 +264,17 @@ def _put(name: str, text: str) -> None:
         write_durably(folder, name.encode(), text.encode(), 0o600)
     finally:
         os.close(folder)
-    for one in (FOLDER, FOLDER / name):
-        shutil.chown(one, USER, USER)
+    _give(FOLDER, os.O_DIRECTORY)
+    _give(FOLDER / name)
+
+
+def _give(path: Path, flags: int = 0) -> None:
+    """Make it the broker's; never what a link there leads to, for root does this."""
+    opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | flags)
+    try:
+        shutil.chown(opened, USER, USER)
+    finally:
+        os.close(opened)
 
 
 def _let_run(port: int) -> None:
