@@ -156,6 +156,14 @@ def test_whoever_has_an_ipv6_network_has_one_allowance(throttle):
     assert len(throttle) == 2
 
 
+def test_others_in_the_house_do_not_shut_the_owner_out_over_ipv6(throttle):
+    throttle.take("fd00::2")
+    throttle.note_success("fd00::2")
+    while throttle.take("fd00::3") == 0:
+        pass
+    assert throttle.take("fd00::2") == 0
+
+
 # --- the guard ---
 
 

@@ -3,8 +3,10 @@
 An attempt is counted before the password is looked at, so that many at once gain
 nothing. An address gets a few for nothing; from then on each costs twice the pause of
 the one before. All addresses that never signed in share one allowance: who has many of
-them gains little, and whoever signed in before is not shut out by that. Memory is
-bounded. Pure but for its lock: the clock is an argument.
+them gains little, and whoever signed in before is not shut out by that. A stranger's
+IPv6 network counts as one address; who signed in is known by the whole of it, since a
+house is one network, and others in it would shut the owner out. Memory is bounded.
+Pure but for its lock: the clock is an argument.
 """
 
 import ipaddress
@@ -44,12 +46,11 @@ class Throttle:
 
     def take(self, address: str) -> float:
         """Count an attempt from *address*; return 0, or after how long to try again."""
-        key = network_of(address)
         with self._lock:
             now = self._clock()
-            one = self._find(key, now)
+            one = self._find(address, now)
             wait = one.free_at - now
-            if wait <= 0 and key not in self._known:
+            if wait <= 0 and address not in self._known:
                 wait = self._take_of_all(now)
             if wait > 0:
                 return wait
@@ -62,16 +63,16 @@ class Throttle:
 
     def note_success(self, address: str) -> None:
         """The attempt just taken was right: forgive those before."""
-        key = network_of(address)
         with self._lock:
-            self._strangers.pop(key, None)
-            self._known[key] = _Address(tried_at=self._clock())
-            _bound(self._known, key, KNOWN_MAX)
+            self._strangers.pop(network_of(address), None)
+            self._known[address] = _Address(tried_at=self._clock())
+            _bound(self._known, address, KNOWN_MAX)
 
-    def _find(self, key: str, now: float) -> _Address:
-        if key in self._known:
-            one = self._known[key]
+    def _find(self, address: str, now: float) -> _Address:
+        if address in self._known:
+            one = self._known[address]
         else:
+            key = network_of(address)
             one = self._strangers.setdefault(key, _Address(tried_at=now))
             _bound(self._strangers, key, STRANGERS_MAX)
         if now - one.tried_at > FORGET_S:
@@ -99,7 +100,7 @@ def _bound(addresses: OrderedDict[str, _Address], key: str, most: int) -> None:
 
 
 def network_of(address: str) -> str:
-    """Return what attempts from *address*, in its one spelling, are counted under."""
+    """Return what *address*, in its one spelling, is counted under as a stranger's."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
