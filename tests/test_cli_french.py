@@ -1,11 +1,15 @@
 """The command line in French: nothing is forgotten, and JSON stays English."""
 
+import io
+
 import pytest
 
 import cli_words
 from fonshare_agent import words
 from fonshare_agent.cli import main
 from fonshare_agent.errors import NotFound, SettingsError
+from fonshare_agent.first_use import ask
+from fonshare_agent.render import render
 from fonshare_agent.terminal import show_error
 from words import find_slip
 
@@ -112,3 +116,42 @@ def test_yes_is_oui_too(french):
         *(True, True, True),
         *(False, False),
     ]
+
+
+def test_tables_stay_aligned_with_accents(french):
+    row = {
+        "id": "1",
+        "state": "cancelled",
+        "done_bytes": 512,
+        "size": 1536,
+        "name": "film",
+    }
+    lines = render("jobs", [row, {**row, "state": "done"}]).splitlines()
+    assert lines[0].split() == ["ID", "ÉTAT", "FAIT", "TAILLE", "NOM"]
+    assert lines[0].index("NOM") == lines[1].index("film") == lines[2].index("film")
+    assert "annulée" in lines[1]
+    assert "1,5 Kio" in lines[1]
+
+
+def test_findings_are_french_with_what_to_do(french):
+    finding = {
+        "level": "warning",
+        "message": "share 'a': 3 of 4 files are missing at once;"
+        " friends still see them",
+        "thing": "",
+        "next": "Forward TCP ports 2122 and 1-2 to 10.0.0.2 on your router. Until then"
+        " you can fetch from and push to reachable friends.",
+    }
+    shown = render("doctor", {"findings": [finding], "verdict": "the disk is full"})
+    assert shown == (
+        "alerte  partage 'a'\u00a0: 3 fichiers sur 4 ont disparu d’un coup\u202f;"
+        " les amis les voient encore; Redirigez TCP, ports 2122 et 1-2, vers 10.0.0.2 sur votre"
+        " routeur. D’ici là, vous pouvez récupérer chez les amis joignables et leur"
+        " envoyer.\nle disque est plein\n"
+    )
+
+
+def test_a_question_is_asked_in_french(french, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
+    assert ask("Name of this node", "alice") == "alice"
+    assert capsys.readouterr().err == "Nom de ce nœud [alice]\u00a0: "

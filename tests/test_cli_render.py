@@ -10,7 +10,8 @@ from fonshare_agent.completion import script
 from fonshare_agent.control.views import missing_disk
 from fonshare_agent.errors import DiskMissing, DiskReadOnly, Starting
 from fonshare_agent.help_texts import shown_commands
-from fonshare_agent.render import human_size, pad, render, table, visible, width
+from fonshare_agent.layout import human_size, pad, table, visible, width
+from fonshare_agent.render import render
 
 MEMBER = {"id": "abcdefghijklmnop", "name": "bob", "online": True}
 

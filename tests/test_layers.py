@@ -42,7 +42,7 @@ PARTS = {
         "__main__ resident lean_imports lean_dataclasses lean_typing compact_code "
         "compiling cli command_line agent_commands local_commands first_use help_texts "
         "broker_setup router_disks router_setup completion terminal render progress "
-        "joining fxp_command words"
+        "joining fxp_command layout words"
     ),
 }
 

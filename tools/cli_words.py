@@ -19,6 +19,9 @@ from pathlib import Path
 from fonshare_agent import errors, words
 from fonshare_agent.control.commands import COMMANDS
 from fonshare_agent.help_texts import DEFAULT_CONFIG, OPTIONS
+from fonshare_agent.index.media import MEDIA
+from fonshare_agent.layout import UNITS
+from fonshare_agent.model import JobState, Role
 from fonshare_agent.reasons import REASONS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,7 +43,15 @@ ERRORS = {
 PEERS_ERRORS = {
     name for name in ERRORS if issubclass(getattr(errors, name), errors.PeerError)
 }
-SAYERS = {"say": (0,), "finding": (2, 4), "_finding": (2, 4)}
+LEVELS = ("ok", "warning", "error")  # of a finding
+SAYERS = {
+    "say": (0,),
+    "ask": (0,),
+    "_ask_yes": (0,),
+    "complain": (0,),
+    "finding": (2, 4),
+    "_finding": (2, 4),
+}
 
 
 def template_of(node: ast.expr) -> str | None:
@@ -73,6 +84,8 @@ def said_by(call: ast.Call, place: str) -> Iterator[ast.expr]:
     if name in ERRORS and not is_logged:
         yield from call.args[:1]
         yield from (one.value for one in call.keywords if one.arg == "next")
+    if name == "table" and isinstance(call.args[0], ast.Tuple):
+        yield from call.args[0].elts
     if name == "_wrong" and len(call.args) == 3:  # an argument's name and a complaint
         gap = ast.FormattedValue(call.args[1], -1)
         yield ast.JoinedStr([gap, ast.Constant(" "), call.args[2]])
@@ -120,6 +133,14 @@ def tables() -> Iterator[tuple[str, str]]:
     """Yield the texts of tables, and where they are."""
     for name in sorted(ERRORS):
         yield getattr(errors, name).advice, "errors.py"
+    for value in (*JobState, *Role):
+        yield value.value, "model.py"
+    for text in LEVELS:
+        yield text, "doctor.py"
+    for text in UNITS:
+        yield text, "layout.py"
+    for text in MEDIA:
+        yield text, "index/media.py"
     for reason in REASONS.values():
         yield reason.text, "reasons.py"
     for command in COMMANDS:

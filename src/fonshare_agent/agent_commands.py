@@ -13,6 +13,7 @@ from fonshare_agent.control import client
 from fonshare_agent.control.rows import JSON, Command, Page
 from fonshare_agent.errors import UsageError
 from fonshare_agent.terminal import show_rest, show_result
+from fonshare_agent.words import say
 
 SCREEN_ROWS = 50  # as much as a person looks through at once
 CODE_CHARACTERS_MAX = 8192  # of a code read from stdin; the longest have a few hundred
@@ -89,7 +90,7 @@ def _join(
 
 def _read_code() -> str:
     if sys.stdin.isatty():
-        print("Invite code: ", end="", file=sys.stderr, flush=True)
+        print(f"{say('Invite code:')} ", end="", file=sys.stderr, flush=True)
     code = sys.stdin.readline(CODE_CHARACTERS_MAX).strip()
     if not code:
         raise UsageError("no code came on stdin", thing="group join")

@@ -16,6 +16,7 @@ from fonshare_agent.config import load_settings
 from fonshare_agent.errors import AlreadyExists, SettingsError, StorageError, UsageError
 from fonshare_agent.model import is_label
 from fonshare_agent.passwords import hash_password
+from fonshare_agent.words import say
 
 ROUTER_FILE = Path("/etc/config/fonshare")
 DEFAULT_FILE = "fonshare.yaml"
@@ -98,7 +99,8 @@ def ask_folders() -> list[str]:
 def ask(question: str, default: str) -> str:
     """Ask, with *default* for an empty answer. UsageError at the end of the input."""
     shown = f" [{default}]" if default else ""
-    print(f"{question}{shown}: ", end="", file=sys.stderr, flush=True)
+    asked = say("{}:", say(question) + shown)
+    print(f"{asked} ", end="", file=sys.stderr, flush=True)
     line = sys.stdin.readline()
     if not line:
         raise UsageError(
@@ -107,25 +109,30 @@ def ask(question: str, default: str) -> str:
     return line.strip() or default
 
 
+def complain(text: str, *values: object) -> None:
+    """Say what is wrong with an answer, below the question."""
+    print(f"  {say(text, *values)}", file=sys.stderr)
+
+
 def ask_name() -> str:
     """Ask for the node's name until it is one."""
     while True:
         name = ask("Name of this node", socket.gethostname().split(".")[0])
         if is_label(name):
             return name
-        print("  A name is one line of up to 64 bytes, without `/`.", file=sys.stderr)
+        complain("A name is one line of up to 64 bytes, without `/`.")
 
 
 def ask_password() -> str:
     """Ask for the owner's password, twice, unseen."""
     while True:
-        password = getpass.getpass("Password of the FTP login `owner`: ")
+        password = getpass.getpass(f"{say('Password of the FTP login `owner`:')} ")
         if not password:
-            print("  The owner's login needs a password.", file=sys.stderr)
-        elif password == getpass.getpass("Again: "):
+            complain("The owner's login needs a password.")
+        elif password == getpass.getpass(f"{say('Again:')} "):
             return password
         else:
-            print("  The two differ.", file=sys.stderr)
+            complain("The two differ.")
 
 
 def _write(file: Path, values: dict[str, object]) -> None:

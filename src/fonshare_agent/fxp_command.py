@@ -25,6 +25,7 @@ from fonshare_agent.transfer.fxp_file import Relay, Wishes
 from fonshare_agent.transfer.fxp_server import Login
 from fonshare_agent.transfer.fxp_tls import Trust
 from fonshare_agent.transfer.fxp_url import ServerUrl
+from fonshare_agent.words import say
 
 OOM_SCORE = Path("/proc/self/oom_score_adj")
 SHOW_S = 0.5  # a bar that moves twice a second looks alive
@@ -191,7 +192,7 @@ def _prompt(url: ServerUrl) -> str:
             thing=str(url),
             next="Give it with `--passwords FILE`, or `-` for stdin.",
         )
-    return getpass.getpass(f"Password of {url.user} at {url.server}: ")
+    return getpass.getpass(f"{say('Password of {} at {}:', url.user, url.server)} ")
 
 
 # --- without a terminal -------------------------------------------------------------

@@ -10,7 +10,8 @@ from typing import TypeAlias
 
 from fonshare_agent.control.rows import JSON
 from fonshare_agent.errors import JoinFailed
-from fonshare_agent.render import visible
+from fonshare_agent.layout import visible
+from fonshare_agent.words import is_yes, say
 
 Ask: TypeAlias = Callable[[str, dict[str, JSON]], JSON]
 
@@ -51,7 +52,7 @@ def _joining(ask: Ask, group: JSON) -> dict[str, JSON]:
 
 
 def _decide(ask: Ask, group: JSON, sleep: Callable[[float], None]) -> dict[str, JSON]:
-    _say("Waiting for the inviter's node ...")
+    _show(say("Waiting for the inviter's node ..."))
     answer = _joining(ask, group)
     while not (answer.get("inviter") and answer.get("words")):
         if answer.get("state") == MEMBER:
@@ -59,20 +60,21 @@ def _decide(ask: Ask, group: JSON, sleep: Callable[[float], None]) -> dict[str, 
         sleep(POLL_S)
         answer = _joining(ask, group)
     inviter, words = _fields(answer["inviter"]), answer["words"]
-    _say(f"Inviter: {inviter.get('name')} ({inviter.get('id')})")
-    _say(f"Words:   {' '.join(map(str, words)) if isinstance(words, list) else ''}")
-    _say("The inviter sees the same six words, or somebody sits in between.")
-    decision = "yes" if _is_yes("Join this group? [y/N] ") else "no"
+    _show(say("Inviter: {} ({})", inviter.get("name"), inviter.get("id")))
+    shown = " ".join(map(str, words)) if isinstance(words, list) else ""
+    _show(say("Words:   {}", shown))
+    _show(say("The inviter sees the same six words, or somebody sits in between."))
+    decision = "yes" if _is_yes(say("Join this group? [y/N]")) else "no"
     answer = _fields(ask("group confirm", {"group": group, "decision": decision}))
     if decision == "no":
         raise JoinFailed("joining was given up", thing=str(group))
     return answer
 
 
-def _say(text: str) -> None:
+def _show(text: str) -> None:
     print(visible(text), file=sys.stderr)
 
 
 def _is_yes(question: str) -> bool:
-    print(question, end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    print(f"{question} ", end="", file=sys.stderr, flush=True)
+    return is_yes(sys.stdin.readline())

@@ -12,6 +12,7 @@ from fonshare_agent.control.client import is_answered
 from fonshare_agent.control.rows import JSON, Command
 from fonshare_agent.errors import AgentRunning, AlreadyExists, StorageError, UsageError
 from fonshare_agent.terminal import show_result
+from fonshare_agent.words import say
 
 PASSPHRASE_CHARACTERS_MAX = 1024
 BACKUP_BYTES_MAX = 64 << 20  # 64 MiB: a thousand times what keys and rosters take
@@ -200,8 +201,8 @@ def _prompt(*, twice: bool) -> str:
             thing="passphrase",
             next="Give it with `--passphrase-file FILE`, or `-` for stdin.",
         )
-    text = getpass.getpass("Passphrase: ")
-    if twice and getpass.getpass("Again: ") != text:
+    text = getpass.getpass(f"{say('Passphrase:')} ")
+    if twice and getpass.getpass(f"{say('Again:')} ") != text:
         raise UsageError("the two passphrases differ", thing="passphrase")
     return text
 

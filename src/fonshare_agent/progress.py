@@ -11,7 +11,8 @@ from typing import Any, Self, TextIO
 from fonshare_agent.control.rows import JSON
 from fonshare_agent.errors import NoAgent, NotFound
 from fonshare_agent.joining import Ask
-from fonshare_agent.render import human_size, pad, visible
+from fonshare_agent.layout import human_size, pad, visible
+from fonshare_agent.words import say
 
 POLL_S = 0.5  # a bar that moves twice a second looks alive and costs the box little
 RESTART_S = 30.0  # an agent is back from an upgrade, or a crash, by then
@@ -88,7 +89,7 @@ class Screen:
         active = [job for job in jobs if job["state"] not in ENDED]
         lines = [job_line(job, width) for job in active[:ROWS_MAX]]
         if len(active) > ROWS_MAX:
-            lines.append(f"... and {len(active) - ROWS_MAX} more"[:width])
+            lines.append(say("... and {} more", len(active) - ROWS_MAX)[:width])
         lines.append(self._total_line(jobs, now)[:width])
         self.clear()
         self._stream.write("\n".join(lines) + "\n")
@@ -115,9 +116,10 @@ class Screen:
             self._speed = speed if self._speed == 0 else (self._speed * 3 + speed) / 4
         self._seen = (now, done)
         ended = sum(job["state"] in ENDED for job in jobs)
-        return (
-            f"{ended} of {len(jobs)}  {human_size(done)} of {human_size(total)}  "
-            f"{human_size(int(self._speed))}/s"
+        return say(
+            "{} of {}  {} of {}  {}/s",
+            *(ended, len(jobs), human_size(done), human_size(total)),
+            human_size(int(self._speed)),
         )
 
 
@@ -127,7 +129,7 @@ def job_line(job: Job, width: int) -> str:
     share = min(1.0, done / size) if size else 0.0
     filled = int(share * BAR_CELLS)
     bar = "#" * filled + "-" * (BAR_CELLS - filled)
-    right = f" [{bar}] {share:4.0%} {human_size(size):>9} {job['state']}"
+    right = f" [{bar}] {share:4.0%} {human_size(size):>9} {say(job['state'])}"
     name_cells = width - len(right)
     if name_cells < 8:
         return right.strip()[:width]

@@ -1,93 +1,16 @@
 """Answers of the agent as tables and texts for people.
 
-Every name that came from elsewhere passes `visible` before it reaches a terminal: a
-friend's file name may hold an escape sequence. Raw values live in the JSON only.
+Every name that came from elsewhere passes `visible` before it reaches a terminal. Raw
+values live in the JSON only.
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from fonshare_agent.control.quantities import shown_age
-
-UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
-# Not printable to Python, harmless on a terminal and usual in names: no-break spaces,
-# and the joiners that Persian, Hindi and emoji need.
-HARMLESS = "\u00a0\u202f\u3000\u200c\u200d"
-
-
-def visible(text: str) -> str:
-    """Return *text* with everything that could act on a terminal escaped."""
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() or char in HARMLESS else _escaped(char)
-        for char in text
-    )
-
-
-def _escaped(char: str) -> str:
-    code = ord(char)
-    if 0xDC80 <= code <= 0xDCFF:  # a byte of a name that is not UTF-8
-        return f"\\x{code - 0xDC00:02x}"
-    if code < 0x100:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-def human_size(size: int) -> str:
-    """Return *size* bytes in the unit that gives three digits."""
-    value, unit = float(size), 0
-    while value >= 999.5 and unit < len(UNITS) - 1:
-        value, unit = value / 1024, unit + 1
-    if unit == 0:
-        return f"{size} B"
-    return f"{value:.{0 if value >= 99.95 else 1}f} {UNITS[unit]}"
-
-
-def width(text: str) -> int:
-    """Return the cells that *text* takes on a terminal."""
-    if text.isascii():
-        return len(text)
-    from unicodedata import combining, east_asian_width
-
-    return sum(
-        0
-        if combining(char) or char in "\u200c\u200d"
-        else 1 + (east_asian_width(char) in "WF")
-        for char in text
-    )
-
-
-def pad(text: str, cells: int) -> str:
-    """Return *text* in exactly *cells* cells, cut with `~` if it is too long."""
-    if width(text) <= cells:
-        return text + " " * (cells - width(text))
-    kept = ""
-    for char in text:
-        if width(kept + char) > cells - 1:
-            break
-        kept += char
-    return kept + "~" + " " * (cells - 1 - width(kept))
-
-
-def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return an aligned table; numbers stand right. Nothing for no rows."""
-    cells = [[visible(str(cell)) for cell in row] for row in rows]
-    if not cells:
-        return ""
-    widths = [
-        max(width(head), *(width(row[column]) for row in cells))
-        for column, head in enumerate(heads)
-    ]
-    lines = [list(heads), *cells]
-    return "".join(
-        "  ".join(
-            pad(cell, cells) for cell, cells in zip(line, widths, strict=True)
-        ).rstrip()
-        + "\n"
-        for line in lines
-    )
+from fonshare_agent.layout import human_size, table, visible
+from fonshare_agent.words import say, translate
 
 
 def render(command: str, answer: Any) -> str:
@@ -99,7 +22,7 @@ def _fields(answer: Any) -> str:
     """Fit for any answer: one line for each field."""
     if isinstance(answer, dict):
         return "".join(
-            f"{visible(str(name)).replace('_', ' ')}: {_plain(value)}\n"
+            say("{}: {}", _field(str(name)), _plain(value)) + "\n"
             for name, value in answer.items()
         )
     if isinstance(answer, list):
@@ -107,9 +30,13 @@ def _fields(answer: Any) -> str:
     return "" if answer is None else f"{_plain(answer)}\n"
 
 
+def _field(name: str) -> str:
+    return say(visible(name).replace("_", " "))
+
+
 def _plain(value: Any) -> str:
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return say("yes") if value else say("no")
     if isinstance(value, list):
         return ", ".join(_plain(one) for one in value) or "-"
     if isinstance(value, dict):
@@ -136,7 +63,7 @@ def _entries(rows: Any) -> str:
         (
             (
                 row.get("id") or "-",
-                row.get("kind"),
+                say(row.get("kind") or "-"),
                 _size(row.get("size")),
                 _day(row.get("modified")),
                 _where(row),
@@ -150,8 +77,9 @@ def _where(row: Any) -> str:
     parts = [row.get("group"), row.get("member"), row.get("share"), row.get("path")]
     text = "/".join(str(part) for part in parts if part)
     others = len(row.get("sources") or ()) - 1
-    more = f" (+{others} more)" if others > 0 else ""
-    return text + more + ("" if row.get("online") or row.get("own") else " (offline)")
+    more = say(" (+{} more)", others) if others > 0 else ""
+    is_there = row.get("online") or row.get("own")
+    return text + more + ("" if is_there else say(" (offline)"))
 
 
 def _new(rows: Any) -> str:
@@ -188,7 +116,7 @@ def _jobs(rows: Any) -> str:
         (
             (
                 row["id"],
-                row["state"],
+                say(row["state"]),
                 _share(row["done_bytes"], row["size"]),
                 _size(row["size"]),
                 row["name"],
@@ -203,17 +131,19 @@ def _fxp(rows: Any) -> str:
     lines = [_jobs(rows)]
     for row in rows:
         if row["relayed"]:
-            lines.append(f"went through this node: {visible(row['relayed'])}\n")
+            why = visible(translate(row["relayed"]))
+            lines.append(say("went through this node: {}", why) + "\n")
         if row["skipped"]:
-            lines.append(f"not copied, being no files: {row['skipped']}\n")
+            lines.append(say("not copied, being no files: {}", row["skipped"]) + "\n")
         for failure in row["failures"]:
             path, why = failure["path"], _error(failure["error"])
-            lines.append(f"{visible(path)}: {visible(why)}\n")
+            lines.append(say("{}: {}", visible(path), visible(why)) + "\n")
     return "".join(lines)
 
 
 def _error(error: Any) -> str:
-    return str(error.get("message") if isinstance(error, dict) else error)
+    message = error.get("message") if isinstance(error, dict) else error
+    return translate(str(message))
 
 
 def _share(done: Any, size: Any) -> str:
@@ -224,7 +154,7 @@ def _share(done: Any, size: Any) -> str:
 
 def _groups(rows: Any) -> str:
     return "".join(
-        f"{visible(row['name'])} ({row['role']})\n{_members(row['members'])}"
+        f"{visible(row['name'])} ({say(row['role'])})\n{_members(row['members'])}"
         for row in rows
     )
 
@@ -232,7 +162,7 @@ def _groups(rows: Any) -> str:
 def _members(members: Any) -> str:
     return "".join(
         f"  {visible(row['name'])}  {row['id'][:12]}  "
-        f"{'online' if row['online'] else 'offline'}\n"
+        f"{say('online') if row['online'] else say('offline')}\n"
         for row in members
     )
 
@@ -265,21 +195,22 @@ def _shares(rows: Any) -> str:
 
 def _status(answer: Any) -> str:
     disk, index, jobs = answer["disk"], answer["index"], answer["jobs"]
+    name = f"{visible(answer['node']['name'])}  {answer['node']['id']}"
+    is_connected = answer["broker"]["connected"]
     lines = [
-        f"node    {visible(answer['node']['name'])}  {answer['node']['id']}",
-        f"disk    {_disk_line(disk)}",
-        f"broker  {'connected' if answer['broker']['connected'] else 'not connected'}",
-        f"index   {index['files']} files, {_size(index['bytes'])}"
-        + (", scanning" if index["scanning"] else ""),
-        "jobs    " + ", ".join(f"{jobs[state]} {state}" for state in jobs),
+        say("node    {}", name),
+        say("disk    {}", _disk_line(disk)),
+        say("broker  {}", say("connected") if is_connected else say("not connected")),
+        say("index   {} files, {}", index["files"], _size(index["bytes"]))
+        + (say(", scanning") if index["scanning"] else ""),
+        say("jobs    {}", ", ".join(f"{jobs[state]} {say(state)}" for state in jobs)),
     ]
     lines += _share_troubles(index.get("shares", ()))
     for group in answer["groups"]:
         members = group["members"]
         online = sum(1 for member in members if member["online"])
-        lines.append(
-            f"group   {visible(group['name'])}: {online} of {len(members)} online"
-        )
+        name = visible(group["name"])
+        lines.append(say("group   {}: {} of {} online", name, online, len(members)))
     return "\n".join(lines) + "\n"
 
 
@@ -289,13 +220,13 @@ def _share_troubles(shares: Any) -> list[str]:
     for share in shares:
         left_out = sum(share["skipped"].values())
         told = [
-            share["problem"] or "",
-            f"{share['missing']} files missing at once" if share["missing"] else "",
-            f"{left_out} not offered" if left_out else "",
+            translate(share["problem"] or ""),
+            say("{} files missing at once", share["missing"]) * bool(share["missing"]),
+            say("{} not offered", left_out) * bool(left_out),
         ]
         if any(told):
             words = ", ".join(one for one in told if one)
-            lines.append(f"share   {visible(share['name'])}: {visible(words)}")
+            lines.append(say("share   {}: {}", visible(share["name"]), visible(words)))
     return lines
 
 
@@ -304,61 +235,69 @@ MISSING = ("disk.missing", "disk.wrong")  # else it is there, and something else
 
 def _disk_line(disk: Any) -> str:
     problem = disk.get("problem")
-    why = f": {visible(str(problem['message']))}" if problem else ""
+    why = visible(translate(str(problem["message"]))) if problem else ""
     if not disk["present"]:
         is_away = not problem or str(problem["code"]) in MISSING
-        return f"missing{why}" if is_away else why.removeprefix(": ")
-    room = f"{_size(disk['free_bytes'])} free of {_size(disk['total_bytes'])}"
-    return f"{room}, not writable{why}" if problem else room
+        if not is_away:
+            return why
+        return say("missing: {}", why) if why else say("missing")
+    room = say("{} free of {}", _size(disk["free_bytes"]), _size(disk["total_bytes"]))
+    return say("{}, not writable: {}", room, why) if problem else room
 
 
 def _disk(answer: Any) -> str:
-    return f"{visible(str(answer.get('path', 'disk')))}: {_disk_line(answer)}\n"
+    path = visible(str(answer.get("path", "disk")))
+    return say("{}: {}", path, _disk_line(answer)) + "\n"
 
 
 def _folders(rows: Any) -> str:
     return table(
-        ("FOLDER", ""), ((row["path"], "shared" * row["shared"]) for row in rows)
+        ("FOLDER", ""), ((row["path"], say("shared") * row["shared"]) for row in rows)
     )
 
 
 def _limits(answer: Any) -> str:
-    def speed(value: Any, none: str = "no limit") -> str:
+    def speed(value: Any, none: str) -> str:
         return f"{value} KiB/s" if value else none
 
     def line(name: str) -> str:
-        text = speed(answer[f"{name}_kib_s"])
+        text = speed(answer[f"{name}_kib_s"], say("no limit"))
         if answer["hours"]:
-            other = speed(answer[f"other_{name}_kib_s"], "nothing")
-            text += f" in the hours {answer['hours']}, {other} at other times"
+            other = speed(answer[f"other_{name}_kib_s"], say("nothing"))
+            hours = answer["hours"]
+            text += say(" in the hours {}, {} at other times", hours, other)
         now = answer["now"][f"{name}_kib_s"]
         if (now or 0) != answer[f"{name}_kib_s"] or now == 0:
-            text += f"; now {speed(now, 'no limit' if now is None else 'nothing')}"
+            none = say("no limit") if now is None else say("nothing")
+            text += say("; now {}", speed(now, none))
         return text
 
-    return (
-        f"upload    {line('upload')}\n"
-        f"download  {line('download')}\n"
-        f"transfers {answer['transfers']} at once\n"
-        f"uploads   {answer['uploads']} at once\n"
-        + ("the household uses the line: giving way\n" if answer["gives_way"] else "")
-    )
+    lines = [
+        say("upload    {}", line("upload")),
+        say("download  {}", line("download")),
+        say("transfers {} at once", answer["transfers"]),
+        say("uploads   {} at once", answer["uploads"]),
+    ]
+    if answer["gives_way"]:
+        lines.append(say("the household uses the line: giving way"))
+    return "".join(one + "\n" for one in lines)
 
 
 def _doctor(answer: Any) -> str:
     lines = [
-        f"{finding['level']:<8}{_finding(finding)}" for finding in answer["findings"]
+        f"{say(finding['level']):<8}{_finding(finding)}"
+        for finding in answer["findings"]
     ]
     if answer.get("verdict"):
-        lines.append(visible(str(answer["verdict"])))
+        lines.append(visible(translate(str(answer["verdict"]))))
     return "".join(line + "\n" for line in lines)
 
 
 def _finding(finding: Any) -> str:
-    parts = [finding["message"]]
+    parts = [translate(finding["message"])]
     if finding.get("thing"):
         parts.append(finding["thing"])
-    next_step = f"; {finding['next']}" if finding.get("next") else ""
+    next_step = f"; {translate(finding['next'])}" if finding.get("next") else ""
     return visible(": ".join(parts) + next_step)
 
 

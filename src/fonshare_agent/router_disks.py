@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fonshare_agent.mounts import SYSTEM
+from fonshare_agent.words import say
 
 USER_ID = 427  # of the package's user and group
 MEMORY = "/tmp"
@@ -131,9 +132,12 @@ def table(refusals: list[Refusal]) -> list[str]:
     if not refusals:
         return []
     shown = refusals[:ROWS_MAX]
-    width = max(len("FOLDER"), *(len(str(one.folder)) for one in shown))
-    lines = [f"{'FOLDER':{width}}  MAY      TO CHANGE THAT"]
-    lines += [f"{one.folder!s:{width}}  {one.allowed:7}  {one.remedy}" for one in shown]
+    head, may = say("FOLDER"), say("MAY")
+    width = max(len(head), *(len(str(one.folder)) for one in shown))
+    lines = [f"{head:{width}}  {may:7}  {say('TO CHANGE THAT')}"]
+    lines += [
+        f"{one.folder!s:{width}}  {say(one.allowed):7}  {one.remedy}" for one in shown
+    ]
     if len(refusals) > len(shown):
-        lines.append(f"… and {len(refusals) - len(shown)} more")
+        lines.append(say("… and {} more", len(refusals) - len(shown)))
     return lines

@@ -30,12 +30,14 @@ from fonshare_agent.first_use import (
     ask_folders,
     ask_name,
     ask_password,
+    complain,
     demand_terminal,
     hashed,
 )
 from fonshare_agent.links.uci import UciWriter
 from fonshare_agent.mounts import MOUNTS
 from fonshare_agent.router_disks import Mounted, find_disks, find_refusals, table
+from fonshare_agent.words import is_yes, say, translate
 
 SERVICE = "/etc/init.d/fonshare"
 TRUE = ("1", "on", "true", "yes", "enabled", "True")  # as UCI has it, or checked
@@ -44,11 +46,6 @@ PORTS = range(1024, 65535)  # the service is no root, and the next one is the fr
 START_S = 120.0  # a router under load takes half of it until the node is up
 LOOK_S = 2.0
 INVITE, HERE = "invite", "here"
-BROKER = f"""\
-A broker passes on what members tell each other, not files; who is invited needs none.
-  {INVITE}  none: a friend invites me
-  {HERE}    Mosquitto on this router, if friends reach it from outside
-  mqtts://USER:PASSWORD@HOST, one of your own"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +112,7 @@ def set_up_router(file: Path) -> None:
     if answers.broker == HERE:
         _set_up_broker(file)
     if subprocess.run([SERVICE, "restart"], check=False).returncode:
-        print(f"{SERVICE} restart failed; logread says why.", file=sys.stderr)
+        print(say("{} restart failed; logread says why.", SERVICE), file=sys.stderr)
     _show_doctor(file)
 
 
@@ -133,26 +130,38 @@ def _ask_all(disks: list[Mounted]) -> Answers:
         folders=ask_folders(),
         broker=_ask_broker(),
         port=_ask_port(),
-        is_mapping=_ask_yes("Ask the router upstream, if any, to let friends in"),
+        is_mapping=_ask_yes(
+            "Ask the router upstream, if any, to let friends in (yes or no)"
+        ),
     )
 
 
 def _ask_disk(disks: list[Mounted]) -> Mounted:
     for number, disk in enumerate(disks, 1):
-        remark = "" if disk.is_writable else ", read-only: check it with e2fsck"
+        remark = "" if disk.is_writable else say(", read-only: check it with e2fsck")
         print(f"  {number}  {disk.place} ({disk.kind}{remark})", file=sys.stderr)
     while True:
         answer = ask("Disk, by its number", "1")
         if not answer.isdecimal() or not 1 <= int(answer) <= len(disks):
-            print("  One of the numbers above.", file=sys.stderr)
+            complain("One of the numbers above.")
         elif not disks[int(answer) - 1].is_writable:
-            print("  Nothing can be written there.", file=sys.stderr)
+            complain("Nothing can be written there.")
         else:
             return disks[int(answer) - 1]
 
 
 def _ask_broker() -> str:
-    print(BROKER, file=sys.stderr)
+    lines = (
+        say(
+            "A broker passes on what members tell each other, not files; who is invited"
+            " needs none."
+        ),
+        f"  {INVITE}  " + say("none: a friend invites me"),
+        f"  {HERE}    "
+        + say("Mosquitto on this router, if friends reach it from outside"),
+        "  " + say("mqtts://USER:PASSWORD@HOST, one of your own"),
+    )
+    print("\n".join(lines), file=sys.stderr)
     return ask("Which broker", INVITE)
 
 
@@ -162,9 +171,9 @@ def _ask_port() -> int:
             "Port of the house's FTP door; friends have the next one", str(PORT)
         )
         if not answer.isdecimal() or int(answer) not in PORTS:
-            print(f"  A number from {PORTS[0]} to {PORTS[-1]}.", file=sys.stderr)
+            complain("A number from {} to {}.", PORTS[0], PORTS[-1])
         elif taken := [one for one in (int(answer), int(answer) + 1) if _is_taken(one)]:
-            print(f"  Another program has {taken[0]} already.", file=sys.stderr)
+            complain("Another program has {} already.", taken[0])
         else:
             return int(answer)
 
@@ -180,7 +189,8 @@ def _is_taken(port: int) -> bool:
 
 
 def _ask_yes(question: str) -> bool:
-    return ask(f"{question} (yes or no)", "yes").lower().startswith("y")
+    answer = ask(question, say("yes"))
+    return is_yes(answer) or answer.lower().startswith("y")
 
 
 def _show_fstab() -> str:
@@ -199,8 +209,8 @@ def _set_up_broker(file: Path) -> None:
     try:
         add_login(file, group, address or None)
     except FonshareError as error:  # the node runs without it, too
-        print(f"  No broker: {error}. {error.next}", file=sys.stderr)
-        print("  Then: `fonshare broker add NAME`.", file=sys.stderr)
+        complain("No broker: {}. {}", translate(str(error)), translate(error.next))
+        complain("Then: `fonshare broker add NAME`.")
 
 
 def _show_doctor(file: Path) -> None:
@@ -208,15 +218,15 @@ def _show_doctor(file: Path) -> None:
     from fonshare_agent.render import render
 
     path = load_settings(file, needs_hashes=False).control_socket
-    print("Starting …", file=sys.stderr)
+    print(say("Starting …"), file=sys.stderr)
     deadline = time.monotonic() + START_S
     while (found := _examine(path)) is None:
         if time.monotonic() >= deadline:
-            print(
+            not_up = say(
                 "The node is not up yet. `logread -e fonshare` says why, `fonshare"
-                " doctor` what to do.",
-                file=sys.stderr,
+                " doctor` what to do."
             )
+            print(not_up, file=sys.stderr)
             return
         time.sleep(LOOK_S)
     print(render("doctor", found), end="", file=sys.stderr)

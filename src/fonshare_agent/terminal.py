@@ -29,7 +29,7 @@ def show_result(result: JSON, line: CommandLine, command: Command) -> None:
 
 def show_rest(page: Page, line: CommandLine) -> None:
     """Say on stderr that there is more than *page*, and how to see it."""
-    from fonshare_agent.render import visible
+    from fonshare_agent.layout import visible
 
     if page.is_cut:
         cut = say(
@@ -56,7 +56,7 @@ def show_error(error: FonshareError, *, as_json: bool) -> None:
     if as_json:
         print_json({"error": dict(error.as_dict())})
         return
-    from fonshare_agent.render import visible
+    from fonshare_agent.layout import visible
 
     parts = [translate(str(error))]
     if error.thing and error.thing not in str(error):
