@@ -18,10 +18,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from fonshare_agent.index import holdback, walk
+from fonshare_agent.index import holdback, offering, walk
 from fonshare_agent.index.watcher import Watcher
 from fonshare_agent.protocol.content import RootHasher
-from index_nodes import ALICE, FAMILLE, Node
+from index_nodes import ALICE, BOB, FAMILLE, Node
 
 NAMES = [
     b"a",
@@ -69,8 +69,11 @@ class Tree(RuleBasedStateMachine):
         self.node = Node(self.folder / "alice")
         self.share = os.fsencode(self.node.share())
         self.version = 0
+        self.is_published = True
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(walk, "BATCH", 3)
+        self.patch.setattr(offering, "RUN_LEAST", 2)
+        self.friend = Node(self.folder / "bob", BOB)
         self.watcher = Watcher(self.heard, self.node.scanner.rescan)
         self.node.publish(Films=[FAMILLE])
         self.watcher.set_shares({"Films": self.node.share()})
@@ -86,6 +89,7 @@ class Tree(RuleBasedStateMachine):
         finally:
             self.watcher.stop()
             self.node.close()
+            self.friend.close()
             self.patch.undo()
             shutil.rmtree(self.folder)
 
@@ -231,15 +235,38 @@ class Tree(RuleBasedStateMachine):
         self.node.clock += 70
         self.work(3)
 
+    @rule(is_published=st.booleans())
+    def publish(self, is_published):
+        """The share is withdrawn, or back, perhaps before all of it has gone."""
+        groups = frozenset({FAMILLE} if is_published else ())
+        self.node.index.publish({"Films": groups})
+        self.is_published = is_published
+        self.node.scanner.set_shares({"Films": self.node.share()})
+
     @rule()
     def restart_the_index(self):
         self.node.index.close()
         self.node.index.open()
 
-    @rule()
-    def compare(self):
+    @rule(pages=st.integers(1, 4), limit=st.integers(1, 5))
+    def tell_the_friend(self, pages, limit):
+        """Some pages go to a friend, in the middle of it all."""
+        _, head = self.node.index.own_head(FAMILLE)
+        for _ in range(pages):
+            known = self.friend.index.replica_head(FAMILLE, ALICE)
+            delta = self.node.index.delta(FAMILLE, *known, max_entries=limit)
+            assert delta.upto <= head
+            numbered = len(delta.changes) <= delta.upto - delta.after
+            assert numbered, "each change has a number of its own"
+            self.friend.index.apply_delta(FAMILLE, ALICE, delta, complete_at=head)
+
+    @rule(limit=st.integers(1, 5))
+    def compare(self, limit=1):
         self.quiesce()
-        assert self.node.listed(FAMILLE, ALICE) == self.tree()
+        offered = self.tree() if self.is_published else set()
+        assert self.node.listed(FAMILLE, ALICE) == offered
+        self.node.deltas(FAMILLE, self.friend, limit)
+        assert self.friend.listed(FAMILLE, ALICE) == offered
         assert self.node.index.counts() == self.sums()
 
     def quiesce(self):

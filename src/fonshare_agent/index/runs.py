@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 RUN_LEAST = 8  # entries; fewer get numbers of their own, so that runs stay few
+_NO_END = (1 << 63) - 1  # no number is as high
 
 
 @dataclass(slots=True)
@@ -69,19 +70,23 @@ def entries_after(
         " WHERE catalogue = ? AND seq > ? ORDER BY seq LIMIT ?",
         (catalogue, after, limit),
     ).fetchall()
+    # Runs beyond the last of these are of a later page. Most of a run may be numbered
+    # again since: to look through it for each page would take long.
+    end = rows[-1][0] if len(rows) == limit else _NO_END
     runs = connection.execute(
         "SELECT seq, entry, count FROM entry_run WHERE catalogue = ?1 AND seq >="
         " (SELECT coalesce(max(seq), 0) FROM entry_run"
-        "  WHERE catalogue = ?1 AND seq <= ?2) ORDER BY seq",
-        (catalogue, after),
+        "  WHERE catalogue = ?1 AND seq <= ?2) AND seq < ?3 ORDER BY seq",
+        (catalogue, after, end),
     )
     room = limit
     for seq, entry, count in runs:
         first = entry + max(0, after + 1 - seq)
+        last = entry + min(count, end - seq) - 1
         some = connection.execute(
             "SELECT ?1 + id - ?2, folder, name, size, modified, root FROM entry"
             " WHERE id BETWEEN ?3 AND ?4 AND seq IS NULL ORDER BY id LIMIT ?5",
-            (seq, entry, first, entry + count - 1, room),
+            (seq, entry, first, last, room),
         ).fetchall()
         rows += some
         room -= len(some)
