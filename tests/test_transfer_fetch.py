@@ -19,6 +19,7 @@ from fonshare_agent.ftp.ends import End, How
 from fonshare_agent.ftp.parts import open_parts
 from fonshare_agent.nodekeys import load_or_create
 from fonshare_agent.protocol.parts import pack
+from fonshare_agent.receiving import missing_range
 from fonshare_agent.transfer import session_pool
 from fonshare_agent.transfer.lanes import Lanes
 from fonshare_agent.transfer.session import Credentials, Session
@@ -277,6 +278,7 @@ def write_ticket(world, partial):
     return world.grant(
         direction="write",
         opener=partial.open_for_writing,
+        on_writing=partial.expect_written,
         on_written=partial.verify_written,
     )
 
@@ -294,7 +296,7 @@ def test_only_the_missing_stretch_is_pushed(world):
     with partial.write_block(0) as writer:
         writer.write(world.data[:BLOCK])
         assert writer.finish()
-    first, end = partial.missing_range()
+    first, end = missing_range(partial)
     assert first == BLOCK
     ticket = write_ticket(world, partial)
 

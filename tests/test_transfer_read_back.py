@@ -115,6 +115,53 @@ def test_a_block_written_anew_must_be_read_anew(partial, finished):
     assert finished()[0] == NAME
 
 
+def read_all(partial):
+    """All blocks arrive, and the disk has shown the first step of them."""
+    write(partial, range(3 * STEP))
+    wait_until(lambda: 0 not in unread(partial), "the first step is read")
+    write(partial, range(3 * STEP, COUNT))
+
+
+def test_a_slow_writer_of_a_block_that_another_has_brought_spoils_nothing(
+    partial, finished
+):
+    """Its block was given to another lane, which it notices after its next bytes."""
+    with partial.write_block(0) as slow:
+        read_all(partial)
+        slow.write(bytes(1000))
+    assert finished()[0] is None
+    assert partial.gaps() == [(0, 1)]
+    write(partial, [0])
+    assert finished()[0] == NAME
+
+
+def test_what_a_push_has_written_and_nobody_was_told_of_is_read_at_the_end(
+    partial, finished
+):
+    """The end may come between the write and the word about it, or a write fail."""
+    read_all(partial)
+    descriptor = partial.open_for_writing()
+    try:
+        partial.expect_written(BLOCK - 1, 2)
+        os.pwrite(descriptor, b"xx", BLOCK - 1)
+    finally:
+        os.close(descriptor)
+    assert finished()[0] is None
+    assert partial.gaps() == [(0, 2)]
+    write(partial, [0, 1])
+    assert finished()[0] == NAME
+
+
+def test_a_push_that_comes_after_the_end_is_refused(partial, finished):
+    read_all(partial)
+    assert finished()[0] == NAME
+    with pytest.raises(StorageError):
+        partial.expect_written(0, 1)
+    partial.close()
+    with pytest.raises(StorageError):
+        partial.expect_written(0, 1)
+
+
 def test_what_an_earlier_start_has_verified_is_read_by_this_one(disk, finished):
     root = content_root(SIZE, HASHES)
     first = Partial.open(disk, "job", 1, SIZE, root)

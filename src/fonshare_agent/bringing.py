@@ -20,7 +20,7 @@ from fonshare_agent.protocol.content import block_count
 from fonshare_agent.protocol.group import GroupMachine
 from fonshare_agent.protocol.messages import BlocksAsk, BlocksPage
 from fonshare_agent.reasons import REASONS
-from fonshare_agent.receiving import Granted, Receiver
+from fonshare_agent.receiving import Granted, Receiver, missing_range
 from fonshare_agent.relaying_on_demand import RelayingOnDemand
 from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.transfer.reading import Fetch
@@ -245,7 +245,7 @@ class Bringer:
             holding = await others.hold(kept) if others is not None else None
             if others is None or holding is None or not holding.partners:
                 return await self._have_pushed(
-                    granted, kept, watch, kept.missing_range()
+                    granted, kept, watch, missing_range(kept)
                 )
             before = kept.done_bytes
             span = holding.own_range(kept, others.me)
@@ -282,7 +282,7 @@ class Bringer:
         reason = await self._receiver.receive(granted, kept, watch, span)
         if reason == "unreachable":
             self._ways.note_inward(granted.source, False)
-        if not reason and not kept.is_complete and span == kept.missing_range():
+        if not reason and not kept.is_complete and span == missing_range(kept):
             return "source.lost"  # all was sent, and nothing of it came right
         return reason if not reason or reason in REASONS else "source.lost"
 

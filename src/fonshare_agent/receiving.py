@@ -70,6 +70,15 @@ def has_all(kept: Partial, first: int, end: int) -> bool:
     return all(map(kept.has, range(first // size, -(-end // size))))
 
 
+def missing_range(kept: Partial) -> tuple[int, int]:
+    """Return the bytes (first, end) from the first missing one to the last."""
+    gaps = kept.gaps()
+    if not gaps:
+        return 0, 0
+    offset, length = kept.content.range(gaps[-1][1] - 1)
+    return kept.content.range(gaps[0][0])[0], offset + length
+
+
 class Receiver:
     """One push a call of `receive`; several run side by side."""
 
@@ -148,6 +157,7 @@ def _write_ticket(
         root=wanted.root,
         block_size=block_size(wanted.grant.size),
         opener=arrivals.kept.open_for_writing,
+        on_writing=arrivals.kept.expect_written,
         on_written=arrivals.note,
     )
 

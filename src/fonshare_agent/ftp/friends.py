@@ -93,7 +93,9 @@ class TicketUpload:
 
     def __init__(self, fd: int, ticket: Ticket, offset: int) -> None:
         self._fd = fd
-        self.sink: Sink | None = FileSink(fd, offset, ticket.size, ticket.on_written)
+        self.sink: Sink | None = FileSink(
+            fd, offset, ticket.size, ticket.on_writing, ticket.on_written
+        )
 
     def sync(self) -> None:
         """The job syncs once, at its end."""

@@ -166,17 +166,21 @@ class ListingSource:
 
 
 class FileSink:
-    """Writes into an open file from *offset* on, never beyond *limit*."""
+    """Writes into an open file from *offset* on, never beyond *limit*.
+
+    *on_writing* is told (offset, length) before each stretch, *on_written* after it.
+    """
 
     def __init__(
         self,
         fd: int,
         offset: int,
         limit: int | None = None,
+        on_writing: Callable[[int, int], None] | None = None,
         on_written: Callable[[int, int], None] | None = None,
     ) -> None:
         self._fd, self.offset, self._limit = fd, offset, limit
-        self._on_written = on_written
+        self._on_writing, self._on_written = on_writing, on_written
 
     def room(self) -> int | None:
         return None if self._limit is None else self._limit - self.offset
@@ -185,6 +189,8 @@ class FileSink:
         start, left = self.offset, chunk
         if self._limit is not None and start + len(chunk) > self._limit:
             raise TooLong("more bytes than the ticket's file has")
+        if self._on_writing is not None:
+            self._on_writing(start, len(chunk))
         while left:
             count = os.pwrite(self._fd, left, self.offset)
             self.offset += count

@@ -86,8 +86,9 @@ class Ticket:
     copy_of: frozenset[str] = frozenset()  # the shares whose entries the copy shows
     held: Held | None = field(default=None, repr=False)  # read: only what it has
     recorded: FileStamp | None = None  # read: what the file must still look like
+    on_writing: Callable[[int, int], None] | None = field(default=None, repr=False)
     on_written: Callable[[int, int], None] | None = field(default=None, repr=False)
-    """write: told (offset, length) of each stretch on the disk, on a worker."""
+    """write: told (offset, length) before and after each stretch, on a worker."""
 
 
 def secret_hash(secret: bytes) -> bytes:

@@ -16,7 +16,8 @@ from fonshare_agent.transfer.disk_guard import DiskGuard
 class BlockWriter:
     """Takes a block's bytes in order; only `finish` makes them count.
 
-    Leaving the `with` block before that leaves the block missing.
+    Leaving the `with` block before that leaves the block missing. *on_end* is told once
+    whether what was written is right.
     """
 
     def __init__(
@@ -26,11 +27,12 @@ class BlockWriter:
         offset: int,
         length: int,
         expected: bytes,
-        on_verified: Callable[[], None],
+        on_end: Callable[[bool], None],
     ) -> None:
         self._guard, self._descriptor = guard, descriptor
         self._offset, self._left = offset, length
-        self._expected, self._on_verified = expected, on_verified
+        self._expected, self._on_end = expected, on_end
+        self._is_right = False
         self._digest = hashlib.sha256()
 
     @property
@@ -56,7 +58,8 @@ class BlockWriter:
         """Count the block if it is right; tell whether it was."""
         if self._digest.digest() != self._expected:  # a cut block's differs, too
             return False
-        self._on_verified()
+        self._is_right = True
+        self._on_end(True)
         return True
 
     def __enter__(self) -> Self:
@@ -69,3 +72,5 @@ class BlockWriter:
         trace: TracebackType | None,
     ) -> None:
         os.close(self._descriptor)
+        if not self._is_right:
+            self._on_end(False)

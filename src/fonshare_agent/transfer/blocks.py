@@ -55,6 +55,13 @@ class Content:
         """Return offset and length of block *index*."""
         return block_range(self.size, index)
 
+    def bytes_of(self, blocks: "BlockMap") -> int:
+        """Return how many bytes *blocks* are together."""
+        count, last = len(blocks), self.count - 1
+        if not count or last not in blocks:
+            return count * self.block_size
+        return (count - 1) * self.block_size + self.range(last)[1]
+
     def hash(self, index: int) -> bytes:
         return self.hashes[index * HASH_BYTES : (index + 1) * HASH_BYTES]
 

@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Final, Self
 
 from fonshare_agent.disk import Disk
@@ -101,14 +102,14 @@ class Partial:
         demand_possible(disk, size)  # before maps of its blocks are made
         with translated(disk):
             files = PartialFiles(disk, job_id, number)
-            partial = cls(files, disk, size, root, clock)
+            opened = cls(files, disk, size, root, clock)
             try:
-                partial._load()
-                demand_room(disk, size - partial.done_bytes)
+                opened._load()
+                demand_room(disk, size - opened.done_bytes)
             except BaseException:
-                partial.close()
+                opened.close()
                 raise
-        return partial
+        return opened
 
     def _load(self) -> None:
         content = self._files.read_content(self.size, self.root)
@@ -171,13 +172,7 @@ class Partial:
     def done_bytes(self) -> int:
         """How many bytes are verified."""
         with self._lock:
-            if self._content is None or not len(self._have):
-                return 0
-            whole = len(self._have) * self._content.block_size
-            last = self._content.count - 1
-            if last in self._have:
-                whole -= self._content.block_size - self._content.range(last)[1]
-            return whole
+            return self._content.bytes_of(self._have) if self._content else 0
 
     @property
     def is_complete(self) -> bool:
@@ -196,14 +191,6 @@ class Partial:
         """Return the runs (first, end) of blocks that are missing."""
         with self._lock:
             return list(self._have.gaps())
-
-    def missing_range(self) -> tuple[int, int]:
-        """Return the bytes (first, end) from the first missing one to the last."""
-        gaps = self.gaps()
-        if not gaps:
-            return 0, 0
-        offset, length = self.content.range(gaps[-1][1] - 1)
-        return self.content.range(gaps[0][0])[0], offset + length
 
     def set_hashes(self, hashes: Iterable[bytes]) -> None:
         """Take the block hashes; BadContent unless they belong to the root."""
@@ -224,8 +211,15 @@ class Partial:
             self._drop(index)  # until the new bytes are right, too
         expected = self.content.hash(index)
         return BlockWriter(
-            self._guard, descriptor, offset, length, expected, lambda: self._take(index)
+            self._guard, descriptor, offset, length, expected, partial(self._end, index)
         )
+
+    def _end(self, index: int, is_right: bool) -> None:
+        if is_right:
+            self._take(index)
+        else:
+            # Another writer may have brought it meanwhile, under these bytes.
+            self._read_back.drop(index)
 
     def _drop(self, index: int) -> None:
         self._have.drop(index)
@@ -234,7 +228,7 @@ class Partial:
     def open_for_writing(self) -> int:
         """Return a descriptor of the data for a push, the caller's to close.
 
-        What is written there counts only by `verify_written`.
+        `expect_written` comes before each stretch, and only `verify_written` counts it.
         """
         self.disk.check_writable()
         demand_room(self.disk, self.size - self.done_bytes)
@@ -248,6 +242,13 @@ class Partial:
         length = self.content.range(gaps[0][0])[0] if gaps else self.size
         with self._open_files() as files:
             return files.reopen_data(), length
+
+    def expect_written(self, offset: int, length: int) -> None:
+        """A push is about to write there: what the disk has shown of it is no more."""
+        with self._open_files():
+            if self._is_placed:
+                raise StorageError("the file has its name already")
+            self._read_back.drop_bytes(offset, offset + length)
 
     def verify_written(self, offset: int, length: int) -> list[int]:
         """Note that a push wrote *length* bytes at *offset*.

@@ -67,6 +67,12 @@ class ReadBack:
             if self._reading == index:
                 self._reading = -1
 
+    def drop_bytes(self, offset: int, end: int) -> None:
+        """The blocks of these bytes may change on the disk from now on."""
+        size = self._content.block_size
+        for index in range(offset // size, min(-(-end // size), self._content.count)):
+            self.drop(index)
+
     def unread(self) -> list[int]:
         """Return the blocks that the disk has not shown."""
         with self._changed:
