@@ -132,8 +132,9 @@ class LuciStandIn:
         if not self.is_signed_in:
             return False
         if name == "uci":
-            which = granted[:1] if method == "get" else granted[1:]
-            return any(arguments["config"] in one["uci"] for one in which)
+            right = "read" if method == "get" else "write"
+            uci = [one.get("uci", {}).get(arguments["config"], ()) for one in granted]
+            return any(right in rights for rights in uci)
         if name == "file" and not any(
             (method if method in ("exec", "read") else "write")
             in one.get("file", {}).get(named(arguments), ())

@@ -109,6 +109,14 @@ def test_who_may_only_look_is_told_so(visit, luci):
     assert "answer" in visit.ask("jobs")
 
 
+def test_who_may_only_look_sees_no_password_in_the_settings(visit, luci):
+    luci.is_readonly = True
+    page = visit.open(SETTINGS)
+    page.get_by_text("This login of the router may only look.").wait_for()
+    load = "L.require('uci').then(uci => uci.load('fonshare'))"
+    assert page.evaluate(f"{load}.then(() => 'read', () => 'refused')") == "refused"
+
+
 def test_a_session_that_is_over_and_a_plugin_that_is_not_loaded_are_told(visit, luci):
     visit.open(SHARING).wait_for_selector("[data-said=alice]")
     luci.has_plugin = False
