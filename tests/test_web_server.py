@@ -543,6 +543,16 @@ def test_another_password_holds_at_once_and_signs_everybody_out(tmp_path, agent)
         assert browser.get("/").status == 200
 
 
+def test_broken_settings_tell_a_stranger_nothing_of_what_is_in_them(tmp_path, agent):
+    config = copy_of(agent, tmp_path)
+    with serving(config) as browser:
+        config.write_text("mqtt:\n  broker: *hunter2\n")
+        told = browser.login()
+    assert told.code == "settings"
+    assert "hunter2" not in told.body.decode()
+    assert str(tmp_path) not in told.body.decode()
+
+
 def test_the_answers_are_plain_json(owner, agent):
     agent.answers["jobs"] = [{"name": "\udce9\ud800", "size": 2**63}]
     answer = owner.call("jobs")

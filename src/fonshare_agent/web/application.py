@@ -23,7 +23,7 @@ from pathlib import Path
 
 from fonshare_agent import __version__
 from fonshare_agent.control.rows import JSON
-from fonshare_agent.errors import FonshareError
+from fonshare_agent.errors import FonshareError, SettingsError
 from fonshare_agent.web.backups import give_backup, take_restore
 from fonshare_agent.web.calls import Calls
 from fonshare_agent.web.exchange import (
@@ -143,7 +143,7 @@ class Application:
         wait_s = self._throttle.take(request.address)
         if wait_s > 0:
             raise TooManyAttempts(wait_s)
-        user = self._owners.verify(str(name), password)
+        user = self._verify(str(name), password)
         if user is None:
             log.warning("a wrong password")
             log.debug("a wrong password from %s", request.address)
@@ -154,6 +154,17 @@ class Application:
         return answer(
             {"result": {"user": user}}, self._set_cookie(request, token, AGE_MAX_S)
         )
+
+    def _verify(self, name: str, password: str) -> str | None:
+        try:
+            return self._owners.verify(name, password)
+        except SettingsError as error:
+            # What is wrong may quote the file, and whoever asks is a stranger yet.
+            log.error("%s", error)
+            raise SettingsError(
+                "the settings cannot be read now",
+                next="`fonshare web` says what is wrong where it runs.",
+            ) from None
 
     def _logout(self, request: Request) -> Response:
         self._sessions.end(request.cookie(self._cookie(request)))
