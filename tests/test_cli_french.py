@@ -145,7 +145,8 @@ def test_findings_are_french_with_what_to_do(french):
     shown = render("doctor", {"findings": [finding], "verdict": "the disk is full"})
     assert shown == (
         "alerte  partage 'a'\u00a0: 3 fichiers sur 4 ont disparu d’un coup\u202f;"
-        " les amis les voient encore; Redirigez TCP, ports 2122 et 1-2, vers 10.0.0.2 sur votre"
+        " les amis les voient encore\u202f; Redirigez TCP, ports 2122 et 1-2, vers"
+        " 10.0.0.2 sur votre"
         " routeur. D’ici là, vous pouvez récupérer chez les amis joignables et leur"
         " envoyer.\nle disque est plein\n"
     )

@@ -294,11 +294,12 @@ def _doctor(answer: Any) -> str:
 
 
 def _finding(finding: Any) -> str:
-    parts = [translate(finding["message"])]
+    text = translate(finding["message"])
     if finding.get("thing"):
-        parts.append(finding["thing"])
-    next_step = f"; {translate(finding['next'])}" if finding.get("next") else ""
-    return visible(": ".join(parts) + next_step)
+        text = say("{}: {}", text, finding["thing"])
+    if finding.get("next"):
+        text = say("{}; {}", text, translate(finding["next"]))
+    return visible(text)
 
 
 def _code(answer: Any) -> str:

@@ -58,13 +58,14 @@ def show_error(error: FonshareError, *, as_json: bool) -> None:
         return
     from fonshare_agent.layout import visible
 
-    parts = [translate(str(error))]
+    text = translate(str(error))
     if error.thing and error.thing not in str(error):
-        parts.append(error.thing)
+        text = say("{}: {}", text, error.thing)
     # Settings complain in several lines, one for each option.
-    shown = "\n  ".join(visible(part) for part in ": ".join(parts).split("\n"))
-    next_step = f"; {visible(_inside(translate(error.next)))}" if error.next else ""
-    print(f"fonshare: {shown}{next_step}", file=sys.stderr)
+    shown = "\n  ".join(visible(part) for part in text.split("\n"))
+    if error.next:
+        shown = say("{}; {}", shown, visible(_inside(translate(error.next))))
+    print(f"fonshare: {shown}", file=sys.stderr)
 
 
 def _inside(sentence: str) -> str:
