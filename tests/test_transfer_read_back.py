@@ -244,3 +244,40 @@ def test_a_disk_that_cannot_be_read_is_left_to_the_end(tmp_path):
         )
         assert len(read_back.unread()) == COUNT
         read_back.stop()
+
+
+def test_where_no_thread_can_be_begun_the_end_reads_all(partial, finished, monkeypatch):
+    def start(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    write(partial, range(COUNT))
+    assert len(unread(partial)) == COUNT
+    assert finished() == (NAME, COUNT)
+
+
+def test_a_reader_that_hangs_is_waited_for_once(tmp_path, monkeypatch):
+    content = Content.verified(SIZE, content_root(SIZE, HASHES), HASHES)
+    monkeypatch.setattr(read_back_module, "STOP_S", 0.01)
+    may_go, asked = threading.Event(), threading.Event()
+
+    def hang():
+        asked.set()
+        assert may_go.wait(60)
+        raise StorageError("no disk")
+
+    read_back = ReadBack(content, hang)
+    for index in range(STEP):
+        read_back.note_verified(index)
+    read_back.begin_writing()
+    read_back.end_writing(is_synced=True)
+    assert asked.wait(20)
+    joined = []
+    real = threading.Thread.join
+    monkeypatch.setattr(
+        threading.Thread, "join", lambda *given: (joined.append(given), real(*given))
+    )
+    read_back.stop()
+    read_back.stop()
+    assert len(joined) == 1
+    may_go.set()

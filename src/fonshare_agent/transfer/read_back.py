@@ -82,7 +82,8 @@ class ReadBack:
     def stop(self) -> None:
         """Read nothing more; waits for the thread. A second call does nothing."""
         with self._changed:
-            self._is_over, thread = True, self._thread
+            self._is_over = True
+            thread, self._thread = self._thread, None
             self._changed.notify()
         if thread is not None:
             thread.join(STOP_S)
@@ -97,10 +98,12 @@ class ReadBack:
             return
         if self._thread is None:
             # By itself: who fetches must go on emptying the line meanwhile.
-            self._thread = threading.Thread(
-                target=self._run, name="read-back", daemon=True
-            )
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="read-back", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                return  # no memory for a thread now: the next step tries again
+            self._thread = thread
         self._changed.notify()
 
     def _run(self) -> None:
