@@ -16,6 +16,7 @@ HOSTILE = [
     "\u2066left\u2069\u200f",
     "line\nbreak\ttab\x00\x07\x7f",
     "\ufeff\u200b\u00ad",
+    "\u3164\u2800\u115f\u1160\uffa0\u034f",
     "n" * 255,
     "\u05d0\u05d1\u05d2 \u0639\u0631\u0628",
     "{{ 7 * 7 }} ${1} %s %d",
@@ -293,7 +294,7 @@ HOSTILE_WORLD = """
 """
 UNSEEN = (
     r"/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b-\u200f"
-    r"\u202a-\u202e\u2066-\u2069\ufeff]/"
+    r"\u202a-\u202e\u2066-\u2069\ufeff\u034f\u115f\u1160\u2800\u3164\uffa0]/"
 )
 
 

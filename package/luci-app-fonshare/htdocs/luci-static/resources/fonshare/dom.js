@@ -101,8 +101,11 @@ function markFor(code) {
 	return '\u2039U+' + code.toString(16).toUpperCase().padStart(4, '0') + '\u203a';
 }
 
+/* Letters that show nothing: fillers and an empty pattern of dots. */
+const BLANK = new Set([0x34f, 0x115f, 0x1160, 0x17b4, 0x17b5, 0x2800, 0x3164, 0xffa0]);
+
 function isUnseen(code) {
-	return code < 0x20 || (code >= 0x7f && code <= 0x9f) || code === 0xad
+	return BLANK.has(code) || code < 0x20 || (code >= 0x7f && code <= 0x9f) || code === 0xad
 		|| code === 0x61c || code === 0x180e
 		|| (code >= 0x200b && code <= 0x200f) || (code >= 0x2028 && code <= 0x202e)
 		|| (code >= 0x2060 && code <= 0x206f) || code === 0xfeff
