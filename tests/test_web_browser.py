@@ -30,6 +30,7 @@ def test_the_page_outlives_all_that_it_depends_on(node, chromium):
             alice.sign_in()
             lose_the_agent(alice, node)
             alice.go("Groups")
+            fills_the_window(alice)
             alice.press("New group")
             alice.fill("Name", "Famille")
         with serving_page(node):
@@ -50,6 +51,13 @@ def lose_the_agent(alice, node):
     node.start()
     is_over = "() => !document.querySelector('.fs-trouble').innerText"
     alice.page.wait_for_function(is_over)
+
+
+def fills_the_window(alice):
+    """However little a page shows, it does not shrink: the menu stays in its place."""
+    width = alice.page.locator("#page > .fonshare").evaluate("node => node.offsetWidth")
+    body = alice.page.evaluate("() => document.body.clientWidth")
+    assert width == min(body, 76 * 16)
 
 
 def lose_the_session(alice, node):
