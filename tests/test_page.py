@@ -232,6 +232,28 @@ def test_it_speaks_the_language_of_its_host(visit):
     visit.page.get_by_text("3 membres · ").wait_for()
 
 
+def test_findings_are_told_in_the_language_of_the_host(visit):
+    """By their codes, with what they are about where the code does not say it."""
+    visit.open(
+        "overview",
+        """
+        world.language = 'fr';
+        world.findings = [
+            {level: 'warning', code: 'settings.warning', thing: 'ftp.users',
+                message: 'a password in clear', next: 'Change the settings.'},
+            {level: 'warning', code: 'backup.never', thing: 'backup',
+                message: 'no backup', next: 'Make one.'},
+        ];
+        """,
+    )
+    visit.page.get_by_text(
+        "A password could be better protected: ftp.users", exact=True
+    ).wait_for()
+    visit.page.get_by_text(
+        "No backup of this node’s keys was ever made.", exact=True
+    ).wait_for()
+
+
 def test_hostile_names_are_text_everywhere(visit):
     """Of members, groups, files, shares, jobs, requests, findings and errors."""
     visit.open("overview", HOSTILE_WORLD.replace("__NAMES__", json.dumps(HOSTILE)))

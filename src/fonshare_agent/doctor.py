@@ -118,8 +118,9 @@ def _time() -> Iterator[JSON]:
 
 def _settings(parts: Parts) -> Iterator[JSON]:
     for warning in parts.published.settings.warnings:
+        setting = warning.partition(":")[0]
         yield _finding(
-            "warning", "settings.warning", warning, "settings", "Change the settings."
+            "warning", "settings.warning", warning, setting, "Change the settings."
         )
 
 

@@ -20,7 +20,7 @@ function table(_) {
 		'settings': ['', _('Mend the settings named and start again; nothing was changed.')],
 		'settings.syntax': ['', _('Mend the lines named; nothing was changed.')],
 		'settings.unwritten': [_('The settings could not be stored.'), _('They are as they were; try again later.')],
-		'settings.warning': ['', _('Change the settings.')],
+		'settings.warning': [_('A password could be better protected: %s'), _('Change the settings.')],
 		'internal': [_('Something went wrong in FonShare.'), _('This is a bug. Please report it with the system log.')],
 		'keys.exposed': [_('Others on this machine can read or change the keys.'), _('Run the command named, then start again; nothing was changed.')],
 		'keys.damaged': [_('The node’s keys, or what it knows of a group, cannot be read.'), _('Bring them back from a backup; nothing was overwritten.')],
@@ -80,7 +80,8 @@ function inWords(known, report) {
 	const [what, next] = known[report.code] || ['', ''];
 	const isFinding = typeof report.level === 'string';
 	const thing = report.thing || '';
-	const rest = isFinding && thing && !what.includes('%s') && report.level !== 'ok' ? ' (' + thing + ')' : '';
+	const isNamed = what.includes('%s') || report.code.split('.')[0] === thing;
+	const rest = isFinding && thing && !isNamed && report.level !== 'ok' ? ' (' + thing + ')' : '';
 	return {
 		...report,
 		message: what ? filled(what, thing) + rest : report.message,

@@ -131,8 +131,10 @@ function moving(app, scope) {
 		}, (row, job) => row.update(job));
 	});
 	function update({ jobs }) {
-		write(text, list([plural(jobs.queued, _('%d waits'), _('%d wait')),
-			plural(jobs.done, _('%d done'), _('%d done'))]));
+		write(text, list([
+			jobs.queued ? plural(jobs.queued, _('%d waits'), _('%d wait')) : '',
+			jobs.done ? plural(jobs.done, _('%d is done'), _('%d done')) : ''
+		].filter(Boolean)));
 	}
 	return { element, update };
 }
