@@ -61,6 +61,10 @@ ip link set lo up
 ip addr add "$address/24" dev eth0; ip link set eth0 up
 ip route add default via "${address%.*}.2"
 hostname router; dmesg -n 3
+# Interrupts 10 and 11, which the PCI cards share, by level: a boot loader would set it
+# (PIIX4's register at 0x4d1). By edge, one that comes while the other card's is
+# pending is lost, and then all that come after it.
+printf '\\014' | dd of=/dev/port bs=1 seek=1233 conv=notrunc 2> /dev/null
 setsid /etc/disks.machine < /dev/null > /dev/null 2>&1 &
 for script in /etc/rc.d/S??*; do
 	[ ! -x "$script" ] || "/etc/init.d/${script##*/S??}" start
