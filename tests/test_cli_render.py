@@ -262,3 +262,8 @@ def test_each_script_knows_every_command_and_flag_and_no_internal_one(shell):
         assert all(word in text for word in command.name.split())
         assert all(flag.flag[2:] in text for flag in command.flags)
     assert "joining" not in text
+
+
+def test_what_has_no_date_shows_none():
+    row = {"id": "a", "kind": "member", "size": 0, "modified": 0, "path": "Famille"}
+    assert "1970" not in render("ls", [row])

@@ -45,7 +45,7 @@ def _plain(value: Any) -> str:
 
 
 def _day(seconds: Any) -> str:
-    if not isinstance(seconds, int):
+    if not isinstance(seconds, int) or not seconds:  # members and groups have none
         return "-"
     try:
         return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
