@@ -25,6 +25,7 @@ from fonshare_agent.transfer import partial as partial_module
 from fonshare_agent.transfer import read_back
 from fonshare_agent.transfer.limits import TokenBucket
 from fonshare_agent.transfer.partial import Partial
+from fonshare_agent.transfer.partial_files import discard_partials
 from fonshare_agent.transfer.reading import Fetch
 from fonshare_agent.transfer.wire import client_context
 from fonshare_agent.transfer.worker import TransferWorkers
@@ -49,7 +50,7 @@ def attempt(job: dict[str, Any], keys_folder: Path, own: Path) -> str:
     disk.open()
     root = Root(bytes.fromhex(job["root"]))
     if record.exists():  # placed and noted, but not cleaned up
-        Partial.discard(disk, job["id"])
+        discard_partials(disk, job["id"])
         return ""
     partial = Partial.open(disk, job["id"], 0, job["size"], root)
     if not partial.has_hashes:

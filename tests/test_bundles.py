@@ -291,7 +291,7 @@ class Attempt:
 
 @pytest.fixture
 def attempt(tmp_path, monkeypatch):
-    monkeypatch.setattr("fonshare_agent.attempts.Partial.discard", lambda *words: None)
+    monkeypatch.setattr("fonshare_agent.attempts.discard_partials", lambda *words: None)
     large = BUNDLED_BYTES_MAX + 1
     made = Attempt(tmp_path, [1, large, 2, 3, large, 4])
     yield made
@@ -340,5 +340,5 @@ def test_without_our_own_files_a_folder_waits_for_the_disk(attempt, monkeypatch)
         attempt.run()
     assert caught.value.reason.code == "disk.missing"
     monkeypatch.undo()
-    monkeypatch.setattr("fonshare_agent.attempts.Partial.discard", lambda *words: None)
+    monkeypatch.setattr("fonshare_agent.attempts.discard_partials", lambda *words: None)
     assert attempt.run() is True

@@ -13,7 +13,7 @@ from fonshare_agent.transfer import batch as batch_module
 from fonshare_agent.transfer.batch import Batch, BatchFile
 from fonshare_agent.transfer.leftovers import kept_jobs
 from fonshare_agent.transfer.partial import Partial
-from fonshare_agent.transfer.partial_files import list_numbers
+from fonshare_agent.transfer.partial_files import discard_partials, list_numbers
 
 JOB = "job1"
 
@@ -179,7 +179,7 @@ def test_what_a_crash_left_is_gone_with_the_next_batch_and_with_the_job(disk):
     write(again, 0, b"new")
     assert again.finish() == {7: b"f7"}
     again.close()
-    Partial.discard(disk, JOB)
+    discard_partials(disk, JOB)
     assert kept_jobs(disk) == set()
 
 

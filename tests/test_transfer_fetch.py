@@ -278,7 +278,7 @@ def write_ticket(world, partial):
     return world.grant(
         direction="write",
         opener=partial.open_for_writing,
-        on_writing=partial.expect_written,
+        writing=partial.writing,
         on_written=partial.verify_written,
     )
 

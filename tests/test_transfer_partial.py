@@ -31,6 +31,7 @@ from fonshare_agent.transfer.blocks import BlockMap
 from fonshare_agent.transfer.disk_guard import CHECK_BYTES, CHECK_S
 from fonshare_agent.transfer.leftovers import kept_jobs
 from fonshare_agent.transfer.partial import SYNC_BYTES, SYNC_PERIOD_S, Partial
+from fonshare_agent.transfer.partial_files import discard_partials
 from fonshare_agent.transfer.placing import candidate_names, storable_name
 from fonshare_agent.transfer.write_behind import STEP_BYTES, write_behind
 
@@ -414,10 +415,10 @@ def test_files_of_jobs_are_listed_and_discarded_one_by_one_and_together(opened, 
     Partial.open(disk, "other", 0, 0, root_of(b"")).close()
     assert kept_jobs(disk) == {"job", "other"}
 
-    Partial.discard(disk, "job", 1)
+    discard_partials(disk, "job", 1)
     assert listing(disk.path / ".fonshare" / "partial") == ["job-0", "job-2", "other-0"]
-    Partial.discard(disk, "job")
-    Partial.discard(disk, "job")
+    discard_partials(disk, "job")
+    discard_partials(disk, "job")
     assert kept_jobs(disk) == {"other"}
 
 
@@ -466,8 +467,8 @@ def push(partial, offset, end, data=DATA, stretch=30_000):
     try:
         for at in range(offset, end, stretch):
             piece = data[at : min(at + stretch, end)]
-            partial.expect_written(at, len(piece))
-            os.pwrite(descriptor, piece, at)
+            with partial.writing(at, len(piece)):
+                os.pwrite(descriptor, piece, at)
             bad += partial.verify_written(at, len(piece))
     finally:
         os.close(descriptor)
@@ -795,7 +796,7 @@ def test_nothing_is_begun_once_the_disk_is_gone(opened, disk, target):
         partial.open_for_writing,
         lambda: partial.finish(target, NAME, MODIFIED),
         lambda: Partial.open(disk, "job", 1, 0, root_of(b"")),
-        lambda: Partial.discard(disk, "job"),
+        lambda: discard_partials(disk, "job"),
     ):
         with pytest.raises(DiskMissing):
             use()
@@ -846,7 +847,7 @@ CALLS = ("open", "pwrite", "fdatasync", "fsync", "rename", "link", "unlink", "mk
 def do_job(disk, target, record):
     """The whole job as the agent does it: fetch, finish, note the name, remove."""
     if record.exists():
-        Partial.discard(disk, "job")
+        discard_partials(disk, "job")
         return
     partial = Partial.open(disk, "job", 0, len(DATA), root_of(DATA))
     if not partial.has_hashes:

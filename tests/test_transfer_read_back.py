@@ -12,6 +12,7 @@ from fonshare_agent.errors import StorageError
 from fonshare_agent.protocol.content import content_root
 from fonshare_agent.transfer import partial as partial_module
 from fonshare_agent.transfer import read_back as read_back_module
+from fonshare_agent.transfer import writers as writers_module
 from fonshare_agent.transfer.blocks import Content
 from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.transfer.read_back import ReadBack
@@ -142,8 +143,8 @@ def test_what_a_push_has_written_and_nobody_was_told_of_is_read_at_the_end(
     read_all(partial)
     descriptor = partial.open_for_writing()
     try:
-        partial.expect_written(BLOCK - 1, 2)
-        os.pwrite(descriptor, b"xx", BLOCK - 1)
+        with partial.writing(BLOCK - 1, 2):
+            os.pwrite(descriptor, b"xx", BLOCK - 1)
     finally:
         os.close(descriptor)
     assert finished()[0] is None
@@ -152,14 +153,47 @@ def test_what_a_push_has_written_and_nobody_was_told_of_is_read_at_the_end(
     assert finished()[0] == NAME
 
 
+def is_refused(partial):
+    """Tell whether a push may not write now."""
+    try:
+        with partial.writing(0, 1):
+            return False
+    except StorageError:
+        return True
+
+
+def test_the_end_waits_for_a_push_that_is_writing(partial, finished):
+    """Else bytes come after their block was read, and the file gets its name."""
+    read_all(partial)
+    descriptor, names = partial.open_for_writing(), []
+    end = threading.Thread(target=lambda: names.append(finished()[0]))
+    try:
+        with partial.writing(0, 1):
+            end.start()
+            wait_until(lambda: is_refused(partial), "the end has begun")
+            os.pwrite(descriptor, b"x", 0)
+    finally:
+        os.close(descriptor)
+        end.join()
+    assert names == [None]
+    assert partial.gaps() == [(0, 1)]
+
+
+def test_an_end_that_failed_lets_pushes_go_on(partial, finished, monkeypatch):
+    monkeypatch.setattr(writers_module, "WRITE_S", 0.0)
+    read_all(partial)
+    with partial.writing(0, 1):
+        with pytest.raises(StorageError, match="does not end"):
+            finished()
+        assert not is_refused(partial)
+
+
 def test_a_push_that_comes_after_the_end_is_refused(partial, finished):
     read_all(partial)
     assert finished()[0] == NAME
-    with pytest.raises(StorageError):
-        partial.expect_written(0, 1)
+    assert is_refused(partial)
     partial.close()
-    with pytest.raises(StorageError):
-        partial.expect_written(0, 1)
+    assert is_refused(partial)
 
 
 def test_what_an_earlier_start_has_verified_is_read_by_this_one(disk, finished):

@@ -22,7 +22,7 @@ from fonshare_agent.protocol.content import BUNDLED_BYTES_MAX
 from fonshare_agent.protocol.fields import BUNDLE_FILES_MAX
 from fonshare_agent.reasons import Postponed
 from fonshare_agent.sources import Sources
-from fonshare_agent.transfer.partial import Partial
+from fonshare_agent.transfer.partial_files import discard_partials
 from fonshare_agent.watch import Watch
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Attempts:
             raise min(attempt.waiting, key=lambda one: one.reason.retry_s)
         if job.kind != "file":
             # A batch that a crash has cut short; its files came again since.
-            await self._files.run(Partial.discard, self.disk, job.id)
+            await self._files.run(discard_partials, self.disk, job.id)
         return not watch.is_cancelled
 
     async def _bring_small(
@@ -154,7 +154,7 @@ class Attempts:
         current = await self._store.run(self._state.get_file, file.job, file.number)
         anew = replace(current, root=None, done_bytes=0)
         await self._store.run(self._state.update_file, anew)
-        await self._files.run(Partial.discard, self.disk, file.job, file.number)
+        await self._files.run(discard_partials, self.disk, file.job, file.number)
 
     def _tell(self, job: Job, file: JobFile) -> None:
         place = os.path.join(target_folder(job, file), file.final_name or b"")

@@ -36,7 +36,11 @@ from fonshare_agent.receiving import Granted, shows_own_certificate
 from fonshare_agent.transfer.copy_files import CopyReader
 from fonshare_agent.transfer.disk_errors import demand_room
 from fonshare_agent.transfer.partial import Partial
-from fonshare_agent.transfer.partial_files import COPY_PREFIX, list_copies
+from fonshare_agent.transfer.partial_files import (
+    COPY_PREFIX,
+    discard_partials,
+    list_copies,
+)
 from fonshare_agent.transfer.worker import reason_of
 from fonshare_agent.watch import Watch
 
@@ -153,7 +157,7 @@ class CopyFetcher:
         if reason in KEPT_AFTER or self._is_stopped:
             self._discard_later(wish.id)
         elif reason not in NOT_NOW:
-            await self._files.run(Partial.discard, self._disk, wish.id)
+            await self._files.run(discard_partials, self._disk, wish.id)
         return reason
 
     async def _fetch_granted(self, wish: _Wish) -> str:
@@ -243,7 +247,7 @@ class CopyFetcher:
         is_old = self._core.clock() - self._used_at.get(one, 0.0) >= KEPT_S
         is_running = self._running is not None and self._running.id == one
         if is_old and not is_running and not self._is_stopped:
-            work = self._files.run(Partial.discard, self._disk, one)
+            work = self._files.run(discard_partials, self._disk, one)
             self._core.spawn_service("old copy", _wait(work))
 
 

@@ -157,7 +157,7 @@ def _write_ticket(
         root=wanted.root,
         block_size=block_size(wanted.grant.size),
         opener=arrivals.kept.open_for_writing,
-        on_writing=arrivals.kept.expect_written,
+        writing=arrivals.kept.writing,
         on_written=arrivals.note,
     )
 

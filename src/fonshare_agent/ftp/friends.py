@@ -94,7 +94,7 @@ class TicketUpload:
     def __init__(self, fd: int, ticket: Ticket, offset: int) -> None:
         self._fd = fd
         self.sink: Sink | None = FileSink(
-            fd, offset, ticket.size, ticket.on_writing, ticket.on_written
+            fd, offset, ticket.size, ticket.writing, ticket.on_written
         )
 
     def sync(self) -> None:

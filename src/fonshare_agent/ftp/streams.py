@@ -7,6 +7,7 @@ the file (`os.preadv`, `os.pwrite`), so the file's own position does not matter.
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 from fonshare_agent.errors import ContentChanged, TooLong
@@ -168,7 +169,7 @@ class ListingSource:
 class FileSink:
     """Writes into an open file from *offset* on, never beyond *limit*.
 
-    *on_writing* is told (offset, length) before each stretch, *on_written* after it.
+    Each stretch is written within *writing* (offset, length), then *on_written* told.
     """
 
     def __init__(
@@ -176,11 +177,11 @@ class FileSink:
         fd: int,
         offset: int,
         limit: int | None = None,
-        on_writing: Callable[[int, int], None] | None = None,
+        writing: Callable[[int, int], AbstractContextManager[None]] | None = None,
         on_written: Callable[[int, int], None] | None = None,
     ) -> None:
         self._fd, self.offset, self._limit = fd, offset, limit
-        self._on_writing, self._on_written = on_writing, on_written
+        self._writing, self._on_written = writing, on_written
 
     def room(self) -> int | None:
         return None if self._limit is None else self._limit - self.offset
@@ -189,11 +190,10 @@ class FileSink:
         start, left = self.offset, chunk
         if self._limit is not None and start + len(chunk) > self._limit:
             raise TooLong("more bytes than the ticket's file has")
-        if self._on_writing is not None:
-            self._on_writing(start, len(chunk))
-        while left:
-            count = os.pwrite(self._fd, left, self.offset)
-            self.offset += count
-            left = left[count:]
+        with self._writing(start, len(chunk)) if self._writing else nullcontext():
+            while left:
+                count = os.pwrite(self._fd, left, self.offset)
+                self.offset += count
+                left = left[count:]
         if self._on_written is not None:
             self._on_written(start, len(chunk))

@@ -17,6 +17,7 @@ import hmac
 import os
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -86,7 +87,9 @@ class Ticket:
     copy_of: frozenset[str] = frozenset()  # the shares whose entries the copy shows
     held: Held | None = field(default=None, repr=False)  # read: only what it has
     recorded: FileStamp | None = None  # read: what the file must still look like
-    on_writing: Callable[[int, int], None] | None = field(default=None, repr=False)
+    writing: Callable[[int, int], AbstractContextManager[None]] | None = field(
+        default=None, repr=False
+    )
     on_written: Callable[[int, int], None] | None = field(default=None, repr=False)
     """write: told (offset, length) before and after each stretch, on a worker."""
 

@@ -35,12 +35,12 @@ def kept_jobs(disk: Disk) -> set[str]:
 
 
 def discard_job(disk: Disk, job_id: str) -> None:
-    """See Partial.discard."""
+    """See discard_partials."""
     if not has_leftovers(disk):
         return
     with loading():
-        from fonshare_agent.transfer.partial import Partial
-    Partial.discard(disk, job_id)
+        from fonshare_agent.transfer.partial_files import discard_partials
+    discard_partials(disk, job_id)
 
 
 def _has_any(root: int, path: SharePath) -> bool:

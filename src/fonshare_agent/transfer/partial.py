@@ -52,12 +52,10 @@ from fonshare_agent.transfer.finishing import (
 )
 from fonshare_agent.transfer.partial_files import (
     PartialFiles,
-    list_partials,
-    partials,
-    remove_folder,
 )
 from fonshare_agent.transfer.read_back import ReadBack
 from fonshare_agent.transfer.write_behind import STEP_BYTES, write_behind
+from fonshare_agent.transfer.writers import Writers
 
 Clock = Callable[[], float]  # monotonic seconds
 
@@ -83,6 +81,7 @@ class Partial:
         self._unsynced_bytes = self._unstarted_bytes = 0
         self._synced_at = clock()
         self._is_placed = False  # renamed already; only the job's record lacks
+        self._writers = Writers()
 
     @classmethod
     def open(
@@ -132,15 +131,6 @@ class Partial:
         else:
             self._synced = self._files.read_have(content)
             self._have = self._synced.copy()
-
-    @staticmethod
-    def discard(disk: Disk, job_id: str, number: int | None = None) -> None:
-        """Delete what arrived of the job, or of one file of it."""
-        disk.check_writable()
-        with translated(disk), partials(disk) as top:
-            for job, index, name in list_partials(top):
-                if job == job_id and number in (None, index):
-                    remove_folder(top, name)
 
     def close(self) -> None:
         """Let go of the disk; nothing is flushed. A second call does nothing."""
@@ -228,7 +218,7 @@ class Partial:
     def open_for_writing(self) -> int:
         """Return a descriptor of the data for a push, the caller's to close.
 
-        `expect_written` comes before each stretch, and only `verify_written` counts it.
+        Each stretch is written within `writing`, and only `verify_written` counts it.
         """
         self.disk.check_writable()
         demand_room(self.disk, self.size - self.done_bytes)
@@ -243,12 +233,17 @@ class Partial:
         with self._open_files() as files:
             return files.reopen_data(), length
 
-    def expect_written(self, offset: int, length: int) -> None:
-        """A push is about to write there: what the disk has shown of it is no more."""
-        with self._open_files():
-            if self._is_placed:
-                raise StorageError("the file has its name already")
-            self._read_back.drop_bytes(offset, offset + length)
+    @contextmanager
+    def writing(self, offset: int, length: int) -> Iterator[None]:
+        """While a push writes there; what the disk has shown of it is no more then."""
+        with self._writers.writing():
+            with self._open_files():
+                if self._is_placed:
+                    raise StorageError("the file has its name already")
+            try:
+                yield
+            finally:
+                self._read_back.drop_bytes(offset, offset + length)
 
     def verify_written(self, offset: int, length: int) -> list[int]:
         """Note that a push wrote *length* bytes at *offset*.
@@ -349,7 +344,11 @@ class Partial:
         if not self.is_complete:
             raise ValueError("a file with missing blocks cannot be finished")
         self.disk.check_writable()
-        with translated(self.disk), folder_on_disk(self.disk, folder) as target:
+        with (
+            translated(self.disk),
+            folder_on_disk(self.disk, folder) as target,
+            self._writers.ending(),
+        ):
             if self._is_placed:
                 return self._find_placed(target)
             if self._unsynced_bytes:  # the last lane has synced, mostly

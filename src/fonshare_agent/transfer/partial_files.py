@@ -196,3 +196,12 @@ def list_numbers(disk: Disk, job_id: str) -> set[int]:
     disk.check()
     with translated(disk), partials(disk) as top:
         return {number for job, number, _ in list_partials(top) if job == job_id}
+
+
+def discard_partials(disk: Disk, job_id: str, number: int | None = None) -> None:
+    """Delete what arrived of the job, or of one file of it."""
+    disk.check_writable()
+    with translated(disk), partials(disk) as top:
+        for job, index, name in list_partials(top):
+            if job == job_id and number in (None, index):
+                remove_folder(top, name)
