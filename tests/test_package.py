@@ -116,7 +116,7 @@ def test_the_recipes_make_the_routers_tree(tmp_path, libraries):
 
     agent = root / "usr/lib/fonshare/fonshare_agent"
     source = ROOT / "src" / "fonshare_agent"
-    kinds = ("*.py", "*.sql", "*.cnf")
+    kinds = ("*.py", "*.sql", "*.cnf", "french.txt")
     wanted = {f.relative_to(source) for kind in kinds for f in source.rglob(kind)}
     wanted = {file for file in wanted if file.parts[0] != "web"}  # LuCI shows the page
     assert {f.relative_to(agent) for f in agent.rglob("*") if f.is_file()} == wanted
