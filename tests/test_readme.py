@@ -29,8 +29,11 @@ def write_settings(folder: Path, broker: str) -> None:
     assert len(names) == len(texts) == 2
     for name, text in zip(names, texts, strict=True):
         text = text.replace("mqtt://127.0.0.1:1883", broker)
-        text = re.sub(r"\bport: \d+", f"port: {free_port()}", text)
-        text = re.sub(r"friends_port: \d+", f"friends_port: {free_port()}", text)
+        text = re.sub(
+            r"\b(friends_)?port: \d+",
+            lambda found: f"{found[1] or ''}port: {free_port()}",
+            text,
+        )
         if "friends_port" not in text:
             text = text.replace("ftp: {", f"ftp: {{friends_port: {free_port()}, ")
         (folder / name).write_text(text)
