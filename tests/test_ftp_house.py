@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fonshare_agent.addresses import plain_address
 from fonshare_agent.errors import BadPath, DiskMissing, NotAllowed
 from fonshare_agent.ftp.accounts import Account, Accounts
 from fonshare_agent.ftp.doors import STRANGERS_PER_ADDRESS_MAX
 from fonshare_agent.ftp.filesystem import DiskFiles, View, path_text, resolve
-from fonshare_agent.ftp.passive import plain_address
 from ftp_service import (
     GUEST,
     OWNER,

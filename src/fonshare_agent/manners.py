@@ -11,9 +11,9 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
-from ipaddress import IPv6Address, ip_address
 
 from fonshare_agent import clock
+from fonshare_agent.addresses import plain_address
 from fonshare_agent.core import Core
 from fonshare_agent.settings import LimitSettings, Network
 from fonshare_agent.transfer.limits import Flow, TokenBucket, Traffic
@@ -150,9 +150,7 @@ class Manners:
     def _passes_by(self, address: str, *, is_friend: bool) -> bool:
         if self._limits.house:
             return False
-        ip = ip_address(address.partition("%")[0])
-        if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
-            ip = ip.ipv4_mapped
+        ip = plain_address(address)
         # A friend on loopback is a relay's or a tunnel's end, or a test's: who knows
         # where the bytes go from there.
         return any(ip in one for one in self._house) and not (

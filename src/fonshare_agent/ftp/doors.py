@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from fonshare_agent.addresses import plain_address
 from fonshare_agent.ftp.accounts import Accounts
 from fonshare_agent.ftp.filesystem import OnChange, Parts
 from fonshare_agent.ftp.flow import Throttle
@@ -19,7 +20,7 @@ from fonshare_agent.ftp.friends import FriendSession
 from fonshare_agent.ftp.house import HouseSession
 from fonshare_agent.ftp.house_files import HouseFiles
 from fonshare_agent.ftp.loop import READ, Acceptor
-from fonshare_agent.ftp.passive import PassivePorts, plain_address
+from fonshare_agent.ftp.passive import PassivePorts
 from fonshare_agent.ftp.session import ControlSession
 from fonshare_agent.ftp.tickets import TicketDesk
 from fonshare_agent.ftp.tls import FriendsContext

@@ -10,9 +10,9 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Mapping
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
+from fonshare_agent.addresses import Address, plain_address
 from fonshare_agent.ftp.data import DataChannel
 from fonshare_agent.ftp.loop import READ, Acceptor, ActiveDTP
 
@@ -20,15 +20,7 @@ CONNECT_TIMEOUT_S = 30.0
 # Handshakes that may go on at once on one passive port; the oldest makes room.
 CANDIDATES_MAX = 8
 
-Address = IPv4Address | IPv6Address
 log = logging.getLogger(__name__)
-
-
-def plain_address(text: str) -> Address:
-    """Return a socket's address without scope, and IPv4 written in IPv6 as IPv4."""
-    address = ip_address(text.partition("%")[0])
-    mapped = getattr(address, "ipv4_mapped", None)
-    return address if mapped is None else mapped
 
 
 class PassivePorts:

@@ -13,11 +13,12 @@ import socket
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from fonshare_agent.addresses import plain_address
 from fonshare_agent.ftp.data import DataChannel
 from fonshare_agent.ftp.ends import End, How
 from fonshare_agent.ftp.flow import Flow
 from fonshare_agent.ftp.login import LoginSession
-from fonshare_agent.ftp.passive import ActiveConnector, PassiveListener, plain_address
+from fonshare_agent.ftp.passive import ActiveConnector, PassiveListener
 from fonshare_agent.ftp.replies import reply_to_error
 from fonshare_agent.ftp.streams import Sink, Source
 from fonshare_agent.ftp.tls import has_left

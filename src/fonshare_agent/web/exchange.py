@@ -4,12 +4,12 @@ Bodies are bounded before they are read; every answer gets the same strict heade
 file, no clock, no agent in here.
 """
 
-import ipaddress
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from fonshare_agent.addresses import plain_address
 from fonshare_agent.control.rows import JSON
 from fonshare_agent.errors import FonshareError
 from fonshare_agent.web.refusals import BadRequest, TooLarge, WebRefused
@@ -111,12 +111,9 @@ class Request:
 def unmapped(text: str) -> str:
     """Return the address *text* in its one spelling; as it is if it is none."""
     try:
-        found = ipaddress.ip_address(text.strip().partition("%")[0])
+        return str(plain_address(text.strip()))
     except ValueError:
         return text
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
-        return str(found.ipv4_mapped)
-    return str(found)
 
 
 def _forwarded(headers: Mapping[str, str], peer: str) -> str:

@@ -10,16 +10,15 @@
 """
 
 import ipaddress
-from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
+from fonshare_agent.addresses import Address
 from fonshare_agent.settings import Network, Settings
 from fonshare_agent.web.exchange import Request, unmapped
 from fonshare_agent.web.refusals import OutsideHouse, WebRefused, WrongHost
 
 OURS: Final = "X-FonShare"  # its presence is what counts
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class Guard:
@@ -72,7 +71,7 @@ class Guard:
         address = _address(text)
         if address is None:
             return False
-        return address.is_loopback or _is_within(address, self._houses)
+        return address.is_loopback or any(address in one for one in self._houses)
 
 
 def _address(text: str) -> Address | None:
@@ -80,12 +79,6 @@ def _address(text: str) -> Address | None:
         return ipaddress.ip_address(unmapped(text))
     except ValueError:
         return None
-
-
-def _is_within(address: Address, networks: Iterable[Network]) -> bool:
-    return any(
-        address in network for network in networks if network.version == address.version
-    )
 
 
 def _shown(text: str) -> str:

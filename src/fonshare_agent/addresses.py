@@ -1,0 +1,15 @@
+"""Addresses as sockets and headers write them. Pure; must not know who is meant."""
+
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+Address = IPv4Address | IPv6Address
+
+
+def plain_address(text: str) -> Address:
+    """Return an address without scope, and IPv4 written in IPv6 as IPv4.
+
+    ValueError if it is none.
+    """
+    address = ip_address(text.partition("%")[0])
+    mapped = getattr(address, "ipv4_mapped", None)
+    return address if mapped is None else mapped
