@@ -5,14 +5,14 @@ The page's modules come from a small server on loopback, with the strictest poli
 scripts (page_host.js, a stand-in). One browser serves all tests of a process.
 """
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any, ClassVar
 
+from http_servers import served_by
 from programs import require_program
 from waiting import wait_until
 
@@ -104,14 +104,8 @@ class _Files(SimpleHTTPRequestHandler):
 def page_server(modules: Path = MODULES) -> Iterator[str]:
     """Serve the page with its stand-in host; gives the address."""
     handler = partial(_Files, modules=modules)
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with served_by(handler) as address:
+        yield address
 
 
 class Visit:

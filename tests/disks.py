@@ -1,4 +1,7 @@
-"""Real disks to pull: ext4 in a file, mounted by a loop device where root may."""
+"""Disks: a folder that is one, and real ones to pull.
+
+The real ones are ext4 in a file, mounted by a loop device where root may.
+"""
 
 import os
 import subprocess
@@ -8,9 +11,18 @@ from pathlib import Path
 
 import pytest
 
+from fonshare_agent.disk import Disk
 from waiting import wait_until
 
 MIB = 1 << 20
+
+
+def new_disk(place: Path) -> Disk:
+    """Return the disk of a node, opened; its files are in the folder `disk`."""
+    (place / "disk").mkdir()
+    disk = Disk(place / "disk", place / "keys" / "disk-id", os.urandom)
+    disk.open()
+    return disk
 
 
 class LoopDisk:

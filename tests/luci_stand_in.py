@@ -8,19 +8,19 @@ the UCI file. The real plugin is tested by test_luci_plugin.py.
 import base64
 import json
 import socket
-import threading
 import time
 import zlib
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import words
 from fonshare_agent.config_uci import parse_uci, quote_uci
 from fonshare_agent.control.commands import BY_NAME
+from http_servers import served_by
 
 ROOT = Path(__file__).parent.parent
 APP = ROOT / "package" / "luci-app-fonshare"
@@ -273,11 +273,5 @@ def serving(luci: LuciStandIn) -> Iterator[str]:
         def log_message(self, format: str, *arguments: Any) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with served_by(Handler) as address:
+        yield address

@@ -5,6 +5,8 @@ be skipped unseen.
 """
 
 import os
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -40,3 +42,24 @@ def require_server(name: str) -> Unpacked:
     if not server.is_here:
         refuse(f"{name} is not installed: make deps")
     return server
+
+
+def faketime_library() -> str:
+    """Return what a program preloads to have its time made up."""
+    require_program("faketime")
+    listed = subprocess.run(
+        ["dpkg", "-L", "libfaketime"], capture_output=True, text=True, check=True
+    )
+    return next(
+        one for one in listed.stdout.split() if one.endswith("libfaketime.so.1")
+    )
+
+
+def time_of(stamp: Path) -> dict[str, str]:
+    """Return the environment of a program whose time of day is what *stamp* says."""
+    return {
+        "LD_PRELOAD": faketime_library(),
+        "FAKETIME_TIMESTAMP_FILE": str(stamp),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }

@@ -11,7 +11,6 @@ import importlib.util
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -21,6 +20,7 @@ import pytest
 
 import bundle
 import openwrt_archive
+from http_servers import served_by
 from openwrt_package import INHERITED
 
 ROOT = Path(__file__).parent.parent
@@ -56,15 +56,8 @@ def served(folder: Path) -> Iterator[str]:
         def log_message(self, *_given: object) -> None:
             pass
 
-    handler = partial(Quiet, directory=folder)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with served_by(partial(Quiet, directory=folder)) as address:
+        yield address
 
 
 # --- an SDK, an ImageBuilder ----------------------------------------------------------

@@ -12,8 +12,7 @@ from fonshare_agent.errors import ContentChanged
 from fonshare_agent.granting import Granting
 from fonshare_agent.model import SharePath
 from nodes import befriend, eventually, running, share
-from programs import require_program
-from test_trouble import faketime_library
+from programs import time_of
 
 MIB = 1 << 20
 ROOT = Path(__file__).parent.parent
@@ -97,15 +96,9 @@ def test_a_file_that_is_truncated_or_deleted_while_it_is_read_ends_right(make_no
 def test_a_clock_that_falls_back_by_56_years_in_mid_transfer_stops_nothing(
     make_node, tmp_path
 ):
-    require_program("faketime")
     stamp = tmp_path / "time"
     stamp.write_text("@2026-11-22 12:00:00")
-    env = {
-        "LD_PRELOAD": faketime_library(),
-        "FAKETIME_TIMESTAMP_FILE": str(stamp),
-        "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }
+    env = time_of(stamp)
     alice = make_node("alice", env=env, limits={"upload_kib_s": 4096})
     bob = make_node("bob", env=env)
     content = os.urandom(16 * MIB)

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from nodes import CommandFailed, befriend, eventually, running, share
-from programs import require_program
+from programs import faketime_library
 
 
 def more_of(done: subprocess.CompletedProcess[str]) -> list[str]:
@@ -123,15 +123,8 @@ def check_saved(bob, films):
 
 
 def test_ages_are_refused_while_the_clock_is_unknown(make_node, tmp_path):
-    require_program("faketime")
-    listed = subprocess.run(
-        ["dpkg", "-L", "libfaketime"], capture_output=True, text=True, check=True
-    )
-    library = next(
-        one for one in listed.stdout.split() if one.endswith("libfaketime.so.1")
-    )
     env = {
-        "LD_PRELOAD": library,
+        "LD_PRELOAD": faketime_library(),
         "FAKETIME": "@1970-01-01 00:10:00",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }

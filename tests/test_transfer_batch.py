@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from fonshare_agent.disk import Disk
+from disks import new_disk
 from fonshare_agent.errors import DiskFull, DiskMissing, StorageError
 from fonshare_agent.model import Root
 from fonshare_agent.protocol.content import BLOCK_SIZE_MIN, content_root
@@ -20,10 +20,7 @@ JOB = "job1"
 
 @pytest.fixture
 def disk(tmp_path):
-    (tmp_path / "disk").mkdir()
-    disk = Disk(tmp_path / "disk", tmp_path / "disk-id", os.urandom)
-    disk.open()
-    return disk
+    return new_disk(tmp_path)
 
 
 def root_of(data: bytes) -> Root:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from disks import new_disk
 from fonshare_agent.disk import Disk, DiskSpace
 from fonshare_agent.errors import (
     BadContent,
@@ -52,10 +53,7 @@ def root_of(data):
 
 @pytest.fixture
 def disk(tmp_path):
-    (tmp_path / "disk").mkdir()
-    disk = Disk(tmp_path / "disk", tmp_path / "keys" / "disk-id", os.urandom)
-    disk.open()
-    return disk
+    return new_disk(tmp_path)
 
 
 @pytest.fixture

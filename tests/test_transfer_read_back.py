@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from fonshare_agent.disk import Disk
+from disks import new_disk
 from fonshare_agent.errors import StorageError
 from fonshare_agent.protocol.content import content_root
 from fonshare_agent.transfer import partial as partial_module
@@ -30,10 +30,7 @@ NAME, MODIFIED = b"film.mkv", 1_600_000_000
 
 @pytest.fixture
 def disk(tmp_path):
-    (tmp_path / "disk").mkdir()
-    disk = Disk(tmp_path / "disk", tmp_path / "keys" / "disk-id", os.urandom)
-    disk.open()
-    return disk
+    return new_disk(tmp_path)
 
 
 @pytest.fixture

@@ -1,13 +1,13 @@
 """Trouble of every kind, met by real agents: a stable code, and nothing lost."""
 
 import os
-import shutil
 import subprocess
 
 import pytest
 
 from brokers import Login, Mosquitto, free_port
 from nodes import CommandFailed, NodeProcess, befriend, eventually, running, share
+from programs import time_of
 
 MIB = 1 << 20
 
@@ -225,17 +225,9 @@ def test_a_full_disk_makes_the_job_wait_and_go_on(make_node, small_disk):
 
 
 def test_the_main_job_in_1970_and_a_jump_of_56_years_in_its_middle(make_node, tmp_path):
-    library = shutil.which("faketime")
-    if library is None:
-        pytest.skip("faketime is missing: apt-get install faketime")
     stamp = tmp_path / "time"
     stamp.write_text("@1970-01-01 00:10:00")
-    env = {
-        "LD_PRELOAD": faketime_library(),
-        "FAKETIME_TIMESTAMP_FILE": str(stamp),
-        "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }
+    env = time_of(stamp)
     alice = make_node("alice", env=env, limits={"upload_kib_s": 4096})
     bob = make_node("bob", env=env)
     content = os.urandom(16 * MIB)
@@ -253,15 +245,6 @@ def test_the_main_job_in_1970_and_a_jump_of_56_years_in_its_middle(make_node, tm
         bob.wait_for_job(job["id"], "done")
         assert bob.fetched() == {b"Famille/alice/film.mkv": content}
         assert bob.members("Famille") == {"alice": True, "bob": True}
-
-
-def faketime_library():
-    listed = subprocess.run(
-        ["dpkg", "-L", "libfaketime"], capture_output=True, text=True, check=True
-    )
-    return next(
-        one for one in listed.stdout.split() if one.endswith("libfaketime.so.1")
-    )
 
 
 def test_a_port_that_is_taken_ends_the_agent_with_a_reason(make_node):
