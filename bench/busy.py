@@ -26,7 +26,7 @@ WORK_S = 600.0
 
 
 @contextmanager
-def _most(measure: Callable[[], Figures]) -> Iterator[Figures]:
+def watched_most(measure: Callable[[], Figures]) -> Iterator[Figures]:
     """Yield what becomes the highest of each figure while the block lasts."""
     most, is_over = measure(), threading.Event()
 
@@ -55,7 +55,7 @@ def measure_scan(
         if number % FILES_A_FOLDER == 0:
             folder.mkdir(parents=True)
         (folder / f"a song of some length, number {number}.flac").touch()
-    with _most(measure) as most:
+    with watched_most(measure) as most:
         staged.rename(disk / share / "many")
 
         def is_read() -> bool:
@@ -99,7 +99,7 @@ def measure_fetch(ask: Ask, measure: Callable[[], Figures]) -> Figures:
     entries = wait_for(
         "the friend's files", lambda: len(found()) == MOVED_AT_ONCE and found(), WORK_S
     )
-    with _most(measure) as most:
+    with watched_most(measure) as most:
         ask("get", *entries)
 
         def is_done() -> bool:

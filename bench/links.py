@@ -18,13 +18,13 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from busy import Figures, watched_most
 from fonshare_agent.control.client import request
 from nodes import NodeProcess, befriend, eventually, running, share
 from transfer import COMPILED, HERE, ROOT, THERE, LineBroker, line, workspace
@@ -207,22 +207,14 @@ def proc(node: NodeProcess) -> Path:
 @contextmanager
 def watched_memory(*nodes: NodeProcess) -> Iterator[list[int]]:
     """Give the most that each node's memory is above what it was, once over."""
-    at_rest = [resident_kib(node) for node in nodes]
-    grown, is_over = [0] * len(nodes), threading.Event()
 
-    def look() -> None:
-        while not is_over.wait(0.05):
-            for number, node in enumerate(nodes):
-                above = resident_kib(node) - at_rest[number]
-                grown[number] = max(grown[number], above)
+    def measure() -> Figures:
+        return {str(number): resident_kib(node) for number, node in enumerate(nodes)}
 
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
+    at_rest, grown = measure(), list[int]()
+    with watched_most(measure) as most:
         yield grown
-    finally:
-        is_over.set()
-        thread.join()
+    grown += [most[name] - before for name, before in at_rest.items()]
 
 
 if __name__ == "__main__":

@@ -71,10 +71,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, default=default, metavar="FILE")
     parser.add_argument("--idle", action="store_true", help="nothing but the idle node")
     options = parser.parse_args()
-    userland = Userland(BUILD / "userland-i386", "i386")
-    userland.build(PACKAGES)
-    install_agent(userland.root)
-    compile_all(userland)
+    userland = build_userland()
     if options.idle:
         _print_table(_measure_agent(userland, is_idle_all=True))
         return 0
@@ -84,6 +81,15 @@ def main() -> int:
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(_report(userland, rows), indent=1) + "\n")
     return 1 if _over(rows) else 0
+
+
+def build_userland() -> Userland:
+    """Return a userland with the agent installed and all of it compiled."""
+    userland = Userland(BUILD / "userland-i386", "i386")
+    userland.build(PACKAGES)
+    install_agent(userland.root)
+    compile_all(userland)
+    return userland
 
 
 def install_agent(root: Path) -> None:
@@ -154,11 +160,7 @@ def _measure_agent(
 ) -> dict[str, dict[str, int]]:
     """Return the figures of a node at rest; unless that *is_idle_all*, also in use."""
     ports = Ports()
-    broker_port = ports.take(1)
-    folder = BUILD / "bench" / "broker"
-    shutil.rmtree(folder, ignore_errors=True)
-    broker, _ = start_broker(folder, broker_port, False)
-    try:
+    with running_broker(ports) as broker_port:
         first_port = ports.take(30)
         fill_disk(userland.disk)
         prepare_node(userland.root, first_port, broker_port)
@@ -174,8 +176,6 @@ def _measure_agent(
             rows = {IDLE: idle, "agent, after FTPS": memory_of(child.pid)}
             broker_url = f"mqtt://127.0.0.1:{broker_port}"
             return rows | _measure_busy(userland, child.pid, ports, broker_url)
-    finally:
-        broker.end()
 
 
 def _measure_busy(
@@ -247,6 +247,19 @@ config share
 	option path 'films'
 	list groups 'Famille'
 """)
+
+
+@contextmanager
+def running_broker(ports: Ports) -> Iterator[int]:
+    """Run a new broker, and give its port."""
+    port = ports.take(1)
+    folder = BUILD / "bench" / "broker"
+    shutil.rmtree(folder, ignore_errors=True)
+    broker, _ = start_broker(folder, port, False)
+    try:
+        yield port
+    finally:
+        broker.end()
 
 
 @contextmanager

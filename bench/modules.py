@@ -12,7 +12,7 @@ import argparse
 import json
 from pathlib import Path
 
-from memory import BUILD, PACKAGES, compile_all, install_agent, python
+from memory import BUILD, build_userland, python
 from userland import Userland
 
 # Runs inside. `_tracemalloc` alone: the module around it would import others.
@@ -86,10 +86,7 @@ def main() -> int:
     default = BUILD / "bench" / "modules.json"
     parser.add_argument("--json", type=Path, default=default, metavar="FILE")
     options = parser.parse_args()
-    userland = Userland(BUILD / "userland-i386", "i386")
-    userland.build(PACKAGES)
-    install_agent(userland.root)
-    compile_all(userland)
+    userland = build_userland()
     measured = json.loads(userland.run(*python("-c", PROGRAM)))
     late = _measure_late(userland)
     _print_table(measured, options.least)

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import memory
-from demo_nodes import Node, Ports, start_broker, wait_for
+from demo_nodes import Node, Ports, wait_for
 from fonshare_agent.control.client import AgentError, request
-from memory import BUILD, PACKAGES
+from memory import BUILD
 from userland import Userland
 
 COMMANDS, TRANSFERS, TENTHS = 10_000, 1_000, 10
@@ -59,21 +59,11 @@ def main() -> int:
     default = BUILD / "bench" / "soak.json"
     parser.add_argument("--json", type=Path, default=default, metavar="FILE")
     options = parser.parse_args()
-    userland = Userland(BUILD / "userland-i386", "i386")
-    userland.build(PACKAGES)
-    memory.install_agent(userland.root)
-    memory.compile_all(userland)
-    ports = Ports()
-    broker_port = ports.take(1)
-    folder = BUILD / "bench" / "broker"
-    shutil.rmtree(folder, ignore_errors=True)
-    broker, _ = start_broker(folder, broker_port, False)
-    try:
+    userland, ports = memory.build_userland(), Ports()
+    with memory.running_broker(ports) as broker_port:
         memory.fill_disk(userland.disk)
         memory.prepare_node(userland.root, ports.take(30), broker_port)
         rows = _soak(userland, ports, f"mqtt://127.0.0.1:{broker_port}")
-    finally:
-        broker.end()
     grown = _growth(rows)
     _print_table(rows, grown)
     options.json.parent.mkdir(parents=True, exist_ok=True)

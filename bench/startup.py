@@ -10,14 +10,13 @@ here: it is in seconds on the router's CPU, and `make vm` prints them.
 """
 
 import argparse
-import shutil
 import statistics
 import subprocess
 from pathlib import Path
 
 import memory
-from demo_nodes import Ports, start_broker, wait_for
-from memory import BUILD, PACKAGES, PROGRAM, RUN, WAIT_S
+from demo_nodes import Ports, wait_for
+from memory import BUILD, PROGRAM, RUN, WAIT_S
 from userland import Userland
 
 UP = "is up"
@@ -29,24 +28,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="CPU time of a start, 32-bit.")
     parser.add_argument("--times", type=int, default=5, metavar="N")
     times = parser.parse_args().times
-    userland = Userland(BUILD / "userland-i386", "i386")
-    userland.build(PACKAGES)
-    memory.install_agent(userland.root)
-    memory.compile_all(userland)
-    ports = Ports()
-    broker_port = ports.take(1)
-    folder = BUILD / "bench" / "broker"
-    shutil.rmtree(folder, ignore_errors=True)
-    broker, _ = start_broker(folder, broker_port, False)
-    try:
+    userland, ports = memory.build_userland(), Ports()
+    with memory.running_broker(ports) as broker_port:
         memory.fill_disk(userland.disk)
         port, rows = ports.take(30), []
         for _ in range(times):
             # Its disk is a new one each time, so it must be a new node.
             memory.prepare_node(userland.root, port, broker_port)
             rows.append((_start_s(userland), _python_s(userland)))
-    finally:
-        broker.end()
     start_s, python_s = (
         statistics.median(column) for column in zip(*rows, strict=True)
     )
