@@ -239,7 +239,7 @@ def test_the_real_page_runs_in_luci(visit, stand_in):
         stand_in.modules = None
     page = visit.open(SHARING)
     page.locator("#fonshare-page h1").first.wait_for()
-    page.locator("#fonshare-page a[href='#/files']").click()
+    page.locator("#fonshare-page nav a[href='#/files']").click()
     page.locator("#fonshare-page [data-page=files]").wait_for()
 
 
