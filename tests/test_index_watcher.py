@@ -1,19 +1,22 @@
 """The watcher: what the kernel tells becomes paths to look at."""
 
 import os
-import threading
 
 import pytest
 
 from fonshare_agent import libc
+from fonshare_agent.group_side import GroupSide
+from fonshare_agent.index import scanner as scanner_module
 from fonshare_agent.index import watcher as watcher_module
 from fonshare_agent.index.watcher import Watcher
+from fonshare_agent.settings import ShareSettings
+from index_nodes import FAMILLE, Node
 from waiting import wait_until
 
 
 class Heard:
     def __init__(self):
-        self.paths, self.lost = [], threading.Event()
+        self.paths, self.unseen = [], []
 
     def names(self):
         return {os.fsdecode(os.path.basename(path)) for path in self.paths}
@@ -26,7 +29,7 @@ def watch(tmp_path):
 
     def begin(**options):
         heard = Heard()
-        watcher = Watcher(heard.paths.append, heard.lost.set, **options)
+        watcher = Watcher(heard.paths.append, heard.unseen.append, **options)
         watchers.append(watcher)
         watcher.start()
         share = tmp_path / "share"
@@ -208,7 +211,7 @@ def test_without_an_inotify_instance_it_lives_and_tries_later(tmp_path, monkeypa
 
     kernel = refusing(monkeypatch, refuse)
     heard = Heard()
-    watcher = Watcher(heard.paths.append, heard.lost.set)
+    watcher = Watcher(heard.paths.append, heard.unseen.append)
     watcher.start()
     try:
         (tmp_path / "share").mkdir()
@@ -226,3 +229,131 @@ def test_without_an_inotify_instance_it_lives_and_tries_later(tmp_path, monkeypa
         assert not watcher.report().lacks_instance
     finally:
         watcher.stop()
+
+
+# --- what changes before it is watched ---
+
+
+class Watched:
+    """A node and its watcher, wired as in the agent; each acts when a test says so."""
+
+    def __init__(self, folder):
+        self.node = Node(folder)
+        self.scanner = self.node.scanner
+        self.watcher = Watcher(self.scanner.on_change, self.scanner.rescan)
+
+    def set_shares(self, *names):
+        self.node.index.publish({name: frozenset([FAMILLE]) for name in names})
+        shares = [ShareSettings(name, self.node.share(name), ()) for name in names]
+        GroupSide._set_shares(self, tuple(shares))
+
+    def watch(self):
+        """Do what the watcher's thread does when it is woken."""
+        if self.watcher._is_due():
+            self.watcher._follow_wishes()
+        self.watcher.read_events()
+
+    def settle(self):
+        """Let both threads do all they have to do."""
+        for _ in range(3):
+            self.watch()
+            self.node.clock += 1.0  # the scanner waits that long for the same place
+            self.node.settle()
+
+    def found(self):
+        return self.node.names("mkv")
+
+
+@pytest.fixture
+def watched(tmp_path):
+    made = Watched(tmp_path / "alice")
+    yield made
+    made.watcher.stop()
+    made.node.close()
+
+
+def test_what_comes_into_a_new_share_before_it_is_watched_is_found(watched):
+    watched.set_shares("Films")
+    watched.node.settle()  # the scanner's thread is the quicker one
+    share = watched.node.share()
+    (share / "early.mkv").write_bytes(b"x")
+    (share / "folder").mkdir()
+    (share / "folder" / "deep.mkv").write_bytes(b"x")
+    watched.settle()
+    assert watched.found() == ["Films/early.mkv", "Films/folder/deep.mkv"]
+
+
+def test_what_is_written_on_while_its_share_is_not_yet_watched_is_seen_whole(watched):
+    share = watched.node.share()
+    with (share / "slow.mkv").open("wb") as file:
+        file.write(b"x")
+        file.flush()
+        watched.set_shares("Films")
+        watched.node.settle()
+        file.write(b"y" * 9)
+    watched.settle()
+    [found] = watched.node.index.search("slow").found
+    assert found.size == 10
+
+
+def test_a_share_that_nobody_ever_says_is_watched_is_scanned_all_the_same(watched):
+    (watched.node.share() / "a.mkv").write_bytes(b"x")
+    watched.set_shares("Films")
+    watched.node.settle()
+    assert watched.node.scanner.report().is_scanning  # not: all is seen
+    watched.node.clock += scanner_module.WATCH_S
+    watched.node.settle()
+    assert watched.found() == ["Films/a.mkv"]
+    assert not watched.node.scanner.report().is_scanning
+
+
+def test_a_share_that_goes_and_comes_back_at_once_is_scanned(watched):
+    watched.set_shares("Films")
+    watched.settle()
+    watched.set_shares()
+    (watched.node.share() / "a.mkv").write_bytes(b"x")
+    watched.set_shares("Films")
+    watched.settle()
+    assert watched.found() == ["Films/a.mkv"]
+
+
+def test_shares_said_again_are_not_scanned_again(watched):
+    watched.set_shares("Films")
+    watched.settle()
+    watched.set_shares("Films", "Music")
+    watched.watch()
+    assert watched.node.scanner._schedule.next_due() > watched.node.clock + 1000
+
+
+def test_what_another_disk_has_under_the_same_name_is_found(watched):
+    watched.set_shares("Films")
+    watched.settle()
+    share = watched.node.share()
+    share.rename(share.with_name("old"))
+    watched.watcher.read_events()
+    watched.node.settle()
+    (share / "new").mkdir(parents=True)
+    (share / "new" / "a.mkv").write_bytes(b"x")
+    watched.watcher.watch_anew()
+    watched.settle()
+    (share / "new" / "b.mkv").write_bytes(b"x")
+    watched.settle()
+    assert watched.found() == ["Films/new/a.mkv", "Films/new/b.mkv"]
+
+
+def test_after_more_than_the_kernel_keeps_new_folders_are_watched_as_well(watched):
+    watched.set_shares("Films")
+    watched.settle()
+    share = watched.node.share()
+    with open("/proc/sys/fs/inotify/max_queued_events") as file:
+        kept = int(file.read())
+    places = [share / "a.mkv", share / "b.mkv"]
+    for place in places:
+        place.write_bytes(b"x")
+    for number in range(kept + 1):  # in turns: the kernel keeps one of two alike
+        os.utime(places[number % 2])
+    (share / "new").mkdir()
+    watched.settle()
+    (share / "new" / "c.mkv").write_bytes(b"x")
+    watched.settle()
+    assert watched.found() == ["Films/a.mkv", "Films/b.mkv", "Films/new/c.mkv"]

@@ -137,7 +137,7 @@ class GroupSide:
 
     def _set_shares(self, shares: tuple[ShareSettings, ...]) -> None:
         folders = {share.name: share.path for share in shares}
-        self.scanner.set_shares(folders)
+        self.scanner.set_shares(folders, is_watching=True)
         self.watcher.set_shares(folders)
 
     # --- brokers ---

@@ -278,8 +278,7 @@ class Node:
     def _on_disk_back(self) -> None:
         """What was watched is gone with the mount; much may have changed elsewhere."""
         if self._is_up:
-            self._talking.watcher.watch_anew()
-            self._talking.scanner.rescan()
+            self._talking.watcher.watch_anew()  # and has all scanned
             self._moving.disk_is_back()
 
     def _note_room(self, room: int) -> None:

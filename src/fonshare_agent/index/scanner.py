@@ -28,12 +28,14 @@ from fonshare_agent.index.pace import Pace
 from fonshare_agent.index.place import Place
 from fonshare_agent.index.reading import AS_NICE, IDLE, set_reading
 from fonshare_agent.index.scan_report import ScanReport, ShareReport
+from fonshare_agent.index.schedule import AT_ONCE, Schedule
 from fonshare_agent.index.store import IndexStore
 from fonshare_agent.index.walk import Moved, OnStore, Walk
 from fonshare_agent.model import GroupId, Root, SharePath
 
 PERIOD_S = 3600.0  # between two scans of a share when nobody tells us of changes
 RETRY_S = 10.0  # after the disk was missing
+WATCH_S = 60.0  # what watching many folders takes at most; then they are scanned anyway
 BUSY_PAUSE_S = 0.2  # between two steps while transfers run
 NICE = 10  # below everything a router does for its house
 
@@ -47,8 +49,7 @@ class Scanner:
     *on_store* runs a function on the store thread and waits for it; *check_disk*
     raises DiskMissing; *clock* is monotonic, *now* the time of day.
 
-    Guarded by `_lock`: `_shares`, `_due`, `_reports`, `_is_stopping`.
-    Everything else belongs to the scanner thread.
+    Everything but the schedule and the hints belongs to the scanner thread.
     """
 
     def __init__(
@@ -83,12 +84,9 @@ class Scanner:
             pace=pace or Pace(clock, now),
         )
         self._holdback = Holdback(index, on_store, clock, period_s)
-        self._lock = threading.Lock()
         self._wake = threading.Event()
-        self._shares: dict[str, Path] = {}
-        self._due: dict[str, float] = {}
+        self._schedule = Schedule()
         self._hints = Hints()
-        self._reports: dict[str, ShareReport] = {}
         self._is_stopping = False
         self._is_tidy = False
         self._is_indexed = False
@@ -105,48 +103,37 @@ class Scanner:
 
     def stop(self) -> None:
         """End the thread after its present step; unfinished work is begun anew."""
-        with self._lock:
-            self._is_stopping = True
+        self._is_stopping = True
         self._wake.set()
         if self._thread.ident is not None:
             self._thread.join()
         self._abandon()
 
-    def set_shares(self, shares: Mapping[str, Path]) -> None:
+    def set_shares(
+        self, shares: Mapping[str, Path], *, is_watching: bool = False
+    ) -> None:
         """Say which folders to scan; new ones are scanned at once.
 
-        `IndexStore.publish` must have been told of them before.
+        If *is_watching*, then not before `rescan` says that they are watched, or after
+        WATCH_S. `IndexStore.publish` must have been told of them before.
         """
-        with self._lock:
-            for name, path in shares.items():
-                if self._shares.get(name) != path:
-                    self._due[name] = 0.0
-            self._shares = dict(shares)
-            self._due = {name: self._due[name] for name in shares}
-            self._reports = {
-                name: report for name, report in self._reports.items() if name in shares
-            }
+        first_due = self._clock() + WATCH_S if is_watching else AT_ONCE
+        self._schedule.set_shares(shares, first_due)
         self.tidy()
 
     def rescan(self, share: str | None = None) -> None:
         """Scan *share*, or all shares, as soon as possible."""
-        with self._lock:
-            for name in self._shares:
-                if share in (None, name):
-                    self._due[name] = 0.0
+        self._schedule.want(share)
         self._wake.set()
 
     def on_change(self, path: str | bytes | os.PathLike[str]) -> None:
         """Look soon at *path* (absolute): a file or folder came, went or changed."""
-        raw = os.fsencode(path)
-        with self._lock:
-            roots = [(name, os.fsencode(root)) for name, root in self._shares.items()]
-        for share, root in roots:
-            if raw == root or root.startswith(raw + b"/"):
+        for share, place in self._schedule.locate(os.fsencode(path)):
+            if not place:
                 self.rescan(share)
-            elif raw.startswith(root + b"/"):
-                with contextlib.suppress(BadPath):  # such a name is never offered
-                    self._hint(share, SharePath.parse(raw[len(root) + 1 :]))
+                continue
+            with contextlib.suppress(BadPath):  # such a name is never offered
+                self._hint(share, SharePath.parse(place))
 
     def hash_soon(self, share: str, path: SharePath) -> None:
         """Hash that file before all others; `on_hashed` tells when it is done."""
@@ -166,14 +153,12 @@ class Scanner:
         return held
 
     def report(self) -> ScanReport:
-        with self._lock:
-            is_due = any(due == 0.0 for due in self._due.values())
-            is_scanning = is_due or self._scanning is not None or bool(self._undropped)
-            reports = {
-                name: replace(report, held=self._holdback.find(name))
-                for name, report in self._reports.items()
-            }
-            return ScanReport(is_scanning, reports)
+        is_at_it = self._scanning is not None or bool(self._undropped)
+        reports = {
+            name: replace(report, held=self._holdback.find(name))
+            for name, report in self._schedule.reports().items()
+        }
+        return ScanReport(is_at_it or self._schedule.is_behind(), reports)
 
     # --- the thread -----------------------------------------------------------------
 
@@ -205,8 +190,7 @@ class Scanner:
             return False
 
     def _step(self) -> bool:
-        with self._lock:
-            shares = dict(self._shares)
+        shares = self._schedule.shares()
         if self._looking is None and (hints := self._hints.take_due(self._clock())):
             self._looking = self._look_at_hints(shares, hints)
         if self._looking is not None:
@@ -222,15 +206,11 @@ class Scanner:
         )
 
     def _idle_s(self) -> float | None:
-        with self._lock:
-            times = [self._retry_at, *self._due.values()]
         now = self._clock()
         if self._retry_at > now:
             return self._retry_at - now
-        times = [due for due in times[1:] if due > 0.0]
-        for due in (self._hashing.next_due(), self._hints.next_due()):
-            if due is not None:
-                times.append(due)
+        parts = (self._schedule, self._hashing, self._hints)
+        times = [due for due in (one.next_due() for one in parts) if due is not None]
         return max(0.0, min(times) - now) if times else None
 
     def _abandon(self) -> None:
@@ -280,9 +260,11 @@ class Scanner:
         return True
 
     def _begin(self, shares: Mapping[str, Path]) -> tuple[str, Steps] | None:
-        share = self._next_due()
-        if share is not None:
-            return share, self._scan(share, shares[share])
+        now = self._clock()
+        due = self._schedule.take_due(now, now + self._period_s)
+        if due is not None:
+            share, path = due
+            return share, self._scan(share, path)
         # Only when all is seen: what was moved to another share keeps its root.
         while self._undropped:
             share, seen = self._undropped.popitem()
@@ -290,30 +272,23 @@ class Scanner:
                 return share, self._drop_gone(share, shares[share], seen)
         return None
 
-    def _next_due(self) -> str | None:
-        with self._lock:
-            now = self._clock()
-            return next((name for name, due in self._due.items() if due <= now), None)
-
     def _scan(self, share: str, path: Path) -> Steps:
-        # From here on a wish to scan again is a wish for another scan.
-        self._set_due(share, self._clock() + self._period_s)
         began, before = self._clock(), self._holdback.count(share)
         try:
             walk = yield from self._each_step(share, path, Walk.steps)
         except OSError as error:
             self._check_disk()
             problem = f"its folder cannot be read: {error.strerror}"
-            self._set_report(share, ShareReport(problem=problem))
+            self._schedule.set_report(share, ShareReport(problem=problem))
             log.warning("a share was not scanned: see `fonshare doctor`")
             return
         except StorageError as error:
-            self._set_report(share, ShareReport(problem=str(error)))
+            self._schedule.set_report(share, ShareReport(problem=str(error)))
             raise
         scan = Scan(began, is_whole=not walk.skipped["unreadable"])
         self._note_seen(share, before, scan)
         skipped = {reason: count for reason, count in walk.skipped.items() if count}
-        self._set_report(share, ShareReport(skipped, is_scanned=True))
+        self._schedule.set_report(share, ShareReport(skipped, is_scanned=True))
 
     def _note_seen(self, share: str, before: int, scan: Scan | None) -> None:
         earlier = self._undropped.get(share)
@@ -327,9 +302,9 @@ class Scanner:
             if (yield from self._holdback.may_drop(share, seen)):
                 yield from self._each_step(share, path, Walk.drop_gone)
             elif seen.scan is not None:
-                self._set_due(share, self._clock() + self._holdback.hold_s)
+                self._schedule.postpone(share, self._clock() + self._holdback.hold_s)
             elif not is_held:  # a scan tells how much of the share is missing
-                self._set_due(share, 0.0)
+                self._schedule.want(share)
         except OSError as error:
             self._check_disk()
             log.info("what is gone is not dropped yet: %s", error.strerror)
@@ -352,20 +327,11 @@ class Scanner:
             self._tell_moved(moved)
             yield
 
-    def _set_due(self, share: str, due: float) -> None:
-        with self._lock:
-            if share in self._shares:
-                self._due[share] = due
-
-    def _set_report(self, share: str, report: ShareReport) -> None:
-        with self._lock:
-            self._reports[share] = report
-
     # --- hints ----------------------------------------------------------------------
 
     def _hint(self, share: str, path: SharePath) -> None:
         if not self._hints.add(share, path):
-            self._set_due(share, 0.0)
+            self._schedule.want(share)
         self._wake.set()
 
     def _look_at_hints(self, shares: Mapping[str, Path], hints: list[Hint]) -> Steps:
@@ -394,7 +360,7 @@ class Scanner:
         except OSError as error:
             self._check_disk()
             log.info("a changed place was not read: %s", error.strerror)
-            self._set_due(share, 0.0)
+            self._schedule.want(share)
 
 
 _END = object()

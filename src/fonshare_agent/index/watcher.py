@@ -8,12 +8,14 @@ by the periodic scan, and `report` tells how much that is. Watching is tried aga
 and then, never in a loop: when the kernel has no watch left, nobody asks for the next
 one before RETRY_S. A file that is being written is announced when it is closed.
 
+A share is to be looked at once it is watched, not before: what changed between the two
+would be heard by nobody (decision 0093). Who looks is told when that is.
+
 Uses inotify(7) itself: three calls are less than a library (decision 0012).
 """
 
 import errno
 import logging
-import math
 import os
 import select
 import struct
@@ -53,7 +55,6 @@ READ_BYTES: Final = 16 * 1024
 NICE: Final = 10
 RETRY_S: Final = 900.0  # somebody may have raised the limit, or given watches back
 REMOUNT_S: Final = 5.0  # a disk that went for a moment: it may be back
-RACE_S: Final = 3.0  # FAT keeps times in steps of two seconds
 _EVENT = struct.Struct("iIII")
 
 log = logging.getLogger(__name__)
@@ -71,17 +72,18 @@ class WatchReport:
 class Watcher:
     """See the module's text. `set_shares` and `stop` may be called from any thread.
 
-    *on_change* gets an absolute path that changed; *on_lost* hears that events were
-    lost, so that only a scan can tell what changed. Both are called on the thread.
+    *on_change* gets an absolute path that changed. *on_unseen* gets the name of a share
+    of which only a scan can tell what changed until now: it was not watched before, or
+    events were lost. Both are called on the thread.
     """
 
     def __init__(
         self,
         on_change: Callable[[bytes], None],
-        on_lost: Callable[[], None],
+        on_unseen: Callable[[str], None],
         watches_max: int = WATCHES_MAX,
     ) -> None:
-        self._on_change, self._on_lost = on_change, on_lost
+        self._on_change, self._on_unseen = on_change, on_unseen
         self._watches_max = watches_max
         self._add_watch = libc_call("inotify_add_watch", INT, TEXT, MASK)
         self._remove_watch = libc_call("inotify_rm_watch", INT, INT)
@@ -95,7 +97,8 @@ class Watcher:
         self._again_at: float | None = None  # when to try again what failed
         self._is_full = False  # the kernel has refused a watch in this pass
         self._lock = threading.Lock()
-        self._wanted: dict[str, Path] = {}  # guarded by the lock, as the next
+        self._wanted: dict[str, Path] = {}  # guarded by the lock, as the next two
+        self._followed: dict[str, Path] = {}  # those that need no scan to be known
         self._is_wanted_anew = False
         self._is_stopping = False
         self._unwatched = 0
@@ -107,7 +110,7 @@ class Watcher:
     def stop(self) -> None:
         """End the thread and give the watches back."""
         self._is_stopping = True
-        os.write(self._wake, b".")
+        self._wake_up()
         if self._thread.ident is not None:
             self._thread.join()
         for descriptor in (self._inotify, self._woken, self._wake):
@@ -118,13 +121,22 @@ class Watcher:
         """Watch these folders and what is below them, and nothing else."""
         with self._lock:
             self._wanted = dict(shares)
-        self.watch_anew()
+            # One that goes and comes back is scanned, however soon that is.
+            for share in self._followed.keys() - shares.keys():
+                del self._followed[share]
+            self._is_wanted_anew = True
+        self._wake_up()
 
     def watch_anew(self) -> None:
-        """Look for the folders again: a disk has come back."""
+        """Look for the folders again, and have them scanned: a disk has come back."""
         with self._lock:
+            self._followed = {}
             self._is_wanted_anew = True
-        os.write(self._wake, b".")
+        self._wake_up()
+
+    def _wake_up(self) -> None:
+        with suppress(BlockingIOError):  # it has been woken often enough
+            os.write(self._wake, b".")
 
     def report(self) -> WatchReport:
         return WatchReport(len(self._paths), self._unwatched, self._inotify < 0)
@@ -172,6 +184,7 @@ class Watcher:
         """Watch what is wanted. What is watched already is never let go in between."""
         with self._lock:
             wanted = dict(self._wanted)
+            before, self._followed = self._followed, dict(wanted)
         if self._inotify < 0:
             self._inotify = self._open_inotify()
         self._again_at = None
@@ -179,10 +192,9 @@ class Watcher:
         old_above, self._above = self._above, {}
         self._unwatched, self._is_full = 0, False
         self._roots = {os.fsencode(folder) for folder in wanted.values()}
-        began = time.time()
         for root in self._roots:
             self._watch(os.path.dirname(root), self._above)
-            self._watch_below(root, began)
+            self._watch_below(root)
         for watch in {*old_paths, *old_above} - {*self._paths, *self._above}:
             with suppress(OSError):  # removed by the kernel already, with its folder
                 self._remove_watch(self._inotify, watch)
@@ -191,6 +203,12 @@ class Watcher:
             log.warning(
                 "%d folders are not watched: see `fonshare doctor`", self._unwatched
             )
+        # A watch is of a folder itself: one of the same name may be another disk's.
+        roots = {watch for watch, path in self._paths.items() if path in self._roots}
+        new = {self._paths[watch] for watch in roots - old_paths.keys()}
+        for share, folder in wanted.items():
+            if before.get(share) != folder or os.fsencode(folder) in new:
+                self._on_unseen(share)
 
     def _open_inotify(self) -> int:
         """Return a new inotify descriptor, -1 if this user has too many already."""
@@ -202,7 +220,7 @@ class Watcher:
 
     def _take(self, watch: int, mask: int, name: bytes) -> None:
         if mask & IN_Q_OVERFLOW:
-            self._on_lost()
+            self.watch_anew()  # a new folder may be among what is lost
             return
         if mask & IN_UNMOUNT:
             # Its disk went. If it is back at once nobody else may notice.
@@ -227,17 +245,11 @@ class Watcher:
 
     # --- watches ---
 
-    def _watch_below(self, top: bytes, began: float = math.inf, depth: int = 0) -> None:
-        """Watch *top* and the folders below it, as far as watches reach.
-
-        A folder that has changed since *began* may have done so between the look of a
-        scan and its watch: it is named, so that it is looked at again.
-        """
+    def _watch_below(self, top: bytes, depth: int = 0) -> None:
+        """Watch *top* and the folders below it, as far as watches reach."""
         if depth > DEPTH_MAX or not self._watch(top, self._paths):
             return
         try:
-            if os.stat(top).st_mtime > began - RACE_S and depth:
-                self._on_change(top)
             with os.scandir(top) as entries:
                 folders = [e.path for e in entries if e.is_dir(follow_symlinks=False)]
         except OSError as error:
@@ -245,7 +257,7 @@ class Watcher:
             return
         for folder in folders:
             if os.path.basename(folder).lower() != PRIVATE_FOLDER:
-                self._watch_below(folder, began, depth + 1)
+                self._watch_below(folder, depth + 1)
 
     def _watch(self, folder: bytes, kept: dict[int, bytes]) -> bool:
         if self._inotify < 0 or self._is_full or len(self._paths) >= self._watches_max:
