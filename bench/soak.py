@@ -130,7 +130,8 @@ def _fetch(ask: Request, tenth: int) -> None:
         ask("get", {"entries": [f"{friend}/{place}"]})
 
     def is_done() -> bool:
-        return bool(ask("status", {})["jobs"]["done"] == (tenth + 1) * (ALONE + 1))
+        jobs = ask("status", {})["jobs"]  # the list forgets what is long done
+        return not (jobs["queued"] or jobs["running"] or jobs["failed"])
 
     wait_for("the files", is_done, WORK_S)
 

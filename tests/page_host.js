@@ -296,6 +296,11 @@ const COMMANDS = {
 	'jobs cancel': ({ id }) => changeJobs(id, (one) => {
 		one.state = 'cancelled';
 	}),
+	'jobs rm': ({ id }) => {
+		const gone = world.jobs.filter((one) => (id === 'all' ? ['done', 'cancelled'].includes(one.state) : one.id === id));
+		world.jobs = world.jobs.filter((one) => !gone.includes(one));
+		return gone;
+	},
 	'limits': (wanted) => {
 		for (const [name, value] of Object.entries(wanted))
 			world.limits[name === 'hours' || name.endsWith('s') ? name : name + '_kib_s'] = value;

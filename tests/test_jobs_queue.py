@@ -9,8 +9,10 @@ import pytest
 from fonshare_agent.core import Core, Promise, Worker
 from fonshare_agent.disk import Disk
 from fonshare_agent.downloads import Downloads
+from fonshare_agent.errors import NotAllowed, NotFound
 from fonshare_agent.index.records import Found
 from fonshare_agent.index.state import StateStore
+from fonshare_agent.index.state_ended import OVER_KEPT
 from fonshare_agent.index.state_records import Job, JobFile
 from fonshare_agent.model import GroupId, JobState, NodeId, SharePath
 from fonshare_agent.pauses import RETRY_MAX_S, Pauses
@@ -86,6 +88,11 @@ class Queue:
     def run_for(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         self.run_until(lambda: time.monotonic() >= until)
+
+    def run_whole(self, work):
+        done = self.core.spawn(work)
+        self.run_until(lambda: done.is_settled)
+        return done.result()
 
 
 @pytest.fixture
@@ -215,12 +222,37 @@ def test_a_cancelled_job_waits_for_no_answer(queue):
 def test_the_jobs_of_a_group_that_was_left_are_forgotten_the_ended_ones_too(queue):
     queue.downloads.set_limits(NoTransfers())
     queue.state.update_job("b", JobState.DONE)
-    dropped = queue.core.spawn(queue.downloads.drop_group(GroupId(b"x" * 32)))
+    dropped = queue.core.spawn(queue.downloads.history.drop_group(GroupId(b"x" * 32)))
     queue.run_until(lambda: dropped.is_settled)
     assert len(queue.state.jobs()) == 3
-    dropped = queue.core.spawn(queue.downloads.drop_group(GroupId(bytes(32))))
+    dropped = queue.core.spawn(queue.downloads.history.drop_group(GroupId(bytes(32))))
     queue.run_until(lambda: dropped.is_settled)
     assert queue.state.jobs() == []
+
+
+def test_ended_jobs_go_from_the_list_failed_ones_only_by_hand(queue):
+    queue.downloads.set_limits(NoTransfers())
+    for number in range(OVER_KEPT):
+        queue.add(f"done{number}")
+        queue.state.update_job(f"done{number}", JobState.DONE)
+    queue.state.update_job("a", JobState.FAILED, "disk.full", "the disk is full")
+    queue.state.update_job("b", JobState.CANCELLED)
+    history = queue.downloads.history
+    queue.run_whole(queue.downloads.streaming.mark("done0"))
+
+    queue.run_whole(history.drop_old())
+    names = {one.id for one in queue.state.jobs(limit=1000)}
+    assert names == {"a", "b", "c", *(f"done{n}" for n in range(1, OVER_KEPT))}
+    assert queue.state.document_names() == [], "nothing is left of it"
+
+    gone = queue.run_whole(history.remove_over())
+    assert len(gone) == OVER_KEPT
+    assert {one.id for one in queue.state.jobs()} == {"a", "c"}
+    assert queue.run_whole(history.remove("a"))["error"]["code"] == "disk.full"
+    with pytest.raises(NotAllowed):
+        queue.run_whole(history.remove("c"))
+    with pytest.raises(NotFound):
+        queue.run_whole(history.remove("a"))
 
 
 def test_what_does_not_change_soon_is_tried_less_and_less_often_until_a_wake():

@@ -41,6 +41,18 @@ def test_a_job_is_paused_resumed_cancelled_and_tried_again(visit):
 
 
 @pytest.mark.full
+def test_what_has_ended_is_taken_off_the_list_failed_ones_by_themselves(visit):
+    failed = "{state: 'failed', error: {code: 'disk.file_too_large', message: 'x'}}"
+    done = "{state: 'done'}"
+    visit.open("transfers", f"makeJob('A.mkv', {done}); makeJob('B.mkv', {failed})")
+    visit.page.get_by_role("button", name="Take off the list what is done").click()
+    visit.page.get_by_text("A.mkv", exact=True).wait_for(state="detached")
+    visit.page.get_by_role("button", name="Take off the list: B.mkv").click()
+    visit.page.get_by_text("Nothing is on its way").wait_for()
+    assert visit.calls("jobs rm") == [{"id": "all"}, {"id": "job2-B.mkv"}]
+
+
+@pytest.mark.full
 def test_all_are_paused_and_resumed(visit):
     visit.open("transfers", THREE)
     visit.page.get_by_role("button", name="Pause all").click()

@@ -114,6 +114,12 @@ def test_a_clock_that_falls_back_by_56_years_in_mid_transfer_stops_nothing(
         bob("get", "Famille/alice/Films/later.txt", "--wait")
         assert bob.fetched()[b"Famille/alice/film.mkv"] == content
         assert bob.members("Famille") == {"alice": True, "bob": True}
+        # Nothing of the list goes by the clock; what was taken off can be had again.
+        assert {row["id"] for row in bob("jobs", "rm", "all")} > {job}
+        assert bob("jobs") == []
+        [again] = bob("get", "Famille/alice/Films/later.txt", "--wait")
+        assert again["state"] == "done"
+        assert len(bob.fetched()) == 2, "the file was there already"
         for node in (alice, bob):
             assert "Traceback" not in node.tail()
 

@@ -17,6 +17,7 @@ from fonshare_agent.errors import (
     NotFound,
     StorageError,
 )
+from fonshare_agent.index import database
 from fonshare_agent.index.state import BACKUP_PERIOD_S, StateStore
 from fonshare_agent.index.state_backup import back_up
 from fonshare_agent.index.state_records import Job, JobFile
@@ -184,14 +185,61 @@ def test_forgetting_a_group_forgets_its_jobs_and_their_files_only(store):
         store.files("one")
 
 
-def test_only_the_newest_ended_jobs_are_kept_and_no_other_is_dropped(store):
-    for number in range(6):
+def test_the_jobs_that_ended_last_are_kept_failed_ones_for_themselves(store):
+    for number in range(7):
         store.add_job(job(f"job{number}"))
-        if number != 2:
-            store.update_job(f"job{number}", JobState.DONE)
-    store.prune_ended(keep=2)
+    for number in (5, 0, 6, 1):  # not as they were asked for
+        store.update_job(f"job{number}", JobState.DONE)
+    store.update_job("job3", JobState.FAILED)
+    store.update_job("job4", JobState.FAILED)
 
-    assert [one.id for one in store.jobs()] == ["job2", "job4", "job5"]
+    assert store.ended.surplus(over=2, failed=2) == ["job0", "job5"]
+    assert store.ended.surplus(over=4, failed=1) == ["job3"]
+    assert store.ended.over() == ["job1", "job6", "job0", "job5"]
+    store.update_job("job3", JobState.QUEUED)
+    assert store.ended.surplus(over=4, failed=1) == []
+
+
+def test_of_a_folder_that_is_over_only_the_sums_are_kept(store):
+    files = [file(n, str(n)) for n in range(3)]
+    for name in ("folder", "file", "failed"):
+        kind = "file" if name == "file" else "folder"
+        rows = [replace(one, job=name) for one in files]
+        store.add_job(replace(job(name), kind=kind), rows)
+    assert store.ended.with_files() == []
+    store.update_job("folder", JobState.DONE)
+    store.update_job("file", JobState.DONE)
+    store.update_job("failed", JobState.FAILED)  # it may go on
+    assert store.ended.with_files() == ["folder"]
+    store.ended.forget_files("folder")
+    assert store.ended.with_files() == store.files("folder") == []
+    assert store.get_job("folder").files == 3
+    assert len(store.files("file")) == len(store.files("failed")) == 3
+
+
+def test_a_state_of_the_first_version_gets_the_order_of_ending(tmp_path):
+    path, schema = tmp_path / "state.db", tmp_path / "schema"
+    schema.mkdir()
+    first = database.SCHEMA_FOLDER / "state-0001.sql"
+    (schema / first.name).write_bytes(first.read_bytes())
+    connection = database.open_database(
+        path, "state", synchronous="FULL", schema_folder=schema
+    )
+    for number, state in enumerate(("done", "failed", "done")):
+        connection.execute(
+            "INSERT INTO job (number, id, grp, member, share, path, kind, name, target,"
+            " state, error_code, error_text, created, position)"
+            " VALUES (?, ?, x'', x'', '', x'', 'file', '', x'', ?, '', '', 0, ?)",
+            (number, f"job{number}", state, number),
+        )
+    database.close_database(connection, path)
+    store = StateStore(path, "disk", clock=lambda: 0.0)
+    try:
+        assert store.ended.surplus(over=1) == ["job0"]
+        store.update_job("job0", JobState.DONE)
+        assert store.ended.surplus(over=1) == ["job2"]
+    finally:
+        store.close()
 
 
 def test_unknown_jobs_and_files_are_told_as_such(store):

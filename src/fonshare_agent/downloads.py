@@ -23,13 +23,13 @@ from fonshare_agent.index.state import StateStore
 from fonshare_agent.index.state_records import MISSING, Job
 from fonshare_agent.index.store import IndexStore
 from fonshare_agent.job_adding import JobAdding
+from fonshare_agent.job_history import JobHistory
 from fonshare_agent.job_order import JobOrder
 from fonshare_agent.model import GroupId, JobState, NodeId
 from fonshare_agent.pauses import Pauses
 from fonshare_agent.reasons import Postponed
 from fonshare_agent.settings import LimitSettings, Settings
 from fonshare_agent.streaming_on_demand import StreamingOnDemand
-from fonshare_agent.transfer.leftovers import discard_job, kept_jobs
 from fonshare_agent.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -92,6 +92,7 @@ class Downloads:
         self._why_closed: Callable[[], str] = lambda: ""
         place = os.fsencode(settings.disk)
         self.streaming = StreamingOnDemand(self, core, store, files, state, place)
+        self.history = JobHistory(self, core, store, files, state, attempts)
 
     def wire_limits(
         self,
@@ -132,7 +133,7 @@ class Downloads:
     async def cancel(self, job_id: str) -> JSON:
         """End a job and delete what has arrived of it."""
         view = await self._put(job_id, JobState.CANCELLED)
-        await self._discard(job_id)
+        await self.history.discard(job_id)
         return view
 
     async def resume(self, job_id: str) -> JSON:
@@ -146,11 +147,11 @@ class Downloads:
 
     async def pause_all(self) -> list[JSON]:
         """Let every job rest that has not ended."""
-        return [await self.pause(job.id) for job in await self._all(MISSING)]
+        return [await self.pause(job.id) for job in await self.all_in(MISSING)]
 
     async def resume_all(self) -> list[JSON]:
         """Let every paused job go on."""
-        paused = await self._all((JobState.PAUSED,))
+        paused = await self.all_in((JobState.PAUSED,))
         return [await self.resume(job.id) for job in paused]
 
     async def move(self, job_id: str, *, to_front: bool) -> JSON:
@@ -190,36 +191,17 @@ class Downloads:
             running.stop, running.watch.is_cancelled = state, True
             self._attempts.give_up(job_id)
 
-    async def _discard(self, job_id: str) -> None:
-        while job_id in self._running:  # it lets go within one read
-            await self._core.sleep(0.05)
-        await self._files.run(discard_job, self._attempts.disk, job_id)
-
-    async def drop_group(self, group: GroupId) -> None:
-        """End and forget every job of a group that this node has left."""
-        for job in await self._all(tuple(JobState)):
-            if job.group == group:
-                await self.cancel(job.id)
-                await self._store.run(self._state.delete_job, job.id)
-
-    async def drop_orphans(self) -> None:
-        """Delete what was kept for jobs that state.db does not know any more."""
-        kept = await self._files.run(kept_jobs, self._attempts.disk)
-        for job_id in kept:
-            job = await self._store.run(self._state.find_job, job_id)
-            if job is None or job.has_ended:
-                await self._files.run(discard_job, self._attempts.disk, job_id)
-
     # --- views ---
 
     async def views(self) -> list[JSON]:
         rows: list[JSON] = []
-        for job in await self._all(tuple(JobState)):
+        for job in await self.all_in(tuple(JobState)):
             with suppress(NotFound):  # gone since: it was only opened
                 rows.append(await self.view(job))
         return rows
 
-    async def _all(self, states: tuple[JobState, ...]) -> list[Job]:
+    async def all_in(self, states: tuple[JobState, ...]) -> list[Job]:
+        """Return the jobs in these states, in the order of the queue."""
         jobs: list[Job] = []
         while page := await self._store.run(
             self._state.jobs, jobs[-1].position if jobs else None, states=states
@@ -279,7 +261,7 @@ class Downloads:
         """Give every free place to the next job that may run."""
         try:
             await self.streaming.load()
-            jobs = [] if self._why_closed() else await self._all(MISSING)
+            jobs = [] if self._why_closed() else await self.all_in(MISSING)
             for job in self._in_order(jobs):
                 if len(self._placed()) >= self._transfers:
                     break

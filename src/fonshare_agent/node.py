@@ -235,7 +235,7 @@ class Node:
     async def _on_dropped(self, group: GroupId) -> None:
         self._talking.published.refresh_rights()  # first: the rest may wait for a disk
         await self._talking.invites.drop_group(group)
-        await self._moving.downloads.drop_group(group)
+        await self._moving.downloads.history.drop_group(group)
         await self._store.run(self._ground.state.forget_group, group)
         await self._talking.sharing.drop_group(group)
         await self._talking.published.refresh()

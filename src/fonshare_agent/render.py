@@ -331,6 +331,7 @@ RENDERERS: dict[str, Callable[[Any], str]] = {
     "jobs pause": _jobs,
     "jobs resume": _jobs,
     "jobs cancel": _jobs,
+    "jobs rm": _jobs,
     "fxp": _fxp,
     "disk": _disk,
     "disk adopt": _disk,

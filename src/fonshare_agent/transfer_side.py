@@ -162,10 +162,11 @@ class TransferSide:
         files, disk = self._ground.files, self._ground.disk
         if await files.run(has_leftovers, disk):
             await self.moving.get()
-            await self.downloads.drop_orphans()
+            await self.downloads.history.drop_orphans()
 
     async def tend(self) -> None:
-        """Keep idle sessions and relays in order; call twice a minute."""
+        """Keep sessions, relays and the list of jobs in order; call twice a minute."""
+        await self.downloads.history.drop_old()
         if self.moving.made is not None:
             self.moving.made.relaying.tend()
             await self.moving.made.workers.tend()

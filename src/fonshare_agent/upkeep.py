@@ -1,4 +1,4 @@
-"""What a running node does now and then: sessions, backups, old jobs, the sealing key.
+"""What a running node does now and then: sessions, backups, the sealing key.
 
 Owns the count of the node's uptime, by which the sealing key is renewed (DESIGN section
 4, Keys): the clock may be wrong, the uptime is not. Core thread.
@@ -35,7 +35,6 @@ class Upkeep:
     async def tend(self) -> None:
         await self.tend_sessions()
         await self.ground.store.run(self.ground.state.back_up_if_due)
-        await self.ground.store.run(self.ground.state.prune_ended)
         uptime_s = await self._count_uptime()
         await self._renew_sealing(uptime_s)
         self.channel.age(uptime_s)

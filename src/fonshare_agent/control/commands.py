@@ -460,7 +460,13 @@ FILE_COMMANDS = (
 )
 
 JOB_COMMANDS = (
-    Command("jobs", "list the jobs", "jobs", answer=JOB_ANSWER),
+    Command(
+        "jobs",
+        "list the jobs",
+        "jobs",
+        answer=f"{JOB_ANSWER}; of those done or cancelled the last 100, failed ones "
+        "until they are taken off",
+    ),
     Command(
         "jobs first",
         "put a job before all others, now and after a restart",
@@ -499,6 +505,14 @@ JOB_COMMANDS = (
         "jobs cancel 3",
         answer=JOB_ANSWER,
         arguments=(JOB,),
+        access=Access.WRITE,
+    ),
+    Command(
+        "jobs rm",
+        "take an ended job off the list; `all` takes all that are done or cancelled",
+        "jobs rm all",
+        answer="as of `jobs`, the jobs taken off",
+        arguments=(JOBS,),
         access=Access.WRITE,
     ),
 )

@@ -178,6 +178,12 @@ class FileHandlers:
     async def jobs_cancel(self, arguments: Arguments) -> JSON:
         return [await self._parts.downloads.cancel(str(arguments["id"]))]
 
+    async def jobs_rm(self, arguments: Arguments) -> JSON:
+        history = self._parts.downloads.history
+        if arguments["id"] == ALL:
+            return [*await history.remove_over()]
+        return [await history.remove(str(arguments["id"]))]
+
 
 class _Paging:
     """Which rows of a listing are asked for. A cursor is the kind and name of a row."""

@@ -1,10 +1,10 @@
 """state.db: what this node must not forget, nor ever do twice.
 
-Owns counters leased in blocks, documents, jobs with their files, and (`searches`) saved
-searches. Rules kept: every method is one transaction, durable when it returns, and
-joins the caller's where there is one (`transaction`); no method returns more rows than
-its limit. Belongs to the one store thread, which may block. Must not know what a job
-does or a message means.
+Owns counters leased in blocks, documents, jobs with their files (`ended`: which of them
+are over), and (`searches`) saved searches. Rules kept: every method is one transaction,
+durable when it returns, and joins the caller's where there is one (`transaction`); no
+method returns more rows than its limit. Belongs to the one store thread, which may
+block. Must not know what a job does or a message means.
 """
 
 import contextlib
@@ -32,13 +32,13 @@ from fonshare_agent.loading import loading
 from fonshare_agent.model import SIZE_MAX, GroupId, JobState, NodeId, SharePath
 
 if TYPE_CHECKING:
+    from fonshare_agent.index.state_ended import EndedJobs
     from fonshare_agent.index.state_searches import SearchTables
 
 log = logging.getLogger(__name__)
 
 BACKUP_PERIOD_S: Final = 600.0  # what is lost at most is this much of a job's progress
 PAGE: Final = 100
-ENDED_KEPT: Final = 500  # jobs that ended and are still listed
 
 
 class StateStore:
@@ -61,6 +61,13 @@ class StateStore:
         with loading():
             from fonshare_agent.index.state_searches import SearchTables
         return SearchTables(self._rows, self._write, self.transaction)
+
+    @cached_property
+    def ended(self) -> "EndedJobs":
+        """The jobs that have ended; DiskMissing if their module cannot be read."""
+        with loading():
+            from fonshare_agent.index.state_ended import EndedJobs
+        return EndedJobs(self._rows, self._write)
 
     def close(self) -> None:
         """Close the file; on a lost disk quietly."""
@@ -250,8 +257,10 @@ class StateStore:
         """Set where the job stands, and why."""
         with self.transaction():
             self._write(
-                "UPDATE job SET state = ?, error_code = ?, error_text = ? WHERE id = ?",
-                (state.value, error_code, error_text, job_id),
+                "UPDATE job SET state = ?, error_code = ?, error_text = ?, ended ="
+                " iif(?, (SELECT coalesce(max(ended), 0) + 1 FROM job), NULL)"
+                " WHERE id = ?",
+                (state.value, error_code, error_text, state in ENDED, job_id),
             )
             return self.get_job(job_id)
 
@@ -287,15 +296,6 @@ class StateStore:
     def delete_job(self, job_id: str) -> None:
         """Forget a job and its files."""
         self._write("DELETE FROM job WHERE id = ?", (job_id,))
-
-    def prune_ended(self, keep: int = ENDED_KEPT) -> None:
-        """Forget all but the newest *keep* of the jobs that ended."""
-        self._write(
-            "DELETE FROM job WHERE number IN (SELECT number FROM job"
-            f" WHERE state IN ({_marks(ENDED)})"
-            " ORDER BY number DESC LIMIT -1 OFFSET ?)",
-            (*(state.value for state in ENDED), keep),
-        )
 
     def totals(self) -> dict[JobState, int]:
         """Return how many jobs stand in each state."""

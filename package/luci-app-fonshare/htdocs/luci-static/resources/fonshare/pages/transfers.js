@@ -21,7 +21,9 @@ export function show(app, scope, page) {
 	const tools = h('div', { class: 'fs-actions' },
 		button(app, _('Pause all'), () => act('jobs pause', 'all'), { symbol: 'pause' }),
 		button(app, _('Resume all'), () => act('jobs resume', 'all'), { symbol: 'resume' }));
-	const past = h('details', { class: 'fs-past', open: true }, h('summary', null, _('Ended')), ended);
+	const clear = h('div', { class: 'fs-actions' }, button(app, _('Clear the list'), () => act('jobs rm', 'all'),
+		{ symbol: 'close', quiet: true, name: _('Take off the list what is done or cancelled') }));
+	const past = h('details', { class: 'fs-past', open: true }, h('summary', null, _('Ended')), ended, clear);
 	append(page.content, [graph.element, tools, active, past, nothing, said]);
 
 	async function act(command, id) {
@@ -41,6 +43,7 @@ export function show(app, scope, page) {
 		set(graph.element, 'hidden', !app.rates.history.some(Boolean));
 		set(tools, 'hidden', !rows.length);
 		set(past, 'hidden', !over.length);
+		set(clear, 'hidden', !over.some((job) => job.state !== 'failed'));
 		set(nothing, 'hidden', jobs.length > 0);
 		if (!order.isHeld()) {
 			list.rows = rows;
@@ -111,11 +114,13 @@ function endedRow(list, job) {
 	const named = (label) => fill(label, visible(job.name));
 	const retry = button(app, _('Try again'), () => act('jobs resume', job.id),
 		{ symbol: 'retry', name: named(_('Try again: %s')) });
+	const remove = button(app, _('Take off the list'), () => act('jobs rm', job.id),
+		{ symbol: 'close', quiet: true, name: named(_('Take off the list: %s')) });
 	const symbol = h('span', { class: 'fs-job-symbol' });
 	const row = h('li', { class: 'fs-job', 'data-job': job.id }, symbol,
 		h('div', { class: 'fs-job-main' }, h('p', { class: 'fs-job-name' }, foreign(job.name)),
 			h('p', { class: 'fs-job-line' }, state), text, why),
-		h('div', { class: 'fs-job-tools' }, retry));
+		h('div', { class: 'fs-job-tools' }, retry, remove));
 	row.update = (now) => {
 		if (row.getAttribute('data-state') === now.state)
 			return;
@@ -126,6 +131,7 @@ function endedRow(list, job) {
 		write(why, visible(whyItWaits(now)));
 		set(why, 'hidden', !why.textContent);
 		set(retry, 'hidden', now.state !== 'failed');
+		set(remove, 'hidden', now.state !== 'failed');
 	};
 	return row;
 }

@@ -38,6 +38,7 @@ return baseclass.extend({
 		'jobs pause': 'write',
 		'jobs resume': 'write',
 		'jobs cancel': 'write',
+		'jobs rm': 'write',
 		'disk': 'read',
 		'disk ls': 'read',
 		'disk adopt': 'write',

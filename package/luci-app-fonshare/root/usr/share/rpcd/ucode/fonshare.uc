@@ -57,6 +57,7 @@ const ACCESS = {
 	'jobs pause': 'write',
 	'jobs resume': 'write',
 	'jobs cancel': 'write',
+	'jobs rm': 'write',
 	'disk': 'read',
 	'disk ls': 'read',
 	'disk adopt': 'write',
