@@ -1,5 +1,7 @@
 """Backups: a round trip, tampering, and what a restore never overwrites."""
 
+import base64
+import contextlib
 import json
 import os
 import shutil
@@ -19,7 +21,13 @@ from fonshare_agent.backup import (
     unseal,
 )
 from fonshare_agent.config import load_settings
-from fonshare_agent.errors import AlreadyExists, BackupUnreadable, ClockUnknown
+from fonshare_agent.errors import (
+    AlreadyExists,
+    BackupUnreadable,
+    ClockUnknown,
+    FonshareError,
+    StorageError,
+)
 from fonshare_agent.memberships import Membership, Memberships
 from fonshare_agent.model import GroupId
 from fonshare_agent.nodekeys import load_or_create
@@ -247,6 +255,8 @@ def test_a_header_may_not_ask_for_all_the_memory_there_is(sealed_text):
         {"groups": {"../evil.json": "AAAA"}},
         {"groups": {"x": 1}},
         {"incarnation": None},
+        {"incarnation": float("inf")},
+        {"incarnation": 1 << 64},
         {"settings": 5},
     ],
 )
@@ -259,6 +269,86 @@ def test_contents_that_cannot_be_are_refused_before_anything_is_written(
     with pytest.raises(BackupUnreadable, match="cannot be used"):
         bring_back(other, sealed)
     assert not other.keys.exists()
+
+
+def test_an_inside_that_nests_without_end_is_refused(tmp_path):
+    sealed = seal(b"[" * 100_000, PASSPHRASE, os.urandom)
+    with pytest.raises(BackupUnreadable, match="cannot be used"):
+        bring_back(node_in(tmp_path / "new"), sealed)
+
+
+@pytest.mark.parametrize("cost", [(16, 1, 1), (17, 1, 1), (31, 1, 1), (1, 255, 16)])
+def test_a_header_with_a_cost_that_cannot_be_is_a_damaged_backup(sealed_text, cost):
+    changed = bytearray(sealed_text)
+    changed[18:21] = bytes(cost)
+    with pytest.raises(BackupUnreadable):
+        unseal(bytes(changed), PASSPHRASE)
+
+
+@pytest.mark.parametrize("place", ["/proc/keys-cannot-be-here", "./fonshare.yaml"])
+def test_settings_whose_keys_can_lie_nowhere_leave_the_present_ones(
+    alice, tmp_path, place
+):
+    document = json.loads(unseal(backup(alice, PASSPHRASE), PASSPHRASE))
+    hostile = SETTINGS.replace("name: alice", f"name: alice, keys: {place}")
+    document["settings"] = base64.b64encode(hostile.encode()).decode()
+    sealed = seal(json.dumps(document).encode(), PASSPHRASE, os.urandom)
+    other = node_in(tmp_path / "new")
+    before = other.path.read_bytes()
+    assert bring_back(other, sealed).settings is False
+    assert other.path.read_bytes() == before
+    assert keys_of(other).signer.node_id == keys_of(alice).signer.node_id
+
+
+def test_changes_that_cannot_be_read_leave_the_present_settings(alice, tmp_path):
+    document = json.loads(unseal(backup(alice, PASSPHRASE), PASSPHRASE))
+    document["changes"] = base64.b64encode(b"shares: [\0").decode()
+    sealed = seal(json.dumps(document).encode(), PASSPHRASE, os.urandom)
+    other = node_in(tmp_path / "new")
+    assert bring_back(other, sealed).settings is False
+    assert not (other.state / "shares.yaml").exists()
+    load_settings(other.path)
+
+
+def test_a_keys_folder_that_cannot_be_one_is_named(alice, tmp_path):
+    sealed = backup(alice, PASSPHRASE)
+    other = node_in(tmp_path / "new")
+    other.keys.parent.mkdir(parents=True, exist_ok=True)
+    other.keys.write_text("a file where the folder goes")
+    with pytest.raises(StorageError) as caught:
+        bring_back(other, sealed)
+    assert caught.value.thing.startswith(str(other.keys))
+
+
+@pytest.mark.full
+@settings(deadline=None, max_examples=60)
+@given(
+    name=st.sampled_from(
+        ["keys", "kind", "incarnation", "groups", "settings", "changes"]
+    ),
+    value=st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+        lambda inner: (
+            st.lists(inner, max_size=2)
+            | st.dictionaries(st.text(max_size=9), inner, max_size=2)
+        ),
+        max_leaves=4,
+    )
+    | st.binary(max_size=80).map(lambda raw: base64.b64encode(raw).decode()),
+)
+def test_whatever_is_inside_a_backup_the_error_has_a_name(
+    tmp_path_factory, name, value
+):
+    folder = tmp_path_factory.mktemp("hostile")
+    first = node_in(folder / "first")
+    keys_of(first)
+    document = json.loads(unseal(backup(first, PASSPHRASE), PASSPHRASE))
+    document[name] = value
+    sealed = seal(json.dumps(document).encode(), PASSPHRASE, os.urandom)
+    other = node_in(folder / "new")
+    with contextlib.suppress(FonshareError):
+        bring_back(other, sealed)
+    load_settings(other.path)
 
 
 def test_a_node_without_groups_or_changes_can_be_backed_up(tmp_path):

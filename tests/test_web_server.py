@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import re
 import socket
 import threading
@@ -10,6 +11,7 @@ import pytest
 import segno
 
 from control_agent import running_agent
+from fonshare_agent.backup import seal
 from fonshare_agent.control.rows import Page
 from fonshare_agent.errors import NotFound
 from fonshare_agent.web.exchange import BODY_MAX, CALL_MAX
@@ -523,6 +525,16 @@ def test_a_backup_comes_back_while_the_agent_is_stopped(tmp_path, agent, owner):
         done = browser.post("/api/restore", body).json["result"]
         assert done["groups"] == 0
         assert len(done["node"]) > 20
+
+
+def test_a_hostile_backup_has_an_error_with_a_name(owner, tmp_path, agent):
+    with serving(copy_of(agent, tmp_path)) as browser:
+        browser.login()
+        for inside in (b"[" * 100_000, b'{"incarnation": Infinity}', b"null", b"\xff"):
+            sealed = seal(inside, "p", os.urandom)
+            body = {"passphrase": "p", "file": base64.b64encode(sealed).decode()}
+            refused = browser.post("/api/restore", body)
+            assert (refused.status, refused.code) == (200, "backup.unreadable")
 
 
 # --- settings that change ---

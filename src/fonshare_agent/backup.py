@@ -64,6 +64,7 @@ SALT_BYTES: Final = 16
 # 8 MiB on a box of 64, four times over: as dear as 32 MiB once to who guesses.
 COST_LOG2, COST_BLOCK, COST_TIMES = 13, 8, 4
 MEMORY_MAX: Final = 16 * 1024 * 1024  # a header may not ask for more
+COUNT_MAX: Final = 1 << 48  # of what rises by ones, or with the clock
 YEAR_2025: Final = 1_735_689_600  # a clock before this has not been set
 _HEADER: Final = struct.Struct(f">{len(MAGIC)}sBBB{SALT_BYTES}s{NONCE_BYTES}s")
 _GROUP_FILE: Final = re.compile(r"[0-9a-f]{64}\.json")
@@ -119,11 +120,12 @@ def restore(
     now = int(clock())
     if now < YEAR_2025:
         raise ClockUnknown("a restore needs the time of day")
-    _demand_replaceable(settings.keys, document.secrets)
-    restored = _restore_settings(settings, document)
-    _restore_keys((restored or settings).keys, document, now)
-    if restored is not None and document.changes:
-        _replace_kept(restored.state / CHANGES_FILE, document.changes)
+    try:
+        _demand_replaceable(settings.keys, document.secrets)
+        restored = _restore_settings(settings, document)
+        _restore_keys((restored or settings).keys, document, now)
+    except OSError as error:
+        raise _unusable(Path(error.filename or settings.keys), error) from None
     node = node_id_text(Signer(document.secrets.identity).node_id)
     return Restored(node, len(document.groups), restored is not None)
 
@@ -149,7 +151,10 @@ def unseal(sealed: bytes, passphrase: str) -> bytes:
         raise BackupUnreadable("the backup's header is damaged")
     if 128 * block << log2 > MEMORY_MAX:
         raise BackupUnreadable("the backup asks for more memory than there may be")
-    key = _key(passphrase, salt, log2, block, times)
+    try:
+        key = _key(passphrase, salt, log2, block, times)
+    except ValueError:  # a cost that scrypt cannot have
+        raise BackupUnreadable("the backup's header is damaged") from None
     try:
         return decrypt(sealed[_HEADER.size :], header, nonce, key)
     except UnsealError:
@@ -191,17 +196,30 @@ def _checked(plain: bytes) -> _Document:
             raise ValueError("a group's file has another name")
         return _Document(
             kind=str(document["kind"]),
-            secrets=Secrets.decode(_bytes(document["keys"]), SECRETS),
-            incarnation=int(document["incarnation"]),
+            secrets=_bounded(Secrets.decode(_bytes(document["keys"]), SECRETS)),
+            incarnation=_count(document["incarnation"]),
             groups=groups,
             settings=_bytes(document["settings"]),
             changes=_bytes(document["changes"]),
         )
     except (
-        *(AttributeError, KeyError, TypeError, ValueError, binascii.Error),
-        StorageError,
+        *(AttributeError, KeyError, TypeError, ValueError, RecursionError),
+        *(binascii.Error, StorageError),
     ) as error:
         raise BackupUnreadable(f"the backup cannot be used: {error}") from None
+
+
+def _count(value: object) -> int:
+    """Return a number that counts lives or versions; it must be able to rise."""
+    if type(value) is not int or not 0 <= value < COUNT_MAX:
+        raise ValueError("a count is out of bounds")
+    return value
+
+
+def _bounded(secrets: Secrets) -> Secrets:
+    _count(secrets.statement_version)
+    _count(secrets.sealing_since)
+    return secrets
 
 
 def _demand_replaceable(keys: Path, secrets: Secrets) -> None:
@@ -260,31 +278,42 @@ def _restore_settings(settings: Settings, document: _Document) -> Settings | Non
     path = settings.path
     if path is None or not document.settings or document.kind != settings.kind.value:
         return None
-    before = _read_plain(path)
-    aside = _replace_kept(path, document.settings)
+    undo = [_replace_kept(path, document.settings)]
     try:
         restored = load_settings(path)
+        if document.changes:
+            place = restored.state / CHANGES_FILE
+            undo.append(_replace_kept(place, document.changes))
+            restored = load_settings(path)
+        protect_folder(restored.keys)
         _demand_replaceable(restored.keys, document.secrets)
-    except FonshareError as error:
-        _replace_file(path, before)
-        if aside is not None:
-            aside.unlink()
-        if isinstance(error, SettingsError):
+    except (FonshareError, OSError) as error:
+        for put_back in reversed(undo):
+            put_back()
+        if isinstance(error, (SettingsError, OSError)):
             return None  # made for another place
         raise
     return restored
 
 
-def _replace_kept(path: Path, raw: bytes) -> Path | None:
-    """Replace the file; return where the one before, if it differed, is kept."""
+def _replace_kept(path: Path, raw: bytes) -> Callable[[], None]:
+    """Replace the file, keep the one before if it differed; return what undoes it."""
     before = _read_plain(path)
-    if before == raw:
-        return None
-    aside = _free_name(path) if before else None
+    aside = _free_name(path) if before and before != raw else None
     if aside is not None:
         _replace_file(aside, before)
-    _replace_file(path, raw)
-    return aside
+    if before != raw:
+        _replace_file(path, raw)
+
+    def put_back() -> None:
+        if before:
+            _replace_file(path, before)
+        else:
+            path.unlink(missing_ok=True)
+        if aside is not None:
+            aside.unlink()
+
+    return put_back
 
 
 def _free_name(path: Path) -> Path:
