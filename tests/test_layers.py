@@ -71,7 +71,7 @@ ALLOWED = {
     "reach": "core links.mapped links.mapping links.netinfo settings.settings",
     "control": "core index links protocol storage settings writing group jobs reach",
     "web": "control.arguments control.client control.commands control.rows settings "
-    "storage.backup",
+    "storage.backup program.words",
     "program": (
         "control settings links.uci links.broker_url wiring.agent storage.backup "
         "storage.disk storage.mounts protocol.certificate transfer.fxp "
@@ -110,7 +110,7 @@ HOMES = {
     "sqlite3": "index/",
     "nacl": "protocol/ backup.py lean_imports.py",
     "_cffi_backend": "libc.py",
-    "waitress": "web/listener.py",
+    "waitress": "web/listener.py web/bodies.py",
     "segno": "web/pictures.py",
     "yaml": "config_yaml.py config_changes.py first_use.py",
 }

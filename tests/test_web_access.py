@@ -5,6 +5,7 @@ import random
 
 import pytest
 
+from fonshare_agent import words
 from fonshare_agent.errors import SettingsError
 from fonshare_agent.web.command import announcement, demand_owner
 from fonshare_agent.web.exchange import Request
@@ -282,6 +283,17 @@ def test_it_says_where_it_is_and_warns_of_what_is_in_clear():
         "fonshare: the page is at https://cloud.example/"
     ]
     assert "web.names" in announcement(check(web={"proxy": "::1"}), 8080)[1]
+
+
+def test_it_says_so_in_french_too(monkeypatch):
+    monkeypatch.setattr(words, "_chosen", "fr")
+    proxied = {"proxy": "127.0.0.1", "names": ["a.example", "b.example"]}
+    assert announcement(check(web=proxied), 8080) == [
+        "fonshare: la page est à l’adresse https://a.example/, https://b.example/"
+    ]
+    lan = announcement(check(web={"address": "0.0.0.0"}), 8080)
+    assert "CETTE-MACHINE:8080" in lan[0]
+    assert "SANS CHIFFREMENT" in lan[1]
 
 
 # --- words ---

@@ -6,18 +6,22 @@ import os
 import re
 import socket
 import threading
+from contextlib import suppress
+from http.client import HTTPConnection
 
 import pytest
 import segno
+from waitress.buffers import OverflowableBuffer
 
 from control_agent import running_agent
 from fonshare_agent.backup import seal
 from fonshare_agent.control.rows import Page
 from fonshare_agent.errors import NotFound
+from fonshare_agent.web import bodies
 from fonshare_agent.web.exchange import BODY_MAX, CALL_MAX
 from fonshare_agent.web.listener import HEADER_BYTES_MAX
 from fonshare_agent.web.throttle import FREE
-from waiting import PATIENCE_S
+from waiting import PATIENCE_S, wait_until
 from web_server import OURS, PASSWORD, Browser, add_web, serving
 
 HOSTILE = "<script>alert(1)</script>\u202egnp.\u0007\x1b[31m" + "é" * 100
@@ -356,6 +360,97 @@ def test_a_body_that_is_too_long_is_not_read(owner, path, most):
     assert (refused.status, refused.code) == (413, "web.too_large")
 
 
+@pytest.fixture
+def kept(monkeypatch):
+    """How many bytes the server has put by, of bodies and answers."""
+    counts = [0]
+    append = OverflowableBuffer.append
+
+    def count(buffer, data):
+        counts[0] += len(data)
+        append(buffer, data)
+
+    monkeypatch.setattr(OverflowableBuffer, "append", count)
+    return counts
+
+
+LONG = b"x" * (3 << 20)
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "code"),
+    [
+        ("/api/restore", {}, "session_expired"),
+        ("/api/restore", {"Origin": "http://evil.example"}, "web.refused"),
+        ("/api/restore", {"Host": "evil.example"}, "web.host"),
+        ("/api/call", {}, "session_expired"),
+        ("/api/login", {}, "web.too_large"),
+        ("/api/nothing", {}, "web.not_found"),
+    ],
+)
+def test_nothing_is_kept_of_a_strangers_body(browser, kept, path, headers, code):
+    stranger = HTTPConnection("127.0.0.1", browser.port, PATIENCE_S)
+    stranger.request("POST", path, LONG, {**OURS, **headers})
+    assert json.loads(stranger.getresponse().read())["error"]["code"] == code
+    # And what follows on that connection is the next request, not the body's rest.
+    stranger.request("GET", "/api/session")
+    assert json.loads(stranger.getresponse().read())["signed_in"] is False
+    stranger.close()
+    assert kept[0] < 10_000
+
+
+def test_nothing_is_kept_of_a_strangers_chunks(browser, kept):
+    stranger = HTTPConnection("127.0.0.1", browser.port, PATIENCE_S)
+    stranger.request(
+        "POST", "/api/restore", iter([LONG[:60_000]] * 40), OURS, encode_chunked=True
+    )
+    refused = stranger.getresponse()
+    assert refused.status == 401, refused.read()
+    stranger.close()
+    assert kept[0] < 10_000
+
+
+def test_the_owners_chunks_are_taken_as_far_as_they_are_read(owner, agent):
+    for body, status in ((b'{"command": "jobs"}', 200), (LONG, 413)):
+        connection = HTTPConnection("127.0.0.1", owner.port, PATIENCE_S)
+        headers = {**OURS, "Cookie": owner.cookie}
+        with suppress(ConnectionError):  # it need not read what it will not take
+            connection.request(
+                "POST", "/api/call", iter([body]), headers, encode_chunked=True
+            )
+        assert connection.getresponse().status == status
+        connection.close()
+
+
+def test_who_sends_a_request_for_ever_is_let_go_of(browser, monkeypatch):
+    monkeypatch.setattr(bodies, "REQUEST_S", 0.2)
+    with socket.create_connection(("127.0.0.1", browser.port)) as slow:
+        slow.settimeout(0.05)
+        slow.sendall(b"POST /api/login HTTP/1.1\r\nHost: localhost\r\nX-A: ")
+
+        def is_closed() -> bool:
+            try:
+                slow.send(b"x")
+                return slow.recv(1) == b""
+            except TimeoutError:
+                return False
+            except ConnectionError:
+                return True
+
+        wait_until(is_closed)
+
+
+def test_what_others_than_the_proxy_say_of_names_is_not_believed(browser):
+    said = {
+        "X_Forwarded_Host": "evil.example",
+        "X_Forwarded_Proto": "https",
+        "Forwarded": "for=127.0.0.1;host=evil.example;proto=https",
+    }
+    answer = browser.post("/api/login", {"password": PASSWORD}, **said)
+    assert answer.status == 200
+    assert "Secure" not in answer.headers["Set-Cookie"]
+
+
 def test_headers_that_are_too_long_are_refused(browser):
     assert browser.get("/", X_Long="x" * HEADER_BYTES_MAX).status == 431
 
@@ -527,7 +622,8 @@ def test_a_backup_comes_back_while_the_agent_is_stopped(tmp_path, agent, owner):
         assert len(done["node"]) > 20
 
 
-def test_a_hostile_backup_has_an_error_with_a_name(owner, tmp_path, agent):
+def test_a_hostile_backup_has_an_error_with_a_name(monkeypatch, tmp_path, agent):
+    monkeypatch.setattr("fonshare_agent.backup.COST_LOG2", 4)  # what it costs to guess
     with serving(copy_of(agent, tmp_path)) as browser:
         browser.login()
         for inside in (b"[" * 100_000, b'{"incarnation": Infinity}', b"null", b"\xff"):

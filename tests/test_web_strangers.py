@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fonshare_agent.web.application import Application
+from fonshare_agent.web.exchange import BODY_MAX
 from fonshare_agent.web.listener import HEADER_BYTES_MAX
 from fonshare_agent.web.page import PageFiles
 from settings_files import write_settings
@@ -66,6 +67,7 @@ def test_any_request_gets_an_answer_with_every_header(
         **headers,
         "wsgi.input": io.BytesIO(body),
     }
+    assert application.body_max(environ) in (0, BODY_MAX), "nobody is signed in"
     told = []
     answer = b"".join(application(environ, lambda *said: told.append(said)))
     ((status, head),) = told

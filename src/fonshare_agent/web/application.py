@@ -24,9 +24,10 @@ from pathlib import Path
 from fonshare_agent import __version__
 from fonshare_agent.control.rows import JSON
 from fonshare_agent.errors import FonshareError, SettingsError
-from fonshare_agent.web.backups import give_backup, take_restore
+from fonshare_agent.web.backups import RESTORE_BODY_MAX, give_backup, take_restore
 from fonshare_agent.web.calls import Calls
 from fonshare_agent.web.exchange import (
+    BODY_MAX,
     CALL_MAX,
     Environ,
     Header,
@@ -54,6 +55,13 @@ from fonshare_agent.web.throttle import Throttle
 log = logging.getLogger(__name__)
 
 LANGUAGES = ("en", "fr")
+BODIES = {  # bytes; others have none
+    "/api/login": BODY_MAX,
+    "/api/call": CALL_MAX,
+    "/api/qr": BODY_MAX,
+    "/api/backup": BODY_MAX,
+    "/api/restore": RESTORE_BODY_MAX,
+}
 
 
 def awake_clock() -> float:
@@ -96,6 +104,17 @@ class Application:
         except FonshareError as error:
             response = answer_error(error)
         return response.send(start, environ["REQUEST_METHOD"])
+
+    def body_max(self, environ: Environ) -> int:
+        """Return how much will be read of the body that follows these headers."""
+        request = Request.of(environ, self._web.proxy)
+        try:
+            self._guard.check(request)
+            if request.path in self._signed_in:
+                self._demand_session(request)
+        except FonshareError:
+            return 0  # refused, with its reason, when it is there
+        return BODIES.get(request.path, 0)
 
     def _serve(self, request: Request) -> Response:
         self._guard.check(request)

@@ -11,6 +11,7 @@ from fonshare_agent.errors import SettingsError
 from fonshare_agent.settings import Settings
 from fonshare_agent.web.application import Application
 from fonshare_agent.web.listener import Listener
+from fonshare_agent.words import say
 
 
 def run_web(config: str | None) -> None:
@@ -44,24 +45,33 @@ def demand_owner(settings: Settings) -> None:
 
 def announcement(settings: Settings, port: int) -> list[str]:
     """Return what is said at the start: the address, and what to beware of."""
+    return [f"fonshare: {line}" for line in _announced(settings, port)]
+
+
+def _announced(settings: Settings, port: int) -> list[str]:
     web = settings.web
     address = ipaddress.ip_address(web.address)
     if web.proxy is not None:
-        shown = [f"https://{name}/" for name in web.names] or ["your proxy"]
-        lines = [f"fonshare: the page is at {' and '.join(shown)}"]
+        shown = [f"https://{name}/" for name in web.names] or [say("your proxy")]
+        lines = [say("the page is at {}", ", ".join(shown))]
         if not web.names:
-            lines.append("fonshare: web.names is empty: the proxy's name is refused")
+            lines.append(say("web.names is empty: the proxy's name is refused"))
         return lines
     host = f"[{address}]" if address.version == 6 else str(address)
     if address.is_unspecified:
-        host = "THIS-MACHINE"
-    lines = [f"fonshare: the page is at http://{host}:{port}/"]
+        host = say("THIS-MACHINE")
+    lines = [say("the page is at {}", f"http://{host}:{port}/")]
     if not address.is_loopback:
-        houses = [str(one) for one in settings.ftp.house_networks]
+        houses = ", ".join(str(one) for one in settings.ftp.house_networks)
         lines += [
-            "fonshare: it is served WITHOUT ENCRYPTION: whoever listens on the network"
-            " reads the password",
-            f"fonshare: only {', '.join(houses) or 'this machine'} may use it"
-            " (ftp.house_networks); others need a proxy with TLS, see docs/web.md",
+            say(
+                "it is served WITHOUT ENCRYPTION: whoever listens on the network reads "
+                "the password"
+            ),
+            say(
+                "only {} may use it (ftp.house_networks); others need a proxy with "
+                "TLS, see docs/web.md",
+                houses or say("this machine"),
+            ),
         ]
     return lines

@@ -1,15 +1,16 @@
 """The HTTP server: waitress with its bounds, on one socket.
 
 Waitress reads whole requests on its own thread and hands them to a few workers, so a
-browser that sends slowly holds a connection and nothing else. The only module that
-knows waitress.
+browser that sends slowly holds a connection and nothing else. With bodies.py, which
+says what is kept of a request before it is looked at, the only module that knows
+waitress.
 """
 
 import ipaddress
 import logging
 import socket
-from collections.abc import Callable, Iterable
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Any, Final, Protocol
 
 from fonshare_agent.errors import PortTaken
 from fonshare_agent.settings import WebSettings
@@ -25,15 +26,23 @@ HEADER_BYTES_MAX: Final = 16 << 10
 BACKLOG: Final = 32
 CHECK_S: Final = 5  # how often idle connections are looked for
 
-Wsgi = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+class Application(Protocol):
+    """What is served: WSGI, and how much of a request's body it will read."""
+
+    def __call__(self, environ: Environ, start: StartResponse) -> Iterable[bytes]: ...
+
+    def body_max(self, environ: Environ) -> int: ...
 
 
 class Listener:
     """Serves *application* at the settings' address until `stop`."""
 
-    def __init__(self, application: Wsgi, web: WebSettings) -> None:
+    def __init__(self, application: Application, web: WebSettings) -> None:
         try:
             from waitress import server
+
+            from fonshare_agent.web.bodies import channel_class
         except ModuleNotFoundError as error:
             raise LibraryMissing(
                 "`fonshare web` needs a library", thing=str(error.name)
@@ -44,6 +53,7 @@ class Listener:
         self.port: int = bound.getsockname()[1]
         create: Any = server.create_server
         self._server: Any = create(application, sockets=[bound], **_bounds())
+        self._server.channel_class = channel_class(application.body_max)
 
     def serve(self) -> None:
         """Serve on this thread until `stop`, SystemExit or Ctrl-C."""
