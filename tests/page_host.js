@@ -34,7 +34,8 @@ const world = {
 };
 
 function member(id, name, online) {
-	return { id, name, online };
+	const seen = Math.round(Date.now() / 1000) - (online ? 0 : 2 * 3600);
+	return { id, name, online, last_seen: id === ANNA ? null : seen };
 }
 
 function offer(group, who, share, ...files) {

@@ -95,6 +95,13 @@ def test_status_says_what_is_up():
         "group   Famille: 1 of 2 online",
         "",
     ]
+    group = {"name": "G", "role": "member", "members": [away]}
+    seen = render("group ls", [group])
+    assert seen == "G (member)\n  bob  abcdefghijkl  offline\n"
+    away["last_seen"] = 1_700_000_000
+    group = {"name": "G", "role": "member", "members": [away]}
+    seen = render("group ls", [group])
+    assert "offline, last seen 2023-11-1" in seen
     answer["disk"] = {"present": False, "total_bytes": None, "free_bytes": None}
     assert "disk    missing" in render("status", answer)
 

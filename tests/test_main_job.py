@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import time
 
 import pytest
 
@@ -233,6 +234,7 @@ def test_everything_is_browsable_while_friends_are_offline_and_after_a_restart(
     with running(alice, bob):
         befriend("Famille", alice, bob)
         films = share(alice, "films", "Films", "Famille")
+        began = int(time.time())
         (films / "2019").mkdir()
         (films / "2019" / "Bre\N{COMBINING ACUTE ACCENT}hat.txt").write_bytes(b"x")
         before = eventually(lambda: bob.find("bréhat"), "bob finds it")
@@ -243,6 +245,11 @@ def test_everything_is_browsable_while_friends_are_offline_and_after_a_restart(
         bob.start()
         [entry] = bob.find("brehat")
         assert (entry["id"], entry["online"]) == (before[0]["id"], False)
+        [group] = bob("group", "ls")
+        seen = {one["name"]: one["last_seen"] for one in group["members"]}
+        assert seen["bob"] is None
+        assert began <= seen["alice"] <= time.time()
+        assert bob("status")["groups"][0]["members"] == group["members"]
         assert [row["kind"] for row in bob("ls")] == ["group"]
         assert {row["name"] for row in bob("ls", "Famille")} == {"alice", "bob"}
         assert [row["name"] for row in bob("ls", "Famille/alice")] == ["Films"]

@@ -106,6 +106,7 @@ def test_a_join_that_is_refused_says_so(visit):
 def test_members_are_managed_by_admins_only(visit):
     visit.open("group?Famille")
     carol = visit.page.locator(".fs-member", has_text="Carol")
+    assert "last seen 2 hours ago" in carol.inner_text()
     carol.get_by_text("More").click()
     carol.get_by_role("button", name="Make admin: Carol").click()
     dialog = visit.page.get_by_role("dialog")

@@ -72,7 +72,7 @@ def test_the_sealing_key_is_renewed_by_uptime_over_restarts(ground):
         done.result()
 
     for _ in range(2):  # two runs of half the period each
-        upkeep = Upkeep(ground, parts, parts.tend, parts)
+        upkeep = Upkeep(ground, parts, parts.tend, parts, parts.tend)
         tend(upkeep)
         assert ground.keys.sealing.public == before
         now[0] += SEALING_PERIOD_S / 2 + 10

@@ -4,7 +4,7 @@ Wiring only (see node.py). What the other half must hear or give comes as `Acros
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -17,11 +17,13 @@ from fonshare_agent.index.pace import Pace
 from fonshare_agent.index.scanner import Scanner
 from fonshare_agent.index.watcher import Watcher
 from fonshare_agent.invites_on_demand import InvitesOnDemand
+from fonshare_agent.last_seen import LastSeen
 from fonshare_agent.links.broker_url import BrokerUrl
 from fonshare_agent.links.link_events import LinkEvent
 from fonshare_agent.links.links import Handlers, Links
 from fonshare_agent.links.mqtt_link import MqttLink
 from fonshare_agent.memberships import Memberships
+from fonshare_agent.model import GroupId, NodeId
 from fonshare_agent.nodekeys import GROUPS
 from fonshare_agent.published import Published
 from fonshare_agent.settings import MqttSettings, ShareSettings
@@ -66,6 +68,9 @@ class GroupSide:
             draw,
             time.time,
         )
+        self.seen = LastSeen(
+            core, ground.store, ground.state, time.time, self._members_of
+        )
         self.invites = InvitesOnDemand(
             ground.files, ground.store, ground.state, self._build_invites
         )
@@ -85,6 +90,10 @@ class GroupSide:
             lambda: self.scanner.tidy(),
             self.catching_up,
         )
+
+    def _members_of(self, group: GroupId) -> Collection[NodeId]:
+        machine = self.channel.find_machine(group)
+        return () if machine is None else machine.roster.members
 
     def _build_invites(self) -> "Invites":
         from fonshare_agent.invites import Invites  # only here: see InvitesOnDemand

@@ -138,6 +138,7 @@ class Node:
             moving.moving,
             moving.downloads,
             moving.asking,
+            talking.seen,
             self._settings.node.relay,
         )
         talking.channel.wire(
@@ -170,12 +171,16 @@ class Node:
         self._started += [talking.links.stop, moving.downloads.stop, moving.stop]
         self._started.append(self._end_questions)
         await talking.invites.load()
+        await talking.seen.load()
+        self._started.append(talking.seen.save)
         talking.links.refresh()
         self._core.spawn_service("leftovers", moving.clear_leftovers())
         moving.manners.start()
         self._started.append(moving.end_manners)
         moving.downloads.wake()
-        self._upkeep = Upkeep(self._ground, talking.channel, moving.tend, moving.ftp)
+        self._upkeep = Upkeep(
+            self._ground, talking.channel, moving.tend, moving.ftp, talking.seen.save
+        )
         self._core.call_later(TEND_S, self._tend_soon)
         self._network = NetworkWatch()
         self._ends_with(self._closer, self._network.close)
@@ -209,6 +214,7 @@ class Node:
             links=talking.links,
             channel=talking.channel,
             groups=talking.groups,
+            seen=talking.seen,
             invites=talking.invites,
             published=talking.published,
             downloads=self._moving.downloads,

@@ -161,10 +161,16 @@ def _groups(rows: Any) -> str:
 
 def _members(members: Any) -> str:
     return "".join(
-        f"  {visible(row['name'])}  {row['id'][:12]}  "
-        f"{say('online') if row['online'] else say('offline')}\n"
+        f"  {visible(row['name'])}  {row['id'][:12]}  {_presence(row)}\n"
         for row in members
     )
+
+
+def _presence(row: Any) -> str:
+    if row["online"]:
+        return say("online")
+    seen = row.get("last_seen")
+    return say("offline, last seen {}", _day(seen)) if seen else say("offline")
 
 
 def _requests(rows: Any) -> str:

@@ -10,6 +10,7 @@ from fonshare_agent.channel import ControlChannel
 from fonshare_agent.core import Core
 from fonshare_agent.downloads import Downloads
 from fonshare_agent.groups import Groups
+from fonshare_agent.last_seen import LastSeen
 from fonshare_agent.model import GroupId, NodeId
 from fonshare_agent.on_demand import OnDemand
 from fonshare_agent.protocol.group_events import (
@@ -91,6 +92,7 @@ class Routing:
     moving: OnDemand["Grants"]
     downloads: Downloads
     asking: Asking
+    seen: LastSeen
     is_relay: bool = True  # whether its owner lets this node be one
     _open: dict[tuple[GroupId, NodeId], int] = field(default_factory=dict)
 
@@ -105,7 +107,8 @@ class Routing:
             case MemberReady(member):
                 self.catching_up.note_ready(group, member)
                 self.downloads.wake()
-            case MemberSeen(_, online):
+            case MemberSeen(member, online):
+                self.seen.note(group, member, online)
                 if online:
                     self.downloads.wake()
             case EpochChanged():

@@ -28,6 +28,7 @@ class Upkeep:
     channel: ControlChannel
     tend_sessions: Callable[[], Awaitable[None]]
     ftp: FtpService
+    save_seen: Callable[[], Awaitable[None]]  # with what is written hourly
     _uptime_s: float | None = field(default=None, init=False)
     _counted_at: float = field(default=0.0, init=False)
     _saved_s: float = field(default=0.0, init=False)
@@ -53,6 +54,7 @@ class Upkeep:
             self._saved_s = self._uptime_s
             whole = int(self._uptime_s)
             await self.ground.store.run(self.ground.state.put_document, UPTIME, whole)
+            await self.save_seen()
         return int(self._uptime_s)
 
     async def _renew_sealing(self, uptime_s: int) -> None:

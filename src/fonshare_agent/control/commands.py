@@ -191,7 +191,7 @@ NODE_COMMANDS = (
         answer="`{node:{id, name}, disk:{present, total_bytes, free_bytes, writable, "
         "problem}, broker:{connected}, index:{files, bytes, scanning, rebuilt, "
         "unwatched, shares:[{name, scanned, problem, missing, skipped}]}, "
-        "groups:[{name, members:[{id, name, online}]}], "
+        "groups:[{name, members:[{id, name, online, last_seen}]}], "
         "jobs:{queued, running, done, failed}}`",
     ),
     Command(
@@ -257,8 +257,9 @@ GROUP_COMMANDS = (
         "group ls",
         "list the groups and their members",
         "group ls",
-        answer="`[{name, role, members:[{id, name, online}]}]`, role one of creator, "
-        "admin, member",
+        answer="`[{name, role, members:[{id, name, online, last_seen}]}]`, role one of "
+        "creator, admin, member; `last_seen` null for this node itself and for who was "
+        "never seen online",
     ),
     Command(
         "group invite",

@@ -1,5 +1,7 @@
 """Handlers of the `group …` commands: the owner's verbs on groups and invites."""
 
+from functools import partial
+
 from fonshare_agent.control import views
 from fonshare_agent.control.parts import Parts
 from fonshare_agent.control.rows import JSON
@@ -23,7 +25,12 @@ class GroupHandlers:
 
     def _members(self, group: GroupId) -> list[JSON]:
         machine = self._parts.channel.machine(group)
-        return views.members(machine.roster, machine.me, machine.peers.online())
+        return views.members(
+            machine.roster,
+            machine.me,
+            machine.peers.online(),
+            partial(self._parts.seen.find, group),
+        )
 
     async def group_create(self, arguments: Arguments) -> JSON:
         label = str(arguments["group"])

@@ -1,6 +1,7 @@
 """Handlers of `status`, `doctor`, `share …`, `disk …` and `limits`."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 from fonshare_agent.control import views
@@ -34,7 +35,10 @@ class NodeHandlers:
             machine = parts.channel.find_machine(group)
             if machine is not None:
                 members = views.members(
-                    machine.roster, machine.me, machine.peers.online()
+                    machine.roster,
+                    machine.me,
+                    machine.peers.online(),
+                    partial(parts.seen.find, group),
                 )
                 groups.append({"name": label, "members": members})
         return {

@@ -14,6 +14,7 @@ from fonshare_agent.index.state import StateStore
 from fonshare_agent.index.store import IndexStore
 from fonshare_agent.index.watcher import Watcher
 from fonshare_agent.invites_on_demand import InvitesOnDemand
+from fonshare_agent.last_seen import LastSeen
 from fonshare_agent.links.links import Links
 from fonshare_agent.manners import Manners
 from fonshare_agent.model import GroupId, NodeId
@@ -40,6 +41,7 @@ class Parts:
     links: Links
     channel: ControlChannel
     groups: Groups
+    seen: LastSeen
     invites: InvitesOnDemand
     published: Published
     downloads: Downloads

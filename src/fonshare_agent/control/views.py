@@ -4,6 +4,7 @@ Raw bytes and epoch seconds only; wording and formatting belong to who shows it.
 """
 
 import base64
+from collections.abc import Callable
 
 from fonshare_agent.control.rows import JSON
 from fonshare_agent.disk import DiskSpace
@@ -24,13 +25,19 @@ RUNNING = (JobState.RUNNING, JobState.VERIFYING)
 FAILED = (JobState.FAILED, JobState.CANCELLED)
 
 
-def members(roster: Roster, me: NodeId, online: frozenset[NodeId]) -> list[JSON]:
+def members(
+    roster: Roster,
+    me: NodeId,
+    online: frozenset[NodeId],
+    last_seen: Callable[[NodeId], int | None],
+) -> list[JSON]:
     """The members of a group, oneself included."""
     return [
         {
             "id": node_id_text(node),
             "name": member.statement.name,
             "online": node == me or node in online,
+            "last_seen": last_seen(node),
         }
         for node, member in roster.members.items()
     ]

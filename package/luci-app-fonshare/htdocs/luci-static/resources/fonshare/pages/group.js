@@ -1,13 +1,13 @@
 /* One group: its members, invites, shares, and the way out. */
 
-import { append, foreign, h, keyed, replace, set, visible } from '../dom.js';
+import { append, foreign, h, keyed, replace, set, visible, write } from '../dom.js';
 import { icon } from '../icons.js';
 import { invite } from '../invite.js';
 import { badge, button, card, confirm, link, person, shortId } from '../parts.js';
 import { decode, encode } from '../paths.js';
 import { requests } from '../requests.js';
 import { shares } from '../shares.js';
-import { _, fill } from '../words.js';
+import { _, ago, fill } from '../words.js';
 
 const ROLES_S = 15; // who is an admin changes rarely
 
@@ -49,7 +49,7 @@ export function show(app, scope, page) {
 		const sorted = rows.slice().sort((one, other) => Number(other.online) - Number(one.online)
 			|| one.name.localeCompare(other.name));
 		keyed(members, sorted, (row) => [row.id, row.name, row.online, row.role, view.role, view.me].join(' '),
-			(row) => memberRow(view, row));
+			(row) => memberRow(view, row), (element, row) => element.update(row));
 	}
 }
 
@@ -61,13 +61,23 @@ function memberRow(view, row) {
 	const { app, group } = view;
 	const isMe = row.id === view.me;
 	const roles = { creator: _('creator'), admin: _('admin') };
-	return h('li', { class: 'fs-member' },
+	const presence = h('span');
+	const element = h('li', { class: 'fs-member' },
 		h('div', { class: 'fs-member-text' }, person(row.name, row.online, ' ', isMe ? badge(_('you'), 'own') : null,
 			roles[row.role] ? [' ', badge(roles[row.role])] : null),
-		h('span', { class: 'fs-help' }, shortId(row.id), ' ', row.online ? _('online') : _('offline'))),
+		h('span', { class: 'fs-help' }, shortId(row.id), ' ', presence)),
 		h('div', { class: 'fs-actions' },
 			link(app, 'files?' + encode(group + '/' + row.id), _('Files')),
 			!isMe && mayManage(view) ? manage(view, row) : null));
+	element.update = (now) => write(presence, presenceOf(now));
+	element.update(row);
+	return element;
+}
+
+function presenceOf(row) {
+	if (row.online)
+		return _('online');
+	return row.last_seen ? fill(_('last seen %s'), ago(row.last_seen)) : _('offline');
 }
 
 function manage({ app, group }, row) {
