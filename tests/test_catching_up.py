@@ -411,7 +411,7 @@ def test_a_copy_of_who_is_gone_leaves_nothing(world, gone):
             if gone == "group":
                 world.core.spawn(world.catching_up.drop_group(group))
             else:
-                await world.catching_up.keep_members(group, set())
+                await world.catching_up.keep_members(group, lambda: set())
         return await take(group, member, follow, page)
 
     world.catching_up._take = left_meanwhile

@@ -10,12 +10,13 @@ sockets.
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, Protocol
 
 from fonshare_agent.core import Core, Timer, Worker
+from fonshare_agent.errors import StorageError
 from fonshare_agent.index.records import Applied, Delta, Gap
 from fonshare_agent.index.store import IndexStore
 from fonshare_agent.model import GroupId, IndexId, NodeId
@@ -56,7 +57,7 @@ class Copier(Protocol):
 class _Follow:
     """What we know of one member's catalogue."""
 
-    announced: Head | None = None
+    announced: Head | None = None  # the newest that we were told
     asking: Timer | None = None
     timeout_s: float = ASK_TIMEOUT_S
     page_due: float = 0.0  # not before, while far behind
@@ -69,6 +70,12 @@ class _Follow:
     def is_idle(self) -> bool:
         """Whether nothing is asked for."""
         return self.asking is None and not self.is_copying
+
+    def learn(self, head: Head) -> None:
+        """Its catalogue has come to *head*: a lower number of one index is old news."""
+        known = self.announced
+        if known is None or known[0] != head[0] or known[1] < head[1]:
+            self.announced = head
 
 
 class CatchingUp:
@@ -105,14 +112,23 @@ class CatchingUp:
             self._forget(group, member, follow)
         await self._store.run(self._index.drop_group, group)
 
-    async def keep_members(self, group: GroupId, kept: set[NodeId]) -> bool:
-        """Forget the catalogues of those who left *group*; tell if there were any."""
+    async def keep_members(
+        self, group: GroupId, members: Callable[[], Collection[NodeId]]
+    ) -> bool:
+        """Forget the catalogues of those who left *group*; tell if there were any.
+
+        *members* is asked after each wait: somebody may have come meanwhile.
+        """
         follows = self._groups.get(group)
         if follows is None:
             return False
         shown = await self._store.run(self._index.browse, group=group)
-        gone = ({found.member for found in shown} | follows.keys()) - kept
+        gone = ({found.member for found in shown} | follows.keys()).difference(
+            members()
+        )
         for member in gone:
+            if member in members():
+                continue
             follow = follows.pop(member, None)
             if follow is not None:
                 self._forget(group, member, follow)
@@ -137,7 +153,7 @@ class CatchingUp:
         """*member*'s presence names *head*: ask if ours is behind."""
         follow = self._follow(group, member)
         if follow is not None:
-            follow.announced = head
+            follow.learn(head)
             follow.timeout_s = ASK_TIMEOUT_S
             self._catch_up_soon(group, member)
 
@@ -164,7 +180,12 @@ class CatchingUp:
         follow = self._follow(group, member)
         if follow is None or not follow.is_idle:
             return
-        ours = await self._store.run(self._index.replica_head, group, member)
+        try:
+            ours = await self._store.run(self._index.replica_head, group, member)
+        except StorageError:
+            if follow.is_idle and self._is_followed(group, member, follow):
+                self._wait(group, member, follow, follow.timeout_s)
+            raise
         if follow.announced is None or not follow.is_idle:
             return
         index_id, sequence = follow.announced
@@ -214,10 +235,16 @@ class CatchingUp:
         if follow is None:
             return
         outcome = await self._apply(group, member, message)
+        if isinstance(outcome, Gap) and message.after < outcome.head < message.upto:
+            # A broadcast was quicker than the answer; the rest of it is new.
+            message = replace(message, after=outcome.head)
+            outcome = await self._apply(group, member, message)
         if outcome is None:
             return
         if isinstance(outcome, Applied) or follow.announced is None:
-            follow.announced = (IndexId(message.index_id), message.head)
+            is_same = follow.announced and follow.announced[0] == message.index_id
+            if is_same or not message.after:  # not late news of an index that is over
+                follow.learn((IndexId(message.index_id), message.head))
             _cancel(follow)
             follow.timeout_s = ASK_TIMEOUT_S
         self._catch_up_soon(group, member)

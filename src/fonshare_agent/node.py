@@ -234,8 +234,8 @@ class Node:
         """Its members have rights now; who left before a crash has no catalogue."""
         talking = self._talking
         self._core.spawn_service("publish", talking.published.refresh())
-        members = list(talking.groups.roster(group).members)
-        work = talking.sharing.keep_members(group, members)
+        machine = talking.channel.machine(group)
+        work = talking.sharing.keep_members(group, lambda: machine.roster.members)
         self._core.spawn_service("forget members", work)
 
     async def _on_dropped(self, group: GroupId) -> None:

@@ -118,8 +118,7 @@ class Routing:
         machine = self.channel.find_machine(group)
         if machine is not None:
             self.published.refresh_rights()
-            members = list(machine.roster.members)
-            work = self.sharing.keep_members(group, members)
+            work = self.sharing.keep_members(group, lambda: machine.roster.members)
             self.core.spawn_service("forget members", work)
 
     def on_command(self, group: GroupId, member: NodeId, message: Message) -> None:

@@ -2,17 +2,19 @@
 
 Owns our side of the exchange of catalogues (docs/protocol/catalogue.md): what is new is
 sent to the whole group in a few pages; who misses it sees our head and asks, and what
-several ask for goes to all of them, once. What others offer is catching_up.py's. Core
-thread; knows nothing of jobs, tickets or sockets.
+several ask for goes to all of them, once. A group is told one thing after another, and
+what the store could not give is told later: else nobody would ask for it. What others
+offer is catching_up.py's. Core thread; knows nothing of jobs, tickets or sockets.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
 from fonshare_agent.catching_up import CatchingUp, Head, Send
-from fonshare_agent.core import Core, Timer, Worker
+from fonshare_agent.core import Core, Worker
+from fonshare_agent.errors import StorageError
 from fonshare_agent.index.records import Delta
 from fonshare_agent.index.store import IndexStore
 from fonshare_agent.model import GroupId, NodeId
@@ -27,13 +29,15 @@ RENEW_PERIOD_S = 3600.0  # between two new index ids of one group
 ANNOUNCE_AFTER_S = 0.3  # a burst of changes becomes one delta
 BROADCAST_PAGES: Final = 4  # more is left to who asks: most may want a copy
 BROADCAST_PAGE_S: Final = 0.5  # twice as slow as the members' allowance for us
+STORE_RETRY_S: Final = 10.0  # after the store could not tell what is new
 GATHER_S: Final = 0.2  # who asks the same within it is answered at once
 
 
 @dataclass(slots=True)
 class _Group:
     announced: Head | None = None  # our own head, as the group last heard it
-    announcing: Timer | None = None
+    has_moved: bool = False  # since it was last begun to tell the group
+    is_announcing: bool = False  # or is about to
     quiet_until: float = 0.0  # the members have enough to take in
     asked: dict[Head, set[NodeId]] = field(default_factory=dict)
     renewable_at: float = 0.0  # when our index may be numbered anew
@@ -76,9 +80,11 @@ class Sharing:
         await self._catching_up.drop_group(group)
         self._on_dropped()
 
-    async def keep_members(self, group: GroupId, members: Iterable[NodeId]) -> None:
-        """Forget the catalogues of those who left *group*."""
-        if await self._catching_up.keep_members(group, set(members)):
+    async def keep_members(
+        self, group: GroupId, members: Callable[[], Collection[NodeId]]
+    ) -> None:
+        """Forget the catalogues of those who left *group*; *members* are in it now."""
+        if await self._catching_up.keep_members(group, members):
             self._on_dropped()
 
     async def start_over(self) -> None:
@@ -99,34 +105,51 @@ class Sharing:
         """Our catalogues of *groups* have moved: announce them soon, once."""
         for group in groups:
             state = self._groups.get(group)
-            if state is not None and state.announcing is None:
-                wait_s = max(ANNOUNCE_AFTER_S, state.quiet_until - self._core.clock())
-                state.announcing = self._core.call_later(
-                    wait_s, partial(self._announce_soon, group)
-                )
+            if state is not None:
+                state.has_moved = True
+                self._announce_later(group, state, ANNOUNCE_AFTER_S)
 
-    def _announce_soon(self, group: GroupId) -> None:
-        state = self._groups.get(group)
-        if state is not None:
-            state.announcing = None
-            self._core.spawn_service("announce catalogue", self._broadcast(group))
+    def _announce_later(self, group: GroupId, state: _Group, wait_s: float) -> None:
+        if state.is_announcing or self._groups.get(group) is not state:
+            return
+        state.is_announcing = True
 
-    async def _broadcast(self, group: GroupId) -> None:
+        def begin() -> None:
+            work = self._announce_moved(group, state)
+            self._core.spawn_service("announce catalogue", work)
+
+        wait_s = max(wait_s, state.quiet_until - self._core.clock())
+        self._core.call_later(wait_s, begin)
+
+    async def _announce_moved(self, group: GroupId, state: _Group) -> None:
+        state.has_moved, wait_s = False, ANNOUNCE_AFTER_S
+        try:
+            if self._groups.get(group) is state:
+                await self._broadcast(group, state)
+        except StorageError:
+            state.has_moved, wait_s = True, STORE_RETRY_S
+            raise
+        finally:
+            state.is_announcing = False
+            if state.has_moved:
+                self._announce_later(group, state, wait_s)
+
+    async def _broadcast(self, group: GroupId, state: _Group) -> None:
         """Send what is new once for all; who misses it sees the head and asks."""
-        state = self._groups[group]
         head = await self._store.run(self._index.own_head, group)
-        before, state.announced = state.announced, head
+        before = state.announced
         if before == head:
             return
         if before is not None and before[0] == head[0]:
             pages = await self._pages(group, before, head)
             if pages:
                 # Changes may have come meanwhile: they have been sent now.
-                state.announced = head = (head[0], pages[-1].upto)
+                head = (head[0], pages[-1].upto)
             for page in pages:
                 self._send(group, None, _message(page, head))
             quiet_s = BROADCAST_PAGE_S * (len(pages) or BROADCAST_PAGES)
             state.quiet_until = self._core.clock() + quiet_s
+        state.announced = head
         self._announce(group)
 
     async def _pages(self, group: GroupId, after: Head, head: Head) -> list[Delta]:
