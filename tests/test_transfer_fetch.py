@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import threading
 import time
 
@@ -21,6 +22,7 @@ from fonshare_agent.nodekeys import load_or_create
 from fonshare_agent.protocol.parts import pack
 from fonshare_agent.receiving import missing_range
 from fonshare_agent.transfer import session_pool
+from fonshare_agent.transfer.block_reading import GATHERED_BYTES
 from fonshare_agent.transfer.lanes import Lanes
 from fonshare_agent.transfer.session import Credentials, Session
 from fonshare_agent.transfer.wire import Patience, client_context
@@ -48,6 +50,35 @@ def test_a_file_is_fetched_whole(world):
     assert world.fetch(partial) == ""
     assert world.watch.done_bytes == len(world.data)
     assert arrived(world, partial) == world.data
+
+
+class Gathered:
+    """How much each data connection waits for, seen when it ends."""
+
+    def __init__(self):
+        self.bytes = []
+
+    def add(self, whose, find):
+        self._connection = find()
+
+    def drop(self, whose):
+        how = socket.SOL_SOCKET, socket.SO_RCVLOWAT
+        if self._connection.fileno() >= 0:  # else it was closed before
+            self.bytes.append(self._connection.getsockopt(*how))
+
+
+@pytest.mark.parametrize(
+    ("size", "gathered"), [(3 * BLOCK, 1), (12 * BLOCK, GATHERED_BYTES)]
+)
+def test_a_long_download_is_read_in_larger_pieces_than_packets(
+    tmp_path, size, gathered
+):
+    seen = Gathered()
+    with two_nodes(tmp_path, size, traffic=seen) as world:
+        partial = world.partial()
+        assert world.fetch(partial) == ""
+        assert arrived(world, partial) == world.data
+    assert seen.bytes == [gathered]
 
 
 def test_forty_megabytes_go_on_where_they_were_cut_off(tmp_path):

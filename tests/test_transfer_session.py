@@ -522,6 +522,36 @@ def test_a_wait_is_cancelled_also_while_bytes_keep_falling(at, context):
     session.close()
 
 
+def test_what_lies_ready_is_read_though_the_rest_of_what_was_gathered_lacks(
+    at, context
+):
+    """Each record is longer than what the reader wants, and none comes behind it."""
+    gone_on = threading.Event()
+
+    def script(caller):
+        caller.log_in()
+        accept = caller.listen()
+        data = accept()
+        data.secure()
+        caller.say("150 here")
+        data.socket.sendall(b"a" * 3000)
+        gone_on.wait(PATIENCE_S)
+        data.socket.sendall(b"b" * 3000)
+        data.socket.close()
+        caller.say("226 done")
+
+    session = enter(at(script), context)
+    download = session.read_from(0)
+    download.gather(128 * 1024)
+    got = memoryview(bytearray(3000))
+    assert download.fill(got) == 3000
+    gone_on.set()
+    assert download.fill(got) == 3000
+    assert bytes(got) == b"b" * 3000
+    download.finish()
+    session.close()
+
+
 REPLIES = st.lists(
     st.sampled_from(
         [

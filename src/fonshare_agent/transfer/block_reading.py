@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from fonshare_agent.transfer.lanes import Lane
 
 ASK_S: Final = 0.5  # a partner that had nothing is asked so often what it has
+# Being woken for every packet costs more CPU than what is done with it. A download that
+# has brought so much is a long one, and the window has had the time to grow beyond
+# what is waited for.
+LONG_BYTES: Final = 1024 * 1024
+GATHERED_BYTES: Final = 128 * 1024
 
 
 class _Taken(Exception):
@@ -38,6 +43,7 @@ class Blocks:
         self._patience, self._flow = patience, flow
         self._buffer = memoryview(bytearray(CHUNK_BYTES))
         self._asked_at = 0.0
+        self._came = 0  # bytes of this download, until it is a long one
 
     def run(self) -> None:
         """Read until nothing is left for this lane.
@@ -69,6 +75,7 @@ class Blocks:
         else:
             download = self._session.read_from(content.range(index)[0])
             end = content.count
+        self._came = 0
         try:
             while self._read_block(download, index) and self._lane.has_more():
                 index = self._lane.block
@@ -97,7 +104,14 @@ class Blocks:
                     raise download.explain()
                 writer.write(self._buffer[:count])
                 self._lane.note_bytes(count)
+                self._note_length(download, count)
             is_right = writer.finish()
         if not self._lane.note_block(is_right=is_right):
             raise BadContent(f"block {index} came wrong twice")
         return is_right
+
+    def _note_length(self, download: Download, count: int) -> None:
+        if self._came < LONG_BYTES:
+            self._came += count
+            if self._came >= LONG_BYTES:
+                download.gather(GATHERED_BYTES)

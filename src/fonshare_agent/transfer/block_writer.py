@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from fonshare_agent.transfer.disk_errors import translated
+from fonshare_agent.transfer.disk_errors import translation
 from fonshare_agent.transfer.disk_guard import DiskGuard
 
 
@@ -47,12 +47,14 @@ class BlockWriter:
             raise ValueError("more bytes than the block has")
         self._guard.count(len(view))
         self._digest.update(view)
-        with translated(self._guard.disk):
+        try:
             while view:
                 count = os.pwrite(self._descriptor, view, self._offset)
                 self._offset += count
                 self._left -= count
                 view = view[count:]
+        except OSError as error:
+            raise translation(self._guard.disk, error) from error
 
     def finish(self) -> bool:
         """Count the block if it is right; tell whether it was."""

@@ -25,16 +25,21 @@ def translated(disk: Disk) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        disk.check()
-        thing = str(disk.path)
-        reason = f"disk {thing}: {error.strerror}"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull(reason, thing=thing) from error
-        if error.errno == errno.EFBIG:
-            raise FileTooLarge(reason, thing=thing) from error
-        if error.errno == errno.EROFS:
-            raise DiskReadOnly(reason, thing=thing) from error
-        raise StorageError(reason, thing=thing) from error
+        raise translation(disk, error) from error
+
+
+def translation(disk: Disk, error: OSError) -> StorageError:
+    """Return what *error* below the disk means; raises if the disk is lost."""
+    disk.check()
+    thing = str(disk.path)
+    reason = f"disk {thing}: {error.strerror}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull(reason, thing=thing)
+    if error.errno == errno.EFBIG:
+        return FileTooLarge(reason, thing=thing)
+    if error.errno == errno.EROFS:
+        return DiskReadOnly(reason, thing=thing)
+    return StorageError(reason, thing=thing)
 
 
 def demand_room(disk: Disk, wanted_bytes: int) -> None:

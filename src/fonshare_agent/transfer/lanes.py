@@ -113,8 +113,8 @@ class Lanes:
             return self._plan.has_more(name) and not self._is_over
 
     def is_cut(self, name: str) -> bool:
-        with self._changed:
-            return self._plan.is_cut(name)
+        # Without the lock, since it is asked for each chunk: one late does no harm.
+        return self._plan.is_cut(name)
 
     def note_bytes(self, name: str, count: int) -> None:
         with self._changed:

@@ -87,6 +87,8 @@ class TokenBucket:
     @property
     def chunk_bytes(self) -> int:
         """How many bytes to move at once, so that a slow line stays smooth."""
+        if self.is_unlimited:
+            return CHUNK_BYTES
         with self._lock:
             return self._chunk_bytes()
 
@@ -183,6 +185,11 @@ class Flow:
     @property
     def chunk_bytes(self) -> int:
         return self._bucket.chunk_bytes
+
+    @property
+    def is_unlimited(self) -> bool:
+        """Whether nothing need be lined up for and spent now."""
+        return self._turn is None and not self.left and self._bucket.is_unlimited
 
     @property
     def is_closed(self) -> bool:

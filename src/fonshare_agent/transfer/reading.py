@@ -138,6 +138,10 @@ def wait_for_turn(flow: Flow, wanted: int, patience: Patience) -> None:
 
     Lets go promptly when cancelled.
     """
+    if flow.is_unlimited:
+        if patience.is_cancelled():
+            raise TransferCancelled("the transfer was cancelled")
+        return
     since = patience.clock()
     while wanted > 0:
         if flow.is_closed:  # for hours: the other side does not wait for that

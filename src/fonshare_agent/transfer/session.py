@@ -315,6 +315,10 @@ class Download:
         """Read until *view* is full; fewer bytes come only at the end."""
         return self._wire.fill(view, self._pace)
 
+    def gather(self, count: int) -> None:
+        """The rest may come in such pieces, each a fifth of a second late at most."""
+        self._wire.gather(count)
+
     def finish(self) -> None:
         """Demand that the file ends here, and that the peer found nothing amiss.
 

@@ -143,27 +143,35 @@ class Wire:
         """Read until *view* is full; fewer bytes come only at the end.
 
         As `receive_into` again and again, which for records of 16 KiB takes as much CPU
-        as deciphering them.
+        as deciphering them: little may happen for each of them.
         """
-        receive, clock, count = self._socket.recv_into, self.patience.clock, 0
-        since = asked_at = clock()
-        while count < len(view):
+        receive, clock, wanted = self._socket.recv_into, self.patience.clock, len(view)
+        count = noted = 0
+        since = noted_at = clock()
+        while count < wanted:
             try:
                 got = receive(view[count:])
             except TimeoutError:
                 self.patience.demand(since)
+                continue
             except (OSError, ValueError) as error:  # ValueError: closed under us
                 raise _broken(error) from None
-            else:
-                if not got:
-                    break
-                now = clock()
-                pace.note(got, now - since)
-                if now - asked_at >= POLL_S:  # who drips lets no wait time out
-                    self.patience.demand(now)
-                    asked_at = now
-                count, since = count + got, now
+            if not got:
+                break
+            count, since = count + got, clock()
+            if since - noted_at >= POLL_S:  # who drips lets no wait time out
+                pace.note(count - noted, since - noted_at)
+                self.patience.demand(since)
+                noted, noted_at = count, since
+        pace.note(count - noted, since - noted_at)
         return count
+
+    def gather(self, count: int) -> None:
+        """From now on wake who waits only once *count* bytes lie ready, or at the end,
+        or after POLL_S: what has come by then is read."""
+        # Where the window is smaller than that, the kernel wakes when it is full.
+        with suppress(OSError):
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
 
     def send(self, view: memoryview) -> None:
         """Send all of *view*."""
