@@ -197,6 +197,13 @@ def test_doctor_says_what_and_what_next():
     assert shown == "error   no disk: /mnt; Plug it in.\nreachable\n"
 
 
+def test_doctor_does_not_say_twice_what_it_is_about():
+    message = "ftp.users: passwords are in clear"
+    finding = {"level": "warning", "message": message, "thing": "ftp.users"}
+    shown = render("doctor", {"findings": [{**finding, "next": "Hash them."}]})
+    assert shown == f"warning {message}; Hash them.\n"
+
+
 @pytest.mark.parametrize(
     ("answer", "shown"),
     [

@@ -301,7 +301,7 @@ def _doctor(answer: Any) -> str:
 
 def _finding(finding: Any) -> str:
     text = translate(finding["message"])
-    if finding.get("thing"):
+    if finding.get("thing") and finding["thing"] not in finding["message"]:
         text = say("{}: {}", text, finding["thing"])
     if finding.get("next"):
         text = say("{}; {}", text, translate(finding["next"]))
