@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from fonshare_agent import announcing, channel
 from fonshare_agent.channel import ControlChannel, Listener
-from fonshare_agent.core import Core, Worker
-from fonshare_agent.errors import UnknownKey
+from fonshare_agent.core import Core, Promise, Worker
+from fonshare_agent.errors import DiskFull, UnknownKey
 from fonshare_agent.index.state import StateStore
 from fonshare_agent.model import GroupId, IndexId
 from fonshare_agent.nodekeys import load_or_create
@@ -26,10 +27,13 @@ from fonshare_agent.protocol.group_events import MembershipChanged, RemovedFromG
 from fonshare_agent.protocol.keys import KeyStatement, SealingKey, Signer
 from fonshare_agent.protocol.messages import (
     CatalogueAsk,
+    Grants,
     Hello,
     Message,
+    Operations,
     Presence,
     Welcome,
+    decode,
     encode,
 )
 from fonshare_agent.protocol.peers import MemberSeen
@@ -54,9 +58,12 @@ class Broker:
     def will(self, broker: str) -> tuple[str, bytes]:
         return liveness_topic(bytes(20)), bytes(32)
 
+    is_full = False  # too much is on its way to it
+
     def publish(self, broker, topic, payload, retain=False) -> bool:
-        self.story.append((broker, topic, payload))
-        return True
+        if not self.is_full:
+            self.story.append((broker, topic, payload))
+        return not self.is_full
 
     def refresh(self) -> None:
         pass
@@ -116,7 +123,11 @@ class Home:
         )
 
     async def save(self, machine: GroupMachine) -> None:
+        if self.is_disk_full:
+            raise DiskFull("no room")
         self.story.append("saved")
+
+    is_disk_full = False
 
     def tell(self, group: GroupId, event: object) -> None:
         self.story.append((group, event))
@@ -124,8 +135,10 @@ class Home:
     def hear(self, group: GroupId, member: object, message: object) -> None:
         self.story.append(message)
 
+    own_head = 1
+
     def head(self, group: GroupId) -> tuple[IndexId, int]:
-        return IndexId(b"indexid8"), 1
+        return IndexId(b"indexid8"), self.own_head
 
     def start(self) -> None:
         self.crypto.start()
@@ -380,3 +393,122 @@ def test_what_a_worker_seals_while_a_member_is_removed_does_not_leave(home):
     for _, _, payload in home.published():
         if keyring.find(payload[1:17]) is not None:
             assert open_envelope(payload, keyring).header.kind != ASK.KIND
+
+
+# --- nothing is lost while the disk takes nothing, nor by what is under way ---
+
+
+@pytest.fixture
+def hasty(home, monkeypatch):
+    """A home that tries again soon what it could not do."""
+    monkeypatch.setattr(channel, "STORE_RETRY_S", 0.05)
+    monkeypatch.setattr(announcing, "RETRY_S", 0.05)
+    return home
+
+
+def kinds(home, machine):
+    """What was published under the present epoch, in order."""
+    keyring = Keyring()
+    epoch = machine.sending_epoch
+    keyring.add_epoch(
+        machine.group,
+        epoch.number,
+        machine.epoch_keys[epoch],
+        Friend("x").id,
+        [SealingKey(os.urandom(32))],
+    )
+    opened = [open_envelope(payload, keyring) for *_, payload in home.published()]
+    return [one.header.kind for one in opened]
+
+
+def settled(home, machine):
+    home.start()
+    home.run_until(lambda: len(home.published()) >= 2)  # presence and hello
+    home.story.clear()
+    return EpochTopics(machine.epoch_keys[machine.sending_epoch])
+
+
+def test_a_membership_that_was_not_stored_is_stored_and_told_later(hasty):
+    machine = hasty.found()
+    settled(hasty, machine)
+    hasty.is_disk_full = True
+    machine.admit(Friend("bob").statement, hasty.core.clock())
+    hasty.channel.pump(machine.group)
+    hasty.run_until(lambda: hasty.channel._groups[machine.group].is_dirty)
+    hasty.channel.send(machine.group, None, ASK)
+    hasty.run_until(lambda: not hasty.channel._groups[machine.group].queue)
+    assert hasty.published() == []
+    hasty.is_disk_full = False
+    hasty.run_until(lambda: Operations.KIND in kinds(hasty, machine))
+    assert hasty.story.index("saved") < hasty.story.index(hasty.published()[0])
+    assert Grants.KIND in kinds(hasty, machine)
+    assert ASK.KIND not in kinds(hasty, machine)  # it will be asked again
+
+
+def test_what_cannot_be_counted_now_is_said_later(hasty, monkeypatch):
+    machine = hasty.found()
+    settled(hasty, machine)
+    lease, tries = hasty.channel._sealer._counter, []
+
+    async def fail_twice(group, channel):
+        tries.append(channel)
+        if len(tries) <= 2:
+            raise DiskFull("no room")
+        return await lease(group, channel)
+
+    monkeypatch.setattr(hasty.channel._sealer, "_counter", fail_twice)
+    machine.connect(hasty.core.clock())
+    hasty.channel.pump(machine.group)
+    hasty.run_until(lambda: Hello.KIND in kinds(hasty, machine))
+    assert len(tries) == 3
+
+
+def test_a_presence_that_cannot_leave_now_leaves_later(hasty, monkeypatch):
+    machine = hasty.found()
+    topics = settled(hasty, machine)
+    hasty.broker.is_full = True
+    hasty.channel.announce(machine.group)
+    hasty.run_until(lambda: not hasty.channel._announcing._under_way)
+    hasty.broker.is_full = False
+    where = topics.presence(machine.me)
+    hasty.run_until(lambda: where in [topic for _, topic, _ in hasty.published()])
+    hasty.story.clear()
+
+    async def fail(group, channel):
+        monkeypatch.undo()
+        raise DiskFull("no room")
+
+    monkeypatch.setattr(announcing, "RETRY_S", 0.05)
+    monkeypatch.setattr(hasty.channel._sealer, "_counter", fail)
+    hasty.channel.announce(machine.group)
+    hasty.run_until(lambda: where in [topic for _, topic, _ in hasty.published()])
+
+
+def test_the_presence_that_a_broker_keeps_names_the_newest_head(home, monkeypatch):
+    """One that is under way when our catalogue moves must not come after the next."""
+    machine = home.found()
+    topics = settled(home, machine)
+    sealer, waiting = home.channel._sealer, []
+    seal = sealer.seal
+
+    async def seal_slowly(machine, out):
+        if not waiting:
+            waiting.append(Promise())
+            await waiting[0]
+        return await seal(machine, out)
+
+    monkeypatch.setattr(sealer, "seal", seal_slowly)
+    home.channel.announce(machine.group)
+    home.own_head = 2
+    home.channel.announce(machine.group)
+    home.core.call_later(0.05, lambda: waiting[0].resolve(None))
+    home.run_until(lambda: len(home.published()) == 2)
+    keyring, epoch = Keyring(), machine.sending_epoch
+    keyring.add_epoch(
+        *(machine.group, epoch.number, machine.epoch_keys[epoch]),
+        *(Friend("x").id, [SealingKey(os.urandom(32))]),
+    )
+    told = [open_envelope(payload, keyring) for *_, payload in home.published()]
+    heads = [decode(one.header.kind, one.body).sequence for one in told]
+    assert heads == [1, 2]
+    assert topics.presence(machine.me) == home.published()[1][1]

@@ -24,8 +24,8 @@ PARTS = {
     "storage": "disk disk_folders mounts nodekeys memberships backup",
     "writing": "settings_writer",  # settings that commands change
     "group": (
-        "asking channel groups invite_sessions invites invites_on_demand last_seen "
-        "listening published routing sealing"
+        "announcing asking channel groups invite_sessions invites invites_on_demand "
+        "last_seen listening published routing sealing"
     ),
     "sharing": "sharing catching_up",
     "jobs": (

@@ -6,12 +6,12 @@ stored, then messages are sealed and published. Sealing, opening and signatures 
 the crypto worker; counters are leased from state.db before use. Core thread.
 """
 
-import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from fonshare_agent.announcing import Announcing
 from fonshare_agent.core import Core, Timer, Turns, Worker
 from fonshare_agent.errors import NotFound, PeerError, StorageError
 from fonshare_agent.index.state import StateStore
@@ -48,6 +48,9 @@ class _Group:
     timer: Timer | None = None
     is_pumping: bool = False
     is_dirty: bool = False  # a change that could not be stored yet
+    held: list[Outgoing] = field(default_factory=list)  # until it can leave
+    retry: Timer | None = None  # of what the disk did not take
+    is_retrying: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +79,11 @@ class ControlChannel:
     ) -> None:
         self._core, self._crypto, self._turns = core, crypto, Turns(core)
         self._sealer = Sealer(crypto, store, state, keys, draw)
-        self._keys, self._node_name = keys, node_name
         self._groups: dict[GroupId, _Group] = {}
         self._listening = Listening(keys)
+        self._announcing = Announcing(
+            core, self._sealer, self._listening, keys, node_name, self.announce
+        )
         self._listener: Listener | None = None
         self._links: Links | None = None
         self._shown: dict[str, dict[str, bytes]] = {}  # liveness: broker, topic
@@ -87,13 +92,14 @@ class ControlChannel:
     def wire(self, listener: Listener, links: Links) -> None:
         """Connect the neighbours; once, before the first group."""
         self._listener, self._links = listener, links
+        self._announcing.wire(listener.own_head, links)
 
     # --- groups ---
 
     def add_group(self, machine: GroupMachine) -> None:
         """Take part in a group; stores it if it is new."""
         state = self._groups[machine.group] = _Group(machine, machine.roster.brokers)
-        self._tell_head(machine)
+        self._announcing.tell_head(machine)
         self._listening.learn(state.machine)
         self._refresh_links()
         for broker in self._reached(machine):
@@ -161,8 +167,8 @@ class ControlChannel:
         assert self._listener is not None
         events = state.machine.take_events()
         messages = state.machine.take_messages() + state.queue
-        state.queue = []
-        if not events and not messages:
+        state.queue, is_retrying, state.is_retrying = [], state.is_retrying, False
+        if not events and not messages and not is_retrying:
             return False
         wanted = state.machine.roster.brokers
         if state.is_dirty or any(isinstance(one, MembershipChanged) for one in events):
@@ -170,11 +176,7 @@ class ControlChannel:
         if any(isinstance(one, MembershipChanged | EpochChanged) for one in events):
             self._listening.learn(state.machine)
         self._tell(state, [e for e in events if not isinstance(e, RemovedFromGroup)])
-        for message in [] if state.is_dirty else messages:
-            # Who was away looks for the group where it was before.
-            is_told = isinstance(message.message, MEMBERSHIP_KINDS)
-            former = state.machine.former_brokers if is_told else ()
-            await self._publish(state, message, (*wanted, *former))
+        await self._say(state, [*state.held, *messages], wanted)
         self._move(state, wanted)
         # Last, since it ends in dropping the group: its leave must have gone out.
         self._tell(state, [e for e in events if isinstance(e, RemovedFromGroup)])
@@ -201,10 +203,32 @@ class ControlChannel:
             await self._listener.save(state.machine)
         except StorageError as error:
             log.warning("a membership is not stored, nothing is sent: %s", error.code)
-            group = state.machine.group
-            self._core.call_later(STORE_RETRY_S, lambda: self.pump(group))
             return False
         return True
+
+    async def _say(
+        self, state: _Group, messages: list[Outgoing], brokers: tuple[str, ...]
+    ) -> None:
+        """Send *messages*; while the disk takes nothing, what nobody asks for waits."""
+        left = list(messages)
+        try:
+            while left and not state.is_dirty:
+                # Who was away looks for the group where it was before.
+                is_told = isinstance(left[0].message, MEMBERSHIP_KINDS)
+                former = state.machine.former_brokers if is_told else ()
+                await self._publish(state, left[0], (*brokers, *former))
+                del left[0]
+        except StorageError as error:
+            log.warning("a message waits: %s", error.code)
+        kept = [one for one in left if isinstance(one.message, MEMBERSHIP_KINDS)]
+        state.held = kept[-QUEUE_MAX:]
+        if (state.held or state.is_dirty) and state.retry is None:
+            retry = partial(self._retry, state)
+            state.retry = self._core.call_later(STORE_RETRY_S, retry)
+
+    def _retry(self, state: _Group) -> None:
+        state.retry, state.is_retrying = None, True
+        self.pump(state.machine.group)
 
     async def _publish(
         self, state: _Group, out: Outgoing, brokers: Iterable[str]
@@ -226,38 +250,12 @@ class ControlChannel:
         state = self._groups.get(group)
         if state is not None:
             for broker in self._reached(state.machine):
-                work = self._publish_presence(state, broker)
-                self._core.spawn_service("presence", work)
+                self._announcing.announce(state.machine, broker)
 
     def _reached(self, machine: GroupMachine) -> list[str]:
         """The connected brokers where the group is, or was lately."""
         links = self._links
         return [b for b in places(machine) if links and links.is_connected(b)]
-
-    async def _publish_presence(self, state: _Group, broker: str) -> None:
-        assert self._links is not None
-        assert self._listener is not None
-        machine, epoch = state.machine, state.machine.sending_epoch
-        will, head = self._links.will(broker), self._tell_head(machine)
-        if epoch is None or will is None or head is None:
-            return
-        statement = self._keys.statement(self._node_name).encode()
-        farewell = hashlib.sha256(will[1]).digest()
-        presence = Presence(statement, will[0], farewell, *head, machine.log.heads())
-        sealed = await self._sealer.seal(machine, Outgoing(epoch, None, presence))
-        if sealed is None:
-            return
-        topics = self._listening.find(machine.group, sealed[0].epoch)
-        if topics is not None:
-            self._links.publish(broker, topics.presence(machine.me), sealed[1], True)
-
-    def _tell_head(self, machine: GroupMachine) -> tuple[IndexId, int] | None:
-        """Return our catalogue's head, and let greetings carry it."""
-        assert self._listener is not None
-        head = self._listener.own_head(machine.group)
-        if head is not None:
-            machine.peers.own_head = head
-        return head
 
     def on_connected(self, broker: str) -> None:
         """A broker took us: presence first, then greetings (DESIGN, Presence)."""
@@ -266,7 +264,7 @@ class ControlChannel:
                 self._greet(state, broker)
 
     def _greet(self, state: _Group, broker: str) -> None:
-        self._core.spawn_service("presence", self._publish_presence(state, broker))
+        self._announcing.announce(state.machine, broker)
         state.machine.connect(self._core.clock())
         self.pump(state.machine.group)
 
