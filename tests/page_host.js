@@ -26,7 +26,7 @@ const world = {
 	requests: [], searches: [], news: [], findings: [], joining: null, settings: [],
 	limits: {
 		upload_kib_s: 500, download_kib_s: 0, transfers: 3, uploads: 4, hours: null, other_upload_kib_s: 0,
-		other_download_kib_s: 0, gives_way: false, now: { upload_kib_s: 500, download_kib_s: null }
+		other_download_kib_s: 0, house: false, give_way: true, gives_way: false, now: { upload_kib_s: 500, download_kib_s: null }
 	},
 	backups: [], restores: [],
 	lots: 0, // files of the share `Lots` of Bob, made up as they are asked for

@@ -205,6 +205,7 @@ def test_limits_not_given_are_not_changed(agent):
     names = "upload_kib_s", "download_kib_s"
     agent.answers["limits"] = {
         **dict.fromkeys((*names, "transfers", "uploads", "hours", "gives_way"), 0),
+        **{"house": False, "give_way": True},
         "now": dict.fromkeys(names),
     }
     assert main(["limits", "--upload", "0", "-c", "node.yaml"]) == 0
@@ -215,6 +216,7 @@ def test_limits_not_given_are_not_changed(agent):
                 "upload": 0,
                 **dict.fromkeys(("download", "transfers", "uploads", "hours")),
                 **dict.fromkeys(("other_upload", "other_download")),
+                **dict.fromkeys(("house", "give_way")),
             },
         )
     ]

@@ -37,7 +37,7 @@ PARTS = {
     "reach": "port_mapping reach",
     "control": "doctor doctor_reach doctor_storage",  # beside the folder of that name
     "tree": "friends_tree friends_reading",
-    "wiring": "agent node ground group_side transfer_side moving upkeep",
+    "wiring": "agent node ground group_side transfer_side door_options moving upkeep",
     "program": (  # the command line, which runs without an agent's modules
         "__main__ resident lean_imports lean_dataclasses lean_typing compact_code "
         "compiling cli command_line agent_commands local_commands first_use help_texts "

@@ -122,11 +122,11 @@ def test_what_is_carried_for_others_keeps_to_both_directions_and_gives_way():
     world = World(at(12), hours=NIGHT, other_download_kib_s=30)
     manners = world.manners
     assert manners.relay.rate_kib_s == 0, "what comes could not be sent on"
-    manners.set_limits(LIMITS)
+    manners.set_limits(replace(LIMITS, give_way=True))
     assert manners.relay.rate_kib_s == 80
     manners.set_ceilings(20 * 1024, None)
     assert manners.relay.rate_kib_s == 20
-    manners.set_limits(replace(LIMITS, relay_kib_s=0))
+    manners.set_limits(replace(LIMITS, relay_kib_s=0, give_way=True))
     assert manners.relay.rate_kib_s == 20
     manners.set_ceilings(None, None)
     assert manners.relay.rate_kib_s is None
@@ -175,6 +175,51 @@ def test_what_counts_our_traffic_is_loaded_with_the_first_transfer():
     assert built == [flow]
     flow.close()
     assert built == []
+
+
+def test_giving_way_and_limits_at_home_are_switched_while_files_move():
+    world = World(upload_kib_s=1000, give_way=True)
+    manners, at_home = world.manners, ("192.168.1.7", FRIEND)
+    manners.set_ceilings(10 * 1024, None)
+    assert manners.gives_way
+    assert world.rates()[0] == 10
+    assert manners.flow(UP, *at_home) is None
+    manners.set_limits(replace(LIMITS, upload_kib_s=1000, house=True))
+    manners.set_ceilings(10 * 1024, None)  # the watch has not heard of it yet
+    assert not manners.gives_way
+    assert world.rates()[0] == 1000
+    assert manners.flow(UP, *at_home) is not None
+    manners.set_limits(replace(LIMITS, upload_kib_s=1000, give_way=True))
+    manners.set_ceilings(10 * 1024, None)
+    assert world.rates()[0] == 10
+    assert manners.flow(UP, *at_home) is None
+
+
+def test_what_is_open_when_giving_way_is_switched_on_is_counted_as_ours():
+    counted = {}
+
+    class Counts:
+        def add(self, whose, find):
+            counted[whose] = find
+
+        def drop(self, whose):
+            counted.pop(whose, None)
+
+    late = LateTraffic(Counts, is_wanted=False)
+    late.load()
+    late.want(False)
+    for whose in ("a", "b"):
+        late.add(whose, whose.upper)
+    late.drop("a")
+    assert not late.is_loaded
+    late.want(True)
+    assert [find() for find in counted.values()] == ["B"]
+    late.want(False)
+    late.add("c", "c".upper)
+    late.drop("b")
+    assert counted == {}
+    late.want(True)
+    assert list(counted) == ["c"]
 
 
 # --- the time zone ------------------------------------------------------------------

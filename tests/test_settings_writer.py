@@ -148,6 +148,13 @@ def test_limits_set_one_by_one_all_stay(writer):
     assert (limits.upload_kib_s, limits.transfers) == (50, 4)
 
 
+def test_what_is_on_or_off_can_be_set(writer):
+    for wanted in (True, False):
+        writer.set_limits({"house": wanted, "give_way": wanted})
+        limits = load_settings(path_of(writer)).limits
+        assert (limits.house, limits.give_way) == (wanted, wanted)
+
+
 @pytest.mark.parametrize(
     "limits", [{"transfers": 99}, {"transfer": 2}], ids=["value", "name"]
 )

@@ -25,29 +25,53 @@ UP, DOWN = "up", "down"
 class LateTraffic:
     """Loads what counts our own traffic with the first transfer. Any thread.
 
-    *build* may wait for the disk: `load` is called beforehand where that matters.
+    *build* may wait for the disk: `load` is called beforehand where that matters. While
+    it is not `is_wanted` nothing is loaded or counted, but what is open is remembered.
     """
 
-    def __init__(self, build: Callable[[], Traffic]) -> None:
+    def __init__(self, build: Callable[[], Traffic], *, is_wanted: bool = True) -> None:
         self._build, self._lock = build, threading.Lock()
+        self._is_wanted = is_wanted
         self._made: Traffic | None = None
+        self._open: dict[object, Callable[[], socket.socket]] = {}  # and not counted
 
     @property
     def is_loaded(self) -> bool:
         return self._made is not None
 
-    def load(self) -> Traffic:
+    def load(self) -> None:
+        """Have it at hand, if it is wanted."""
         with self._lock:
-            if self._made is None:
-                self._made = self._build()
-            return self._made
+            self._load()
+
+    def _load(self) -> Traffic | None:
+        if self._made is None and self._is_wanted:
+            self._made = self._build()
+        return self._made if self._is_wanted else None
+
+    def want(self, is_wanted: bool) -> None:
+        """Count from now on, or no more; what is open is counted, too."""
+        with self._lock:
+            self._is_wanted = is_wanted
+            traffic = self._load() if self._open else None
+            if traffic is not None:
+                for whose, find in self._open.items():
+                    traffic.add(whose, find)
+                self._open.clear()
 
     def add(self, whose: object, find: Callable[[], socket.socket]) -> None:
-        self.load().add(whose, find)
+        with self._lock:
+            traffic = self._load()
+            if traffic is None:
+                self._open[whose] = find
+            else:
+                traffic.add(whose, find)
 
     def drop(self, whose: object) -> None:
-        if self._made is not None:
-            self._made.drop(whose)
+        with self._lock:
+            self._open.pop(whose, None)
+            if self._made is not None:
+                self._made.drop(whose)
 
 
 class Manners:
@@ -81,13 +105,16 @@ class Manners:
     def set_limits(self, limits: LimitSettings) -> None:
         """The owner wants these from now on; what moves follows within a second."""
         self._limits = limits
+        if not limits.give_way:
+            self._ceilings = dict.fromkeys((UP, DOWN))
         self._look_on()
         self.look()
 
     def set_ceilings(self, up: float | None, down: float | None) -> None:
         """The household leaves us so many bytes a second; None: as many as we want."""
-        self._ceilings = {UP: up, DOWN: down}
-        self._apply()
+        if self._limits.give_way:
+            self._ceilings = {UP: up, DOWN: down}
+            self._apply()
 
     @property
     def gives_way(self) -> bool:

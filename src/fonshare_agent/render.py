@@ -284,6 +284,8 @@ def _limits(answer: Any) -> str:
         say("transfers {} at once", answer["transfers"]),
         say("uploads   {} at once", answer["uploads"]),
     ]
+    if answer["house"]:
+        lines.append(say("the limits hold at home, too"))
     if answer["gives_way"]:
         lines.append(say("the household uses the line: giving way"))
     return "".join(one + "\n" for one in lines)

@@ -14,32 +14,24 @@ from fonshare_agent.asking import Asking
 from fonshare_agent.catching_up import Take
 from fonshare_agent.clock import is_known
 from fonshare_agent.disk import Disk
+from fonshare_agent.door_options import ftp_options, house_now
 from fonshare_agent.downloads import Downloads
 from fonshare_agent.errors import DiskMissing
-from fonshare_agent.ftp.accounts import Account
-from fonshare_agent.ftp.server import (
-    BUFFER_BYTES,
-    SMALL_BUFFER_BYTES,
-    UPLOAD_BUFFER_BYTES,
-    FtpOptions,
-    FtpService,
-)
+from fonshare_agent.ftp.server import FtpService
 from fonshare_agent.ftp.tickets import Ticket, TicketDesk
 from fonshare_agent.ground import Ground
 from fonshare_agent.group_side import GroupSide
 from fonshare_agent.index.state_records import Job
-from fonshare_agent.links.lan import house_networks
 from fonshare_agent.links.mapped import Mapped
 from fonshare_agent.loading import loading
 from fonshare_agent.manners import LateTraffic, Manners
-from fonshare_agent.model import GroupId, IndexId, NodeId, SharePath
-from fonshare_agent.nodekeys import NodeKeys
+from fonshare_agent.model import GroupId, IndexId, NodeId
 from fonshare_agent.on_demand import OnDemand
 from fonshare_agent.passwords import verify_password
 from fonshare_agent.port_mapping import PortMapping
 from fonshare_agent.reach import Reach
 from fonshare_agent.reasons import Postponed
-from fonshare_agent.settings import FtpSettings, LimitSettings, Network, Settings
+from fonshare_agent.settings import LimitSettings
 from fonshare_agent.transfer.leftovers import has_leftovers
 from fonshare_agent.transfer.limits import Traffic
 from fonshare_agent.watch import Watch
@@ -92,11 +84,12 @@ class TransferSide:
         ways = Ways(core, ground.store, ground.state)
         desk = TicketDesk(core.clock, self._is_allowed)
         desk.on_redeemed = lambda peer: core.post(lambda: ways.note_inward(peer, True))
-        manners = Manners(core, settings.limits, _house_networks(settings.ftp))
-        if settings.limits.give_way:
-            manners.traffic = LateTraffic(self._watch_household)
+        manners = Manners(core, settings.limits, house_now(settings.ftp))
+        manners.traffic = LateTraffic(
+            self._watch_household, is_wanted=settings.limits.give_way
+        )
         ftp = FtpService(
-            _ftp_options(settings, ground.keys),
+            ftp_options(settings, ground.keys),
             verify=verify_password,
             disk_check=ground.disk.check,
             desk=desk,
@@ -260,6 +253,10 @@ class TransferSide:
 
     def _set_limits(self, limits: LimitSettings) -> None:
         self._places = limits.uploads
+        if (
+            self.manners.traffic is not None
+        ):  # loaded where waiting for a disk is no harm
+            self._ground.files.run(self.manners.traffic.want, limits.give_way)
         if self.moving.made is not None:
             self.moving.made.serving.set_places(limits.uploads)
         self.manners.set_limits(limits)
@@ -280,7 +277,7 @@ class TransferSide:
 
     def follow_lan(self) -> None:
         """The lan may have other networks than before; blocks a little."""
-        networks = _house_networks(self._ground.settings.ftp)
+        networks = house_now(self._ground.settings.ftp)
         self.ftp.set_house_networks(map(str, networks))
         self.manners.set_house(networks)
 
@@ -347,51 +344,3 @@ class Copier:
     def cancel(self, group: GroupId, member: NodeId) -> None:
         if self._moving.made is not None:
             self._moving.made.copy_fetcher.cancel(group, member)
-
-
-def _ftp_options(settings: Settings, keys: NodeKeys) -> FtpOptions:
-    ftp = settings.ftp
-    own = (keys.certificate_path, keys.private_key_path)
-    house = own
-    if ftp.certificate is not None and ftp.certificate_key is not None:
-        house = (ftp.certificate, ftp.certificate_key)
-    everywhere = ftp.address in ("0.0.0.0", "::")
-    return FtpOptions(
-        disk=settings.disk,
-        address="" if everywhere else ftp.address,
-        port=ftp.port,
-        passive_ports=_range(ftp.passive_ports),
-        friends_port=ftp.friends_port,
-        friends_passive_ports=_range(ftp.friends_passive_ports),
-        users=tuple(
-            Account(
-                user.name, user.password_hash, "write" if user.may_write else "read"
-            )
-            for user in ftp.users
-        ),
-        guest_folders=tuple(_folder(one) for one in ftp.guest_folders),
-        house_networks=tuple(map(str, _house_networks(ftp))),
-        owner_from_wan=ftp.owner_from_wan,
-        house_certificate=house,
-        friends_certificate=own,
-        buffer_size=SMALL_BUFFER_BYTES if settings.is_on_router else BUFFER_BYTES,
-        upload_buffer_size=(
-            SMALL_BUFFER_BYTES if settings.is_on_router else UPLOAD_BUFFER_BYTES
-        ),
-    )
-
-
-def _house_networks(ftp: FtpSettings) -> tuple[Network, ...]:
-    """Return what counts as the house now, the lan zone's networks if named."""
-    return house_networks(ftp.house_networks, ftp.house_lan)
-
-
-def _range(ports: tuple[int, int]) -> range:
-    return range(ports[0], ports[1] + 1)
-
-
-def _folder(text: str) -> tuple[bytes, ...]:
-    """Return the components of a guest folder; none stand for the whole disk."""
-    if text in ("", "."):
-        return ()
-    return SharePath.parse(text).parts

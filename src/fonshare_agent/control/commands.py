@@ -20,6 +20,10 @@ def _limit(name: str, help: str, shown: str) -> Argument:
     return Argument(name, help, Kind.INTEGER, optional=True, shown=shown)
 
 
+def _on_off(name: str, help: str) -> Argument:
+    return Argument(name, help, Kind.CHOICE, optional=True, choices=("on", "off"))
+
+
 def _size(name: str, help: str) -> Argument:
     return Argument(
         name,
@@ -86,9 +90,10 @@ SAVED_ANSWER = (
 )
 LIMITS_ANSWER = (
     "`{upload_kib_s, download_kib_s, transfers, uploads, hours, other_upload_kib_s, "
-    "other_download_kib_s, gives_way, now:{upload_kib_s, download_kib_s}}`; `hours` "
-    "null without, `gives_way` while the household uses the line, "
-    "`now` what holds at this moment, null without a limit and 0 while nothing moves"
+    "other_download_kib_s, house, give_way, gives_way, now:{upload_kib_s, "
+    "download_kib_s}}`; `hours` null without, `gives_way` while the household uses the "
+    "line and `give_way` is on, `now` what holds at this moment, null without a limit "
+    "and 0 while nothing moves"
 )
 LIMIT_MAX = 100_000  # rows: a program may ask for all that a small group holds
 LIMIT = Argument(
@@ -638,6 +643,8 @@ BOX_COMMANDS = (
             ),
             _limit("other_upload", "as --upload, at other times; 0: nothing", "KIB"),
             _limit("other_download", "as --download, at other times", "KIB"),
+            _on_off("house", "let the limits hold at home, too"),
+            _on_off("give_way", "slow down while the household uses the line"),
         ),
         access=Access.WRITE,
     ),

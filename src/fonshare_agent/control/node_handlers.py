@@ -149,11 +149,14 @@ class NodeHandlers:
             "other_upload": "other_upload_kib_s",
             "other_download": "other_download_kib_s",
         }
-        changes = {
+        changes: dict[str, int | str] = {
             option: value
             for flag, option in names.items()
             if isinstance(value := arguments[flag], int | str)
         }
+        for name in ("house", "give_way"):
+            if arguments[name] is not None:
+                changes[name] = arguments[name] == "on"
         if changes:
             settings = await self._parts.published.set_limits(changes)
             self._parts.downloads.set_limits(settings.limits)

@@ -205,6 +205,8 @@ def limits(limits: LimitSettings, manners: Manners) -> dict[str, JSON]:
         "hours": manners.hours or None,
         "other_upload_kib_s": limits.other_upload_kib_s,
         "other_download_kib_s": limits.other_download_kib_s,
+        "house": limits.house,
+        "give_way": limits.give_way,
         "gives_way": manners.gives_way,
         "now": {
             "upload_kib_s": _rounded(manners.upload.rate_kib_s),

@@ -91,6 +91,11 @@ class UciWriter:
 
     def set_limits(self, limits: Mapping[str, int | str]) -> Settings:
         """Set the named options of the section `limits`."""
+        # UCI has texts; what is on or off is 1 or 0 there.
+        limits = {
+            name: str(int(value)) if isinstance(value, bool) else value
+            for name, value in limits.items()
+        }
 
         def edit(raw: dict[str, Any]) -> None:
             raw["limits"] = {**raw.get("limits", {}), **limits}
