@@ -123,6 +123,7 @@ def compile_all(userland: Userland) -> None:
         for source in (userland.root / folder[1:]).rglob("*.py"):
             source.unlink()
     userland.run(*python("-m", "fonshare_agent.compiling", f"/{LIBRARY}"))
+    userland.run(*python("-m", "fonshare_agent.compact_copies"))
 
 
 def python(*arguments: str) -> list[str]:

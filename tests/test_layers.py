@@ -40,9 +40,9 @@ PARTS = {
     "wiring": "agent node ground group_side transfer_side door_options moving upkeep",
     "program": (  # the command line, which runs without an agent's modules
         "__main__ resident lean_imports lean_dataclasses lean_typing compact_code "
-        "compiling cli command_line agent_commands local_commands first_use help_texts "
-        "broker_setup router_disks router_setup completion terminal render progress "
-        "joining fxp_command layout words"
+        "compact_copies compiling cli command_line agent_commands local_commands "
+        "first_use help_texts broker_setup router_disks router_setup completion "
+        "terminal render progress joining fxp_command layout words"
     ),
 }
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import marshal
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from types import CodeType
 
 import pytest
 
+from fonshare_agent import compact_copies
 from fonshare_agent.compact_code import compacted
 from fonshare_agent.compiling import compile_below
 from fonshare_agent.errors import DiskMissing
@@ -95,6 +97,124 @@ def test_the_package_compiles_what_python_then_takes(tmp_path, monkeypatch):
     ).split()
     assert Path(cached).is_file()
     assert docstring == "None"
+
+
+ANNOTATED = """
+from dataclasses import dataclass, fields
+from typing import ClassVar, Final, NamedTuple
+
+LIMIT: Final = 3
+later: dict[str, int]
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    number: int
+    names: list[str]
+    KNOWN: ClassVar[int] = 4
+
+    def told(self, first: int, *rest: str, last: bool = True, **more: str) -> str:
+        shown: str
+        def inner(one: int) -> str:
+            return str(one)
+        shown = inner(first)
+        return shown + repr((rest, last, more))
+
+class Pair(NamedTuple):
+    left: int
+    right: str = "r"
+"""
+
+
+def test_compiled_for_the_package_functions_have_no_annotations(tmp_path, monkeypatch):
+    (tmp_path / "annotated.py").write_text(ANNOTATED)
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    compile_below(tmp_path)
+    said = subprocess.check_output(
+        [
+            *(sys.executable, "-c"),
+            "import annotated as a; v = a.Value(1, []); print(a.Value.KNOWN, a.LIMIT, "
+            "[one.name for one in a.fields(v)], v, a.Pair(1), v.told(1, 'b', c='d'), "
+            "a.Value.told.__annotations__, a.__annotations__, "
+            "a.Pair.__annotations__, sep='\\n')",
+        ],
+        cwd=tmp_path,
+        text=True,
+    )
+    assert said.splitlines() == [
+        *("4", "3", "['number', 'names']", "Value(number=1, names=[])"),
+        *("Pair(left=1, right='r')", "1(('b',), True, {'c': 'd'})", "{}", "{}"),
+        "{'left': <class 'int'>, 'right': <class 'str'>}",
+    ]
+
+
+@pytest.fixture
+def feed_module(tmp_path, monkeypatch):
+    """A compiled file of the feed's, and a folder for copies."""
+    monkeypatch.setattr(compact_copies, "FOLDER", str(tmp_path / "copies"))
+    file = tmp_path / "module.pyc"
+    file.write_bytes(b"the very same header of 16" + marshal.dumps(1))
+    return file
+
+
+def test_a_compact_copy_counts_while_its_origin_is_there(feed_module):
+    code = compacted(compile(MODULE, "module.py", "exec"))
+    path = str(feed_module)
+    assert compact_copies.find("a.module", path) is None
+
+    compact_copies.keep("a.module", path, code)
+
+    assert compact_copies.find("a.module", path) == code
+    assert compact_copies.find("another", path) is None
+
+
+@pytest.mark.parametrize("change", ["other header", "other size", "other time"])
+def test_no_copy_is_taken_for_a_file_that_came_with_an_upgrade(feed_module, change):
+    state, was = feed_module.stat(), feed_module.read_bytes()
+    compact_copies.keep("module", str(feed_module), compile("1", "m.py", "exec"))
+    if change == "other time":
+        os.utime(feed_module, ns=(0, state.st_mtime_ns + 1))
+    else:
+        now = b"THE" + was[3:] if change == "other header" else was + b"."
+        feed_module.write_bytes(now)
+        os.utime(feed_module, ns=(0, state.st_mtime_ns))
+    assert compact_copies.find("module", str(feed_module)) is None
+
+
+COPIES = f"""
+import sys
+sys.path[:0] = {sys.path!r}
+from fonshare_agent import compact_copies
+compact_copies.FOLDER = sys.argv[1]
+"""
+
+
+def test_what_dataclasses_writes_is_compiled_once(tmp_path):
+    """Kept by the one process, taken by the next, in which nothing is compiled."""
+    command = [sys.executable, "-S", "-OO", "-c"]
+    keeping = COPIES + "sys.exit(compact_copies.main())"
+    subprocess.run([*command, keeping, tmp_path], check=True)
+    said = subprocess.check_output(
+        [
+            *command,
+            COPIES
+            + """
+import builtins
+compiled, usual = [], compile
+def noting(text, name, *given, **more):
+    if name == "<string>":
+        compiled.append(text)
+    return usual(text, name, *given, **more)
+builtins.compile = noting
+from fonshare_agent import resident
+resident.load()
+from fonshare_agent.model import SharePath
+print(len(compiled), SharePath.parse("a/b"))
+""",
+            tmp_path,
+        ],
+        text=True,
+    )
+    assert said.split() == ["0", "a/b"]
 
 
 # --- the resident process
@@ -199,17 +319,6 @@ print(*(two.__qualname__ for one in OF if one.__dataclass_params__.frozen
     assert found.split() == []
 
 
-def test_functions_keep_no_annotations():
-    assert (
-        resident("""
-from fonshare_agent import core, model
-print(model.SharePath.parse.__annotations__, core.Core.post.__annotations__,
-      model.printable.__annotations__)
-""").split()
-        == ["{}"] * 3
-    )
-
-
 def test_a_bug_is_logged_with_its_lines_though_tokenize_is_away():
     said = resident("""
 import logging, sys
@@ -253,10 +362,9 @@ def test_what_is_loaded_later_is_as_lean():
         + """
 names = [f"{one.__module__}.{one.__qualname__}" for one in OF]
 print(len(set(sys.modules) - before) > 5, len(names) - len(set(names)))
-print(fonshare_agent.invites.Invites.invite.__annotations__)
 """
     )
-    assert said.split() == ["True", "0", "{}"]
+    assert said.split() == ["True", "0"]
 
 
 TYPES = """

@@ -323,4 +323,6 @@ def test_the_service_runs_without_the_command_line_in_memory(tmp_path):
     asked = ["agent", "-c", "f.yaml"]
     assert started(*asked) == [*switches, "fonshare_agent", *asked]
     made = " ".join(SCRIPT.read_text().replace("\\\n", " ").split())
-    assert f"python3 {' '.join(switches)} fonshare_agent.compiling" in made
+    assert f"""python3 {" ".join(switches)} "$@" """ in made
+    for module in ("compiling", "compact_copies"):
+        assert f"run_python fonshare_agent.{module} " in made

@@ -5,7 +5,8 @@ the rest. The agent works the same without it and takes 2.5 MB more. Nothing her
 changes what a function does. Left out are
 
 - what compact_code.py takes out of what the feed compiled (it does so without -OO), and
-  the annotations of all functions, which only type checkers read;
+  the annotations of its functions, which only type checkers read; ours are compiled
+  without either (compiling.py);
 - modules that the standard library imports for what we never call (`deferring`);
 - methods that dataclasses writes anew for each class (lean_dataclasses.py);
 - `typing` (lean_typing.py), the names of OpenSSL's errors outside of TLS, and what is
@@ -27,7 +28,7 @@ from importlib.machinery import (
     SourcelessFileLoader,
 )
 
-from fonshare_agent.compact_code import compacted
+from fonshare_agent import compact_copies
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def import_lean() -> None:
     """Import from now on as lean as this module's text says."""
     hook = FileFinder.path_hook(
         (ExtensionFileLoader, EXTENSION_SUFFIXES),
-        (_Source, SOURCE_SUFFIXES),
+        (SourceFileLoader, SOURCE_SUFFIXES),
         (_Compiled, BYTECODE_SUFFIXES),
     )
     sys.path_hooks.insert(0, hook)
@@ -61,11 +62,12 @@ def _stand_in_for_typing() -> None:
 
 
 def _import_dataclasses() -> None:
-    from fonshare_agent.lean_dataclasses import lean_dataclass
+    from fonshare_agent.lean_dataclasses import lean_dataclass, run
 
     import dataclasses  # isort: skip  # by the module above, without `inspect`
 
     dataclasses.dataclass = lean_dataclass
+    vars(dataclasses)["exec"] = run
     # Two functions written for each frozen class, which `lean_dataclass` replaces at
     # once: a seventh of the time that the agent's modules take. From 3.13 on all
     # functions of a class are written in one go, under another name.
@@ -135,15 +137,16 @@ def _open_source(path: str) -> TextIO:
     return open(path, encoding="utf-8")
 
 
-class _Source(SourceFileLoader):
-    def exec_module(self, module: ModuleType) -> None:
-        super().exec_module(module)
-        _forget_notes(module)
-
-
 class _Compiled(SourcelessFileLoader):
     def get_code(self, fullname: str) -> CodeType:
-        return compacted(super().get_code(fullname))  # type: ignore[arg-type]
+        code = compact_copies.find(fullname, self.path)
+        if code is None:
+            from fonshare_agent.compact_code import compacted
+
+            code = compacted(super().get_code(fullname))  # type: ignore[arg-type]
+            if compact_copies.is_keeping:
+                compact_copies.keep(fullname, self.path, code)
+        return code
 
     def exec_module(self, module: ModuleType) -> None:
         super().exec_module(module)

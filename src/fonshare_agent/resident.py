@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 
+from fonshare_agent import compact_copies
 from fonshare_agent.lean_imports import import_lean
 
 TYPE_CHECKING = False
@@ -30,6 +31,7 @@ def main() -> int:
     """Run the agent until it is told to stop; the exit status."""
     try:
         run = load()
+        compact_copies.forget_texts()
     except ModuleNotFoundError as error:  # a part of Python that its packager split off
         print(
             f"fonshare: Python's module `{error.name}` is missing: install what the "
