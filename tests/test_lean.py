@@ -180,6 +180,19 @@ def test_no_copy_is_taken_for_a_file_that_came_with_an_upgrade(feed_module, chan
     assert compact_copies.find("module", str(feed_module)) is None
 
 
+@pytest.mark.parametrize("damage", ["cut short", "of zeros"])
+def test_a_copy_that_power_did_not_let_be_whole_is_not_taken(feed_module, damage):
+    """Found by reading: one cut short ended every start with an EOFError."""
+    path = str(feed_module)
+    compact_copies.keep("module", path, compile("print(1)", "m.py", "exec"))
+    (copy,) = Path(compact_copies.FOLDER).iterdir()
+    was = copy.read_bytes()
+    copy.write_bytes(was[:-20] + (bytes(20) if damage == "of zeros" else b""))
+    assert compact_copies.find("module", path) is None
+    copy.write_bytes(was)
+    assert compact_copies.find("module", path) is not None
+
+
 COPIES = f"""
 import sys
 sys.path[:0] = {sys.path!r}

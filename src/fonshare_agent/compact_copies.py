@@ -3,8 +3,9 @@
 Making code compact (compact_code.py) while it is loaded took a quarter of a start, so
 the package keeps the outcome when it is installed: a file for each module that service
 and command line load, where Python keeps what was compiled of this package. A copy
-counts only while the very file lies there that it was made of: that one's size, time
-and header, which names the Python, are in front of it.
+counts only while the very file lies there that it was made of, whose size, time and
+header, which names the Python, are in front of it; and only whole: power may go before
+the disk has all of it, and a damaged one would keep the service from starting.
 
 Imports hardly anything: whatever is loaded before the service's imports are lean would
 not be among the copies.
@@ -12,6 +13,7 @@ not be among the copies.
 
 from __future__ import annotations
 
+import _imp
 import marshal
 import os
 import sys
@@ -19,9 +21,11 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import CodeType
+    from typing import Any
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__pycache__")
 HEADER_BYTES = 16  # of a compiled file: Python's magic number, flags, its source
+HASH_BYTES = 8  # of a copy's content, by what Python itself has for compiled files
 # Beside what a resting agent has loaded: what moves files, what a command prints with.
 USED_LATER = ("moving", "agent_commands", "render", "progress", "joining")
 _TEXTS, _PYTHON = "texts", sys.version.encode()
@@ -32,30 +36,21 @@ _texts: dict[str, bytes] | None = None  # code by text; None: not read yet
 
 def find(name: str, path: str) -> CodeType | None:
     """Return the compact code of the module *name*, whose compiled file is *path*."""
-    try:
-        with open(_place(name), "rb") as file:
-            kept = file.read()
-    except OSError:  # the package could not keep it, or another Python's is there
-        return None
-    origin = _origin(path)
-    if not kept.startswith(origin):
-        return None
-    code: CodeType = marshal.loads(memoryview(kept)[len(origin) :])
+    code: CodeType | None = _read(name, _origin(path))
     return code
 
 
 def keep(name: str, path: str, code: CodeType) -> None:
     """Keep the compact *code* of the module *name*; OSError if there is no room."""
     os.makedirs(FOLDER, exist_ok=True)
-    with open(_place(name), "wb") as file:
-        file.write(_origin(path) + marshal.dumps(code))
+    _write(name, _origin(path), code)
 
 
 def compiled(text: str) -> CodeType:
     """Return the code of a *text* of Python, which need not be compiled again."""
+    global _texts
     if _texts is None:
-        _read_texts()
-    assert _texts is not None
+        _texts = _read(_TEXTS, _PYTHON) or {}
     code: CodeType
     if not is_keeping and text in _texts:
         code = marshal.loads(_texts[text])
@@ -75,21 +70,24 @@ def forget_texts() -> None:
     _texts = {}
 
 
-def _read_texts() -> None:
-    global _texts
-    _texts = {}
+def _read(name: str, origin: bytes) -> Any:
+    """Return what was written of *origin*, or None if it is another's or not whole."""
     try:
-        with open(_place(_TEXTS), "rb") as file:
+        with open(_place(name), "rb") as file:
             kept = file.read()
-    except OSError:  # as in `find`
-        return
-    if kept.startswith(_PYTHON):
-        _texts = marshal.loads(memoryview(kept)[len(_PYTHON) :])
+    except OSError:  # the package could not keep it, or another Python's is there
+        return None
+    start = len(origin) + HASH_BYTES
+    content = memoryview(kept)[start:]
+    if kept[:start] != origin + _imp.source_hash(0, content):
+        return None
+    return marshal.loads(content)
 
 
-def _keep_texts() -> None:
-    with open(_place(_TEXTS), "wb") as file:
-        file.write(_PYTHON + marshal.dumps(_texts))
+def _write(name: str, origin: bytes, value: Any) -> None:
+    content = marshal.dumps(value)
+    with open(_place(name), "wb") as file:
+        file.write(origin + _imp.source_hash(0, content) + content)
 
 
 def _place(name: str) -> str:
@@ -112,7 +110,7 @@ def main() -> int:
     load()
     for name in USED_LATER:
         __import__(f"fonshare_agent.{name}")
-    _keep_texts()
+    _write(_TEXTS, _PYTHON, _texts)
     return 0
 
 
