@@ -3,9 +3,12 @@
 import os
 import shutil
 import threading
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fonshare_agent import mounts
 from fonshare_agent.disk import (
@@ -22,6 +25,7 @@ from fonshare_agent.errors import (
     StorageError,
 )
 from fonshare_agent.model import SharePath
+from fonshare_agent.room_watch import RoomWatch
 
 
 @pytest.fixture
@@ -348,3 +352,43 @@ def test_a_durable_write_replaces_the_whole_file_and_its_mode(root, tmp_path):
     assert target.read_bytes() == b"2"
     assert target.stat().st_mode & 0o777 == 0o600
     assert os.listdir(root) == ["key"]
+
+
+# --- room that appears ---------------------------------------------------------------
+
+
+def test_room_that_appears_little_by_little_is_noticed():
+    watch, now, room, noticed = RoomWatch(), 0.0, 0, []
+    for _ in range(100):  # 40 KB at each look, every two seconds
+        now, room = now + 2.0, room + 40_000
+        if watch.has_grown(room, now):
+            noticed.append(now)
+    assert noticed[:2] == [4.0, 58.0], "at first any, then a MiB or a minute"
+    assert all(50 <= b - a <= 62 for a, b in pairwise(noticed))
+    assert len(noticed) >= 3
+
+
+def test_room_that_is_used_up_and_freed_again_is_noticed():
+    watch = RoomWatch()
+    assert not watch.has_grown(50 << 20, 0)
+    assert not watch.has_grown(1 << 20, 2)
+    assert watch.has_grown(2 << 20, 4)
+    assert not watch.has_grown(2 << 20, 6)
+    assert not watch.has_grown((2 << 20) + 4096, 8), "a little, just after"
+    assert watch.has_grown((2 << 20) + 4096, 65), "but it is not forgotten"
+    assert not watch.has_grown((2 << 20) + 4096, 1000)
+
+
+@given(st.lists(st.integers(0, 5 << 20), min_size=2, max_size=40))
+def test_whoever_waits_hears_of_any_growth_within_a_minute(rooms):
+    watch, now, least = RoomWatch(), 0.0, None
+    for room in rooms:
+        said = watch.has_grown(room, now)
+        assert not (said and (least is None or room <= least))
+        least = room if said or least is None else min(least, room)
+        now += 2.0
+    for _ in range(31):
+        if watch.has_grown(rooms[-1], now):
+            least = rooms[-1]
+        now += 2.0
+    assert rooms[-1] <= least, "it was told, or there is nothing to tell"

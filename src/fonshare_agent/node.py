@@ -34,6 +34,7 @@ from fonshare_agent.index.store import IndexStore
 from fonshare_agent.links.network_watch import NetworkWatch
 from fonshare_agent.model import GroupId
 from fonshare_agent.nodekeys import NodeKeys, settle_incarnation
+from fonshare_agent.room_watch import RoomWatch
 from fonshare_agent.routing import Routing
 from fonshare_agent.settings import Settings
 from fonshare_agent.transfer_side import TransferSide
@@ -42,7 +43,6 @@ from fonshare_agent.upkeep import Upkeep
 log = logging.getLogger(__name__)
 
 TEND_S = 30.0  # idle sessions between friends are kept open by a word twice a minute
-ROOM_BYTES = 1 << 20  # that much more of it is worth another try of what lacked it
 NETWORK_S = 2.0  # how soon another address is noticed; a look is one system call
 WORKER_STOP_S = 10.0  # what is queued is small; a disk that hangs is not waited for
 
@@ -61,7 +61,7 @@ class Node:
         self._crypto, self._closer = Worker("crypto", core), Worker("closer", core)
         self._started: list[Callable[[], Awaitable[None]]] = []
         self._is_stopping = self._is_up = self._is_disk_away = self._is_sealed = False
-        self._room = 0  # on the disk, when it was last looked at
+        self._room = RoomWatch()
 
     # --- building, from the ground up ---
 
@@ -289,9 +289,8 @@ class Node:
 
     def _note_room(self, room: int) -> None:
         """Somebody has deleted something: a job may have waited for that."""
-        if self._is_up and room - self._room > ROOM_BYTES:
+        if self._room.has_grown(room, self._core.clock()) and self._is_up:
             self._moving.downloads.wake("disk.full")
-        self._room = room
 
     def _note_writable(self, is_writable: bool) -> None:
         """Mended without having been away: nobody else tells the jobs."""
