@@ -21,8 +21,7 @@ from fonshare_agent.core import Core
 from fonshare_agent.disk import Disk
 from fonshare_agent.model import Root
 from fonshare_agent.nodekeys import load_or_create
-from fonshare_agent.transfer import partial as partial_module
-from fonshare_agent.transfer import read_back
+from fonshare_agent.transfer import read_back, write_behind
 from fonshare_agent.transfer.limits import TokenBucket
 from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.transfer.partial_files import discard_partials
@@ -105,7 +104,7 @@ def _fetch(job: dict[str, Any], keys_folder: Path, partial: Partial) -> str:
 
 def main(keys_folder: Path, own: Path) -> None:
     # Small files go through what large ones do: written behind, read back meanwhile.
-    partial_module.STEP_BYTES = read_back.STEP_BYTES = STEP_BYTES  # type: ignore[misc]
+    write_behind.STEP_BYTES = read_back.STEP_BYTES = STEP_BYTES  # type: ignore[misc]
     for line in iter(sys.stdin.readline, ""):
         job = json.loads(line)
         reading, writing = os.pipe()

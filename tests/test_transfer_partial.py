@@ -31,10 +31,17 @@ from fonshare_agent.transfer import placing
 from fonshare_agent.transfer.blocks import BlockMap
 from fonshare_agent.transfer.disk_guard import CHECK_BYTES, CHECK_S
 from fonshare_agent.transfer.leftovers import kept_jobs
-from fonshare_agent.transfer.partial import SYNC_BYTES, SYNC_PERIOD_S, Partial
+from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.transfer.partial_files import discard_partials
 from fonshare_agent.transfer.placing import candidate_names, storable_name
-from fonshare_agent.transfer.write_behind import STEP_BYTES, write_behind
+from fonshare_agent.transfer.write_behind import (
+    STEP_BYTES,
+    SYNC_BYTES,
+    SYNC_PERIOD_S,
+    Aside,
+    write_behind,
+)
+from waiting import PATIENCE_S, wait_until
 
 BLOCK = 128 * 1024
 DATA = random.Random(1).randbytes(2 * BLOCK + 1000)
@@ -210,7 +217,7 @@ def test_blocks_are_synced_by_amount_and_by_time(opened, monkeypatch):
     partial.close()
     assert opened().gaps() == [(1, 3)]
 
-    monkeypatch.setattr("fonshare_agent.transfer.partial.SYNC_BYTES", 1000)
+    monkeypatch.setattr("fonshare_agent.transfer.write_behind.SYNC_BYTES", 1000)
     partial = opened(clock=lambda: clock.now)
     write(partial, 2)
     partial.close()
@@ -360,7 +367,7 @@ def test_a_hundred_megabytes_cost_few_syncs_and_never_wait_in_memory(
     assert partial.finish(target, NAME, MODIFIED) == NAME
     partial.remove()
     partial.close()
-    assert most[0] <= STEP_BYTES + BLOCK
+    assert most[0] <= 2 * STEP_BYTES + BLOCK
     # Each 32 MiB: the data, the record of it and its folder; at the end the file's
     # time, its name on record and in place, and the folders.
     assert len(syncs) <= 3 * 4 + 12, syncs
@@ -376,8 +383,62 @@ def test_what_could_not_be_written_behind_is_missing(opened, disk, monkeypatch):
 
     with pytest.raises(StorageError, match="Input/output"):
         fill_with(partial, block)
-    assert partial.done_bytes == 0
+    assert not partial.has(0)
     partial.close()
+
+
+def test_who_fetches_goes_on_while_the_disk_writes_but_not_further_than_a_step(
+    disk, monkeypatch
+):
+    partial, block = large(disk, 12)
+    is_free, begun = threading.Event(), threading.Event()
+
+    def hold(_):
+        begun.set()
+        assert is_free.wait(PATIENCE_S)
+
+    monkeypatch.setattr("fonshare_agent.transfer.partial.write_behind", hold)
+    step = range(STEP_BYTES // BLOCK)
+    fill_with(partial, block, step)
+    assert begun.wait(PATIENCE_S)
+    fill_with(partial, block, [index + len(step) for index in step[:-1]])
+    further = threading.Thread(
+        target=fill_with, args=(partial, block, [2 * len(step) - 1])
+    )
+    further.start()
+    wait_until(lambda: partial.has(2 * len(step) - 1), "the second step has come")
+    assert further.is_alive()
+    is_free.set()
+    further.join(PATIENCE_S)
+    partial.close()
+
+
+def test_what_went_wrong_aside_is_told_to_who_comes_next_and_once():
+    def fail():
+        raise StorageError("gone")
+
+    aside = Aside()
+    aside.begin(fail)
+    with pytest.raises(StorageError, match="gone"):
+        aside.begin(fail)
+    aside.begin(fail)
+    with pytest.raises(StorageError, match="gone"):
+        aside.wait()
+    aside.wait()
+    aside.begin(fail)
+    aside.stop()
+
+
+def test_without_a_thread_it_is_done_at_once(monkeypatch):
+    def none_left(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", none_left)
+    done = []
+    aside = Aside()
+    aside.begin(lambda: done.append(1))
+    assert done == [1]
+    aside.stop()
 
 
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.EINVAL])

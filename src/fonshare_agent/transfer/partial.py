@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Final, Self
+from typing import Self
 
 from fonshare_agent.disk import Disk
 from fonshare_agent.errors import StorageError
@@ -50,17 +50,12 @@ from fonshare_agent.transfer.finishing import (
     place,
     set_modified,
 )
-from fonshare_agent.transfer.partial_files import (
-    PartialFiles,
-)
+from fonshare_agent.transfer.partial_files import PartialFiles
 from fonshare_agent.transfer.read_back import ReadBack
-from fonshare_agent.transfer.write_behind import STEP_BYTES, write_behind
+from fonshare_agent.transfer.write_behind import Aside, Backlog, Due, write_behind
 from fonshare_agent.transfer.writers import Writers
 
 Clock = Callable[[], float]  # monotonic seconds
-
-SYNC_BYTES: Final = 32 * 1024 * 1024  # fetched again at most, after a power cut
-SYNC_PERIOD_S: Final = 10.0  # or this long, on slow lines
 
 
 class Partial:
@@ -78,10 +73,9 @@ class Partial:
         self._content: Content | None = None
         self._have = BlockMap(block_count(size))  # verified
         self._synced = BlockMap(block_count(size))  # and surely on the disk
-        self._unsynced_bytes = self._unstarted_bytes = 0
-        self._synced_at = clock()
+        self._backlog = Backlog(clock)
         self._is_placed = False  # renamed already; only the job's record lacks
-        self._writers = Writers()
+        self._writers, self._aside = Writers(), Aside()
 
     @classmethod
     def open(
@@ -134,6 +128,7 @@ class Partial:
 
     def close(self) -> None:
         """Let go of the disk; nothing is flushed. A second call does nothing."""
+        self._aside.stop()
         if self._content is not None:
             self._read_back.stop()
         with self._lock:
@@ -275,19 +270,14 @@ class Partial:
             return os.dup(files.data)
 
     def _take(self, index: int) -> None:
-        """Count block *index*, and sync when enough has gathered."""
-        length = self.content.range(index)[1]
+        """Count block *index*, and have it written out when enough has gathered."""
         with self._lock:
             self._have.add(index)
             self._read_back.note_verified(index)
-            self._unsynced_bytes += length
-            self._unstarted_bytes += length
-            since_s = self._clock() - self._synced_at
-            is_due = self._unsynced_bytes >= SYNC_BYTES or since_s >= SYNC_PERIOD_S
-        if is_due:
-            self.sync()
-        elif self._unstarted_bytes >= STEP_BYTES:
-            self._start_writing()
+            due = self._backlog.add(self.content.range(index)[1])
+        if due is not Due.NOTHING:
+            is_sync = due is Due.SYNC
+            self._aside.begin(self._sync if is_sync else self._start_writing)
 
     def _start_writing(self) -> None:
         """Let the disk begin: little of the file is to wait in memory for it."""
@@ -297,8 +287,13 @@ class Partial:
 
     def sync(self) -> None:
         """Bring to the disk what is verified, then promise it to the next start."""
+        self._aside.wait()
+        self._sync()
+
+    def _sync(self) -> None:
         with self._sync_lock:
-            self._unsynced_bytes, self._synced_at = 0, self._clock()
+            with self._lock:
+                self._backlog.end()
             have = self._write_out(os.fdatasync)
             with self._open_files() as files:
                 files.write_have(self.content, have)
@@ -310,7 +305,6 @@ class Partial:
         with self._open_files() as files:
             have, descriptor = self._have.copy(), os.dup(files.data)
             self._read_back.begin_writing()
-            self._unstarted_bytes = 0
         try:
             with translated(self.disk):
                 how(descriptor)
@@ -341,6 +335,7 @@ class Partial:
         is on record; until then the same call gives the same answer. *on_checked* is
         told the bytes read back; what it raises ends the call, and nothing is lost.
         """
+        self._aside.wait()
         if not self.is_complete:
             raise ValueError("a file with missing blocks cannot be finished")
         self.disk.check_writable()
@@ -351,7 +346,7 @@ class Partial:
         ):
             if self._is_placed:
                 return self._find_placed(target)
-            if self._unsynced_bytes:  # the last lane has synced, mostly
+            if self._backlog.unsynced_bytes:  # the last lane has synced, mostly
                 self.sync()
             if not self._is_sound(on_checked):
                 return None

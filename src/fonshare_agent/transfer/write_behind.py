@@ -3,16 +3,25 @@
 The kernel gathers written pages for half a minute, or until a fifth of the memory is
 full of them; on 64 MB everything else then waits for a USB disk. Here each step of a
 file is started on its way as it is written, and the step after it waits for that. Wears
-nothing: no journal is committed, no cache of the disk's is emptied. Blocks on the disk.
+nothing: no journal is committed, no cache of the disk's is emptied. `write_behind`
+blocks on the disk; `Aside` does that while others go on.
 """
 
 import errno
 import os
+import threading
+from collections.abc import Callable
+from enum import Enum
 from typing import Final
 
+from fonshare_agent.errors import StorageError
 from fonshare_agent.libc import INT, LONG, MASK, MissingCall, libc_call
 
-STEP_BYTES: Final = 4 * 1024 * 1024  # so much is dirty, and as much on its way
+# So much is dirty, as much on its way, and as much comes meanwhile.
+STEP_BYTES: Final = 3 * 1024 * 1024
+SYNC_BYTES: Final = 32 * 1024 * 1024  # fetched again at most, after a power cut
+SYNC_PERIOD_S: Final = 10.0  # or this long, on slow lines
+STOP_S: Final = 5.0  # a dead disk may hold a thread for long; then it is left behind
 # linux/fs.h: wait for what is on its way, then start what is dirty
 _WAIT_BEFORE, _WRITE = 1, 2
 # Not on every kernel and file system; then the data is synced, which is slower.
@@ -33,3 +42,86 @@ def write_behind(descriptor: int) -> None:
         if error.errno not in _UNKNOWN:
             raise
         os.fdatasync(descriptor)
+
+
+class Due(Enum):
+    NOTHING = 0
+    START = 1  # a step is to be started on its way
+    SYNC = 2
+
+
+class Backlog:
+    """How much of a file is verified and waits for the disk. Not for two threads."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock, self._synced_at = clock, clock()
+        self.unsynced_bytes = self._unstarted_bytes = 0
+
+    def add(self, length: int) -> Due:
+        """*length* bytes more wait; return what is to be done now, and count from
+        there."""
+        self.unsynced_bytes += length
+        self._unstarted_bytes += length
+        since_s = self._clock() - self._synced_at
+        if self.unsynced_bytes >= SYNC_BYTES or since_s >= SYNC_PERIOD_S:
+            self.end()
+            return Due.SYNC
+        if self._unstarted_bytes >= STEP_BYTES:
+            self._unstarted_bytes = 0
+            return Due.START
+        return Due.NOTHING
+
+    def end(self) -> None:
+        """All of it is about to be synced."""
+        self.unsynced_bytes = self._unstarted_bytes = 0
+        self._synced_at = self._clock()
+
+
+class Aside:
+    """Calls that wait for the disk, one at a time, on a thread that ends with each: who
+    empties a line meanwhile goes on, and waits only for the call before. Any thread.
+    Guarded by the lock: the thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._error: StorageError | None = None  # of the thread, once it has ended
+
+    def begin(self, call: Callable[[], None]) -> None:
+        """Begin *call*. Waits for the one before, and raises what that raised."""
+        with self._lock:
+            self._end()
+            name = "write-behind"
+            thread = threading.Thread(target=self._run, args=(call,), name=name)
+            thread.daemon = True
+            try:
+                thread.start()
+            except RuntimeError:
+                call()  # no memory for a thread now
+            else:
+                self._thread = thread
+
+    def wait(self) -> None:
+        """Wait for what has begun, and raise what it raised and nobody heard yet."""
+        with self._lock:
+            self._end()
+
+    def stop(self) -> None:
+        """Wait for what has begun, not for ever, whatever comes of it."""
+        thread = self._thread
+        if thread is not None:
+            thread.join(STOP_S)
+
+    def _end(self) -> None:
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.join()
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def _run(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except StorageError as error:
+            self._error = error
