@@ -11,6 +11,7 @@ import yaml
 
 from nodes import befriend, eventually, running, share
 from test_ftp_clients import need
+from test_manners_e2e import shut_hours
 from test_streaming_e2e import sees
 from waiting import PATIENCE_S
 
@@ -147,4 +148,29 @@ def test_what_is_dragged_into_a_folder_of_the_disk_is_fetched_there(friends):
     for number in range(3):
         path = bob.disk / "kino" / "series" / f"{number}.mkv"
         assert path.read_bytes() == b"%d" % number * 1000
+    ftp.quit()
+
+
+@pytest.mark.full
+def test_what_is_opened_comes_at_any_hour_and_what_is_kept_of_it_waits(friends):
+    _, bob, content = friends
+    ftp = login(bob)
+    data = begin(ftp, FILM)
+    assert read(data, 100_000) == content[:100_000]
+    bob("limits", "--hours", shut_hours())  # while it is read
+    tail = len(content) - 300_000
+    assert read(data, 2 * MIB) == content[100_000 : 100_000 + 2 * MIB]
+    leave(ftp, data)
+    assert fetch(ftp, FILM, tail) == content[tail:]
+    # To have it whole is another wish, and that one waits.
+    [kept] = bob("get", "Famille/alice/Films/brehat.mkv")
+    eventually(
+        lambda: (bob.job(kept["id"])["error"] or {}).get("code") == "hours.closed",
+        "it waits",
+    )
+    done = bob.job(kept["id"])["done_bytes"]
+    assert done < len(content)
+    bob("limits", "--hours", "0-24")
+    bob.wait_for_job(kept["id"], "done")
+    assert list(bob.fetched().values()) == [content]
     ftp.quit()

@@ -222,6 +222,22 @@ def test_what_is_open_when_giving_way_is_switched_on_is_counted_as_ours():
     assert list(counted) == ["c"]
 
 
+def test_what_is_opened_to_read_does_not_wait_for_hours():
+    world = World(at(12), hours=NIGHT, download_kib_s=200, give_way=True)
+    manners = world.manners
+    assert world.rates()[1] == 0
+    opened = manners.for_opened()
+    assert opened is not manners.download
+    assert opened.rate_kib_s == 200, "within the hours' limit"
+    manners.set_ceilings(None, 50 * 1024)
+    assert opened.rate_kib_s == 50, "the household comes first"
+    manners.set_ceilings(None, None)
+    manners.set_limits(replace(LIMITS, hours=NIGHT))
+    assert opened.rate_kib_s is None
+    manners.set_limits(LIMITS)
+    assert manners.for_opened() is manners.download, "one limit for all within them"
+
+
 # --- the time zone ------------------------------------------------------------------
 
 

@@ -306,3 +306,18 @@ def test_a_job_that_its_owner_ends_ends_its_readers(queue):
 
     queue.until(is_told)
     reading.close()
+
+
+def test_what_is_only_opened_comes_at_any_hour_and_a_kept_one_says_why_not(queue):
+    why = ["waits for the hours 23:00-07:00"]
+    queue.downloads.wire_limits(lambda limits: None, lambda: why[0])
+    reading = queue.open()
+    assert queue.read(reading, 0, 1000) == queue.attempts.data[:1000]
+    reading.close()
+    with pytest.raises(NotHereNow, match="23:00"):
+        queue.open("other.mkv", is_kept=True)
+    assert len(queue.attempts.begun) == 1
+    why[0] = ""
+    reading = queue.open("other.mkv", is_kept=True)
+    assert queue.read(reading, 0, 1000) == queue.attempts.data[:1000]
+    reading.close()

@@ -228,6 +228,7 @@ class Bringer:
                 lane=lane,
                 is_copy=granted.is_copy,
                 relay=relay,
+                is_opened=watch.stream is not None and not watch.stream.is_all,
             )
         )
         if relay is None:

@@ -243,6 +243,10 @@ class Downloads:
             self._pauses.end(job_id)
             self._fill_soon()
 
+    def why_closed(self, job_id: str) -> str:
+        """Why nothing of the job may be fetched now, "" if it may: decision 0105."""
+        return "" if self.streaming.is_opened(job_id) else self._why_closed()
+
     def look_at_hours(self) -> None:
         """The hours have begun or ended."""
         if self._why_closed():
@@ -302,7 +306,7 @@ class Downloads:
 
     def start(self, job: Job) -> None:
         """Begin an attempt at *job*, unless one runs."""
-        if job.id in self._running or self._is_stopped:
+        if job.id in self._running or self._is_stopped or self.why_closed(job.id):
             return
         self._order.note_turn(job.id, self._core.clock())
         running = self._running[job.id] = _Running(

@@ -2,7 +2,8 @@
 
 Owns the two buckets that all transfers pass and a third one for what is carried between
 others (relays), and sets their rates. Within `hours` the plain limits hold, at other
-times (and while the time is unknown) the others, of which 0 closes that direction. What
+times (and while the time is unknown) the others, of which 0 closes that direction, but
+for what somebody opens to read (decision 0105). What
 stays within the house passes by, unless the owner wants it otherwise. Core thread, but
 for `flow` and `is_free`. Must not know what moves.
 """
@@ -91,6 +92,7 @@ class Manners:
         self.upload = TokenBucket(0, core.clock)
         self.download = TokenBucket(0, core.clock)
         self.relay = TokenBucket(0, core.clock)
+        self._opened = TokenBucket(0, core.clock)
         self._is_looking = self._is_stopped = False
         self._may = dict.fromkeys((UP, DOWN), True)
         self._on_changed: Callable[[], None] = lambda: None
@@ -169,6 +171,11 @@ class Manners:
         bucket = self.upload if direction == UP else self.download
         return Flow(bucket, whose or b"", self.traffic)
 
+    def for_opened(self) -> TokenBucket:
+        """Return what a file passes that somebody reads as it comes: that does not wait
+        for hours. Any thread."""
+        return self.download if self.may_fetch else self._opened
+
     def is_free(self, address: str) -> bool:
         """Tell whether what a friend at *address* gets, or gives, passes by. Any
         thread."""
@@ -222,6 +229,8 @@ class Manners:
                 bucket.set_rate(rate)
             else:
                 bucket.set_rate(min(rate or ceiling / 1024, ceiling / 1024))
+        down = [limits.download_kib_s, (self._ceilings[DOWN] or 0) / 1024]
+        self._opened.set_rate(min((one for one in down if one), default=0))
         self._apply_to_relays()
 
     def _apply_to_relays(self) -> None:

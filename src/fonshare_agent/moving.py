@@ -67,6 +67,7 @@ class Moving:
             resolve=doors.reach.resolve,
             is_free=doors.manners.is_free,
             traffic=doors.manners.traffic,
+            opened=doors.manners.for_opened,
         )
         self._build_source()
         self._build_destination()

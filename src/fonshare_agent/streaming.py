@@ -166,6 +166,8 @@ class Streaming:
                 return Path(
                     os.fsdecode(os.path.join(now.target, file.final_name or b""))
                 )
+            if why := self._downloads.why_closed(job.id):
+                raise NotHereNow(why)
             trouble = self._begin(now)
             if stream.content is not None and trouble not in FINAL:
                 self._look_soon()

@@ -79,7 +79,7 @@ class StreamingOnDemand:
         if self.is_opened(job.id) and mark is not False:
             job = await self._store.run(self._state.retarget_job, job.id, target)
             await self.mark(job.id)
-            self._downloads.wake()
+            self._downloads.look_at_hours()  # they hold for it from now on
         elif mark is not None and job.id not in self._marks:
             await self.mark(job.id)
             self._downloads.break_off(job.id)

@@ -53,6 +53,7 @@ class Fetch(Right):
     lane: "Lane | None" = None
     is_copy: bool = False  # of a catalogue: no file of a job has to wait for it
     relay: "RelayWay | None" = None  # by which the peer is reached
+    is_opened: bool = False  # somebody reads it now, and only for that it comes
 
     @property
     def is_cancelled(self) -> bool:

@@ -81,15 +81,17 @@ class TransferWorkers:
         resolve: Callable[[Sequence[Address]], Sequence[Address]] = _as_given,
         is_free: Callable[[str], bool] = lambda address: False,
         traffic: Traffic | None = None,
+        opened: Callable[[], TokenBucket] | None = None,
     ) -> None:
         """*resolve* looks names up, and leaves out what may not be dialled; *is_free*
         tells whether what goes to an address passes by the limits; *traffic* counts
-        what does not."""
+        what does not; *opened* is the bucket of what somebody reads as it comes."""
         self._traffic = traffic
         self._is_free, self._free = is_free, TokenBucket(0, core.clock)
         self._resolve = resolve
         self._core, self._clock, self._stall_s = core, core.clock, stall_s
         self._upload, self._download = upload, download
+        self._opened = opened or (lambda: download)
         self._context, self._pool = context, SessionPool(context, core.clock)
         self._fetchers = _Crew("fetch", fetchers, core)
         self._copiers = _Crew("copy", 1, core)
@@ -152,7 +154,9 @@ class TransferWorkers:
 
     def _fetch_by_session(self, task: Fetch | FetchBundle, patience: Patience) -> None:
         session = self._borrow(task, patience)
-        flow = self._flow(self._download, session)
+        is_opened = isinstance(task, Fetch) and task.is_opened
+        bucket = self._opened() if is_opened else self._download
+        flow = self._flow(bucket, session)
         try:
             task.read(session, patience, flow)
         except BaseException:
