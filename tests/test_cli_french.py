@@ -1,12 +1,16 @@
 """The command line in French: nothing is forgotten, and JSON stays English."""
 
 import io
+import re
 
 import pytest
 
 import cli_words
 from fonshare_agent import words
 from fonshare_agent.cli import main
+from fonshare_agent.config import validate
+from fonshare_agent.config_uci import read_uci
+from fonshare_agent.config_yaml import read_yaml
 from fonshare_agent.errors import NotFound, SettingsError
 from fonshare_agent.first_use import ask
 from fonshare_agent.render import render
@@ -156,3 +160,47 @@ def test_a_question_is_asked_in_french(french, monkeypatch, capsys):
     monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
     assert ask("Name of this node", "alice") == "alice"
     assert capsys.readouterr().err == "Nom de ce nœud [alice]\u00a0: "
+
+
+WRONG_SETTINGS = [
+    {"node": {"name": 5, "nmae": "a"}},
+    {"disk": "/", "ftp": {"port": 70000, "friends_port": "2122"}},
+    {"ftp": {"users": "me", "house_networks": ["10.0.0.1/8", "lan"]}},
+    {"ftp": {"users": [{"name": "a", "password": "", "access": "write"}, 3]}},
+    {"ftp": {"passive_ports": "1-2", "address": "here", "certificate": "c.pem"}},
+    {"mqtt": {"broker": "http://x", "pin": "xyz"}},
+    {"mqtt": {"broker": "mqtt://x", "pin": "ab"}, "limits": {"hours": "8-8"}},
+    {"limits": {"transfers": 99, "give_way": "maybe"}, "downloads": "../x"},
+    {"downloads": ".", "shares": [{"name": "a", "path": "/etc", "groups": 1}]},
+    {"shares": [{"name": "a/", "path": ".fonshare", "groups": ["x"]}] * 2},
+    {"shares": [{"name": "a", "path": "x", "groups": ["x"]}] * 2, "state": "./disk/s"},
+    {"web": {"names": ["a b"], "port": "x"}, "node": "alice", "nothing": 1},
+    [],
+]
+ENGLISH = re.compile(r"\b(is|must|not|allowed|holds|the|has|nothing|from)\b")
+
+
+def test_what_is_wrong_with_settings_is_said_in_french(monkeypatch):
+    given = {"node": {"name": "a"}, "disk": "./disk"}
+    lines = []
+    for wrong in WRONG_SETTINGS:
+        with pytest.raises(SettingsError) as caught:
+            validate(given | wrong if wrong else wrong)
+        lines += str(caught.value).splitlines()
+    assert len(lines) > 25
+    monkeypatch.setattr(words, "_chosen", "fr")
+    for line in lines:
+        french = words.translate(line)
+        assert french != line
+        assert "\u00a0\u00a0" not in french
+        bare = re.sub(r"'[^']*'|`[^`]*`", "", french)
+        assert not ENGLISH.search(bare), french
+
+
+def test_what_is_wrong_with_the_form_of_a_file_is_said_in_french(monkeypatch):
+    _, lines = read_yaml(b"a: &x 1\nb: *x\nc: !t 1\nd: 1\nd: 2\n5: 1\n")
+    lines += read_yaml(b"a: [")[1] + read_yaml(b"- a")[1] + read_yaml(b"\xff")[1]
+    _, more = read_uci(b"option a 1\nhello\nconfig x y z\nconfig node 'a\n")
+    monkeypatch.setattr(words, "_chosen", "fr")
+    for line in (*lines, *more):
+        assert words.translate(line) != line, line

@@ -33,8 +33,10 @@ UNHEARD = (
     *("ftp/", "web/backups.py", "web/calls.py", "web/pictures.py"),
     *("index/blocks.py", "index/place.py", "protocol/roster.py"),
 )
-# The complaints about settings are made of parts that no table knows yet.
-UNTRANSLATED = ("config_check.py", "config_uci.py", "config_yaml.py")
+# What is wrong with an option, and what is allowed.
+SETTINGS = tuple(
+    f"config_{name}.py" for name in ("check", "rules", "values", "uci", "yaml")
+)
 ERRORS = {
     name
     for name, value in vars(errors).items()
@@ -86,9 +88,21 @@ def said_by(call: ast.Call, place: str) -> Iterator[ast.expr]:
         yield from (one.value for one in call.keywords if one.arg == "next")
     if name == "table" and isinstance(call.args[0], ast.Tuple):
         yield from call.args[0].elts
+    if place.startswith(SETTINGS):
+        yield from complaints_of(call, name)
     if name == "_wrong" and len(call.args) == 3:  # an argument's name and a complaint
         gap = ast.FormattedValue(call.args[1], -1)
         yield ast.JoinedStr([gap, ast.Constant(" "), call.args[2]])
+
+
+def complaints_of(call: ast.Call, name: str) -> Iterator[ast.expr]:
+    """Yield what a call says is wrong with a setting, or allowed."""
+    if name in ("Refused", "append"):
+        yield from call.args[:1]
+    if name == "add":
+        yield from call.args[1:3]
+    if name in ("Kind", "_kind"):
+        yield from call.args[1:2]
 
 
 def is_literal_of(text: str, literals: set[str]) -> bool:
@@ -120,7 +134,7 @@ def collect() -> dict[str, str]:
             found.setdefault(text, place)
 
     for place, node in nodes():
-        if isinstance(node, ast.Call) and not place.startswith(UNHEARD + UNTRANSLATED):
+        if isinstance(node, ast.Call) and not place.startswith(UNHEARD):
             for argument in said_by(node, place):
                 for text in templates_of(argument):
                     add(text, place)

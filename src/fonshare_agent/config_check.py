@@ -41,8 +41,10 @@ class Complaints:
     def add(self, name: str, problem: str, allowed: str = "") -> None:
         """Note that the option *name* has a *problem*."""
         self.bad.add(name)
-        end = f"; allowed: {allowed}" if allowed else ""
-        self.lines.append(f"{name}: {problem}{end}")
+        if allowed:
+            self.lines.append(f"{name}: {problem}; allowed: {allowed}")
+        else:
+            self.lines.append(f"{name}: {problem}")
 
     def is_good(self, *names: str) -> bool:
         return self.bad.isdisjoint(names)
@@ -188,8 +190,7 @@ def _unknown(key: object, known: Sequence[str]) -> str:
     import difflib
 
     close = difflib.get_close_matches(_name(key)[:60], known, n=1, cutoff=0.5)
-    hint = f"; did you mean `{close[0]}`?" if close else ""
-    return f"is no option{hint}"
+    return f"is no option; did you mean `{close[0]}`?" if close else "is no option"
 
 
 # --- users ---------------------------------------------------------------------------

@@ -217,18 +217,19 @@ def _places(
         complaints.add("run", problem, allowed)
     system = _find_system(disk)
     if system:
-        complaints.add("disk", f"is {system}", "the mount point of a disk")
+        problem = f"is in {system}, the router's flash or system"
+        if system == Path("/"):
+            problem = "is /, the whole system"
+        complaints.add("disk", problem, "the mount point of a disk")
     return places
 
 
-def _find_system(path: Path) -> str | None:
-    """Return what part of the system *path* is, or None."""
-    if path == Path("/"):
-        return "/, the whole system"
-    for folder in SYSTEM_FOLDERS:
-        if is_within(path, folder):
-            return f"in {folder}, the router's flash or system"
-    return None
+def _find_system(path: Path) -> Path | None:
+    """Return which part of the system *path* is, or lies in; None if it is none."""
+    whole = Path("/")
+    if path == whole:
+        return whole
+    return next((one for one in SYSTEM_FOLDERS if is_within(path, one)), None)
 
 
 def _check_private(places: Places, complaints: Complaints) -> None:
@@ -281,29 +282,29 @@ def _shares(
         if text is None:
             continue
         path = absolute(places.disk, text)
-        problem = _share_problem(path, places)
+        problem = _share_problem(shown(text), path, places)
         if problem:
-            complaints.add(
-                f"{place}.path", f"{shown(text)} {problem}", "a folder of the disk"
-            )
+            complaints.add(f"{place}.path", problem, "a folder of the disk")
         elif name is not None and row["groups"] is not None:
             shares.append(ShareSettings(name, path, row["groups"]))
     return shares
 
 
-def _share_problem(path: Path, places: Places) -> str | None:
+def _share_problem(text: str, path: Path, places: Places) -> str | None:
     system = _find_system(path)
+    if system == Path("/"):
+        return f"{text} is /, the whole system"
     if system:
-        return f"is {system}"
+        return f"{text} is in {system}, the router's flash or system"
     for private in places.private:
         if is_within(path, private):
-            return "lies in the agent's own folder"
+            return f"{text} lies in the agent's own folder"
         if is_within(private, path):
-            return "holds the agent's own folder"
+            return f"{text} holds the agent's own folder"
     if not is_within(path, places.disk):
-        return f"is not on the disk, {places.disk}"
+        return f"{text} is not on the disk, {places.disk}"
     if names_private(path, places.disk):
-        return "is FonShare's own folder"
+        return f"{text} is FonShare's own folder"
     return None
 
 

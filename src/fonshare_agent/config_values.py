@@ -326,7 +326,9 @@ def _broker(value: object) -> str:
 
 def number(least: int, most: int, unit: str = "") -> Kind:
     """Return the type of whole numbers from *least* to *most*."""
-    allowed = f"a whole number from {least} to {most}" + (f" ({unit})" if unit else "")
+    allowed = f"a whole number from {least} to {most}"
+    if unit:
+        allowed = f"a whole number from {least} to {most} ({unit})"
     uci = f"range({least},{most})"
     return Kind(uci, allowed, _number(least, most), is_number=True)
 

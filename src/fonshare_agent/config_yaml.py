@@ -79,8 +79,9 @@ class _Walker:
             return yaml.compose(text, Loader=Loader)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
-            line = f"line {mark.line + 1}: " if mark else ""
-            self.complaints.append(f"{line}is not YAML: {error.problem}")
+            problem = f"is not YAML: {error.problem}"
+            line = mark.line + 1 if mark else 0
+            self.complaints.append(f"line {line}: {problem}" if mark else problem)
         except yaml.YAMLError as error:
             self.complaints.append(f"is not YAML: {' '.join(str(error).split())}")
         return None

@@ -12,6 +12,7 @@ from typing import Final
 FRENCH: Final = "french.txt"
 GAP: Final = "{}"  # in a text, for what is filled in
 SPOKEN: Final = "{t}"  # in its translation, for a gap whose text is translated too
+ALLOWED: Final = "; allowed: "  # in what config_check.py says of an option
 VARIABLES: Final = ("LC_ALL", "LC_MESSAGES", "LANG")  # the first that is set decides
 YES: Final = {"en": ("y", "yes"), "fr": ("o", "oui", "y", "yes")}
 
@@ -50,7 +51,7 @@ def is_yes(answer: str) -> bool:
 
 
 def _translate_line(line: str) -> str:
-    whole = _load().get(line)
+    whole = _load().get(line) or _translate_complaint(line)
     if whole is not None:
         return whole
     for template, french in _templates:
@@ -60,6 +61,17 @@ def _translate_line(line: str) -> str:
             if found is not None:
                 return _fill(french, found)
     return line
+
+
+def _translate_complaint(line: str) -> str | None:
+    """Translate what is wrong with an option, part by part; None if it is not that."""
+    option, colon, said = line.partition(": ")
+    problem, ends, allowed = said.partition(ALLOWED)
+    if not colon or " " in option or translate(problem) == problem:
+        return None
+    if ends:
+        return _fill(_load()[f"{GAP}: {GAP}{ALLOWED}{GAP}"], [option, problem, allowed])
+    return _fill(_load()[f"{GAP}: {GAP}"], [option, problem])
 
 
 def _match(pieces: list[str], line: str) -> list[str] | None:
