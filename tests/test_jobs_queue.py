@@ -292,6 +292,39 @@ def test_room_on_the_disk_frees_those_that_wait_for_it_and_no_others():
     assert [pauses.is_paused(job) for job in "abc"] == [False, True, True]
 
 
+def test_a_wake_that_comes_while_a_job_is_tried_ends_the_wait_that_follows():
+    pauses, silent = Pauses(lambda: 0.0, os.urandom), Postponed("source.silent").reason
+    full = Postponed("disk.full").reason
+    pauses.begin("a", ())
+    pauses.end_all()  # it has been asked for in vain just before
+    assert pauses.postpone("a", silent) == 0
+    assert not pauses.is_paused("a")
+    pauses.begin("a", ())
+    assert pauses.postpone("a", silent) > 0  # once, not for ever
+    pauses.begin("a", ())
+    pauses.begin("b", ("a",))
+    pauses.end_all("disk.full")
+    pauses.wake("b")
+    assert pauses.postpone("a", silent) > 0
+    assert pauses.postpone("b", silent) == 0
+    pauses.begin("a", ())
+    pauses.end_all("disk.full")
+    assert pauses.postpone("a", full) == 0
+
+
+def test_who_comes_while_it_is_asked_for_in_vain_is_asked_again_at_once(queue):
+    def silent(job):
+        if queue.attempts.turns == ["a"]:
+            queue.downloads.wake()  # a member is back; its answer would come now
+        return Postponed("unreachable")
+
+    queue.attempts.how = silent
+    queue.downloads.wake()
+    queue.run_until(lambda: queue.attempts.turns.count("a") == 2)
+    queue.run_for(0.3)
+    assert sorted(queue.attempts.turns) == ["a", "a", "b", "c"]
+
+
 @pytest.mark.parametrize("reason", ["disk", "hours"])
 def test_a_source_without_disk_or_outside_its_hours_is_to_call_and_shows_no_place(
     reason,

@@ -240,7 +240,7 @@ class Downloads:
     def note_place_free(self, member: NodeId, job_id: str) -> None:
         """*member* says that the job's turn has come in its queue."""
         if self._attempts.is_queued_at(job_id, member):
-            self._pauses.end(job_id)
+            self._pauses.wake(job_id)
             self._fill_soon()
 
     def why_closed(self, job_id: str) -> str:
@@ -309,6 +309,7 @@ class Downloads:
         if job.id in self._running or self._is_stopped or self.why_closed(job.id):
             return
         self._order.note_turn(job.id, self._core.clock())
+        self._pauses.begin(job.id, self._running)
         running = self._running[job.id] = _Running(
             Watch(lambda: self._core.post(lambda: self._note_begun(job.id))),
             job.is_first,

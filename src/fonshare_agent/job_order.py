@@ -28,7 +28,8 @@ class JobOrder:
     def _rank(self, job: Job, now: float) -> tuple[bool, float]:
         turn = self._turns[job.id]
         is_tired = turn >= 0 and now - turn < FIRST_AGAIN_S
-        return (not job.is_first or is_tired, -1.0 if job.is_first else turn)
+        comes_first = job.is_first and not is_tired
+        return (not comes_first, -1.0 if comes_first else turn)
 
     def note_turn(self, job_id: str, now: float) -> None:
         """The job is tried now, or is to come behind all others."""
