@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from control_agent import running_agent
-from fonshare_agent import __version__
+from fonshare_agent import __version__, agent_commands, config
 from fonshare_agent.cli import main
 from fonshare_agent.control.rows import Page
 from fonshare_agent.errors import NotFound
@@ -503,4 +503,75 @@ def test_the_client_commands_import_no_library_of_the_agent(agent):
         "sys.exit(status or ', '.join(heavy & set(sys.modules)) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+# --- on a router -------------------------------------------------------------------
+
+
+@pytest.fixture
+def router(agent, tmp_path, monkeypatch):
+    """Where the agent's socket and settings are as a router has them."""
+    file = tmp_path / "fonshare"
+    file.write_text("config node 'node'\n\t# option run '/var/run/fonshare'\n")
+    monkeypatch.setattr(agent_commands, "ROUTER_FILE", str(file))
+    monkeypatch.setattr(agent_commands, "ROUTER_SOCKET", str(agent.socket))
+    monkeypatch.setattr(config, "ROUTER_FILE", file)
+    return file
+
+
+def test_a_router_answers_without_its_settings_being_read(router, agent, monkeypatch):
+    monkeypatch.setattr(config, "load_settings", None)
+    agent.answers["status"] = {}
+    assert main(["--json", "status"]) == 0
+    assert main(["-c", str(router), "--json", "status"]) == 0
+    assert agent.calls == [("status", {})] * 2
+
+
+def test_where_the_settings_say_another_place_that_is_asked(
+    router, agent, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(agent_commands, "ROUTER_SOCKET", str(tmp_path / "nobody"))
+    router.write_text(
+        "config node 'node'\n\toption name 'a'\n"
+        f"config disk 'disk'\n\toption path '{tmp_path}/disk'\n"
+        f"\toption run '{agent.socket.parent}'\n"
+        "config mqtt 'mqtt'\n\toption broker 'mqtt://localhost'\n"
+    )
+    agent.answers["status"] = {}
+    assert main(["--json", "status"]) == 0
+    assert agent.calls == [("status", {})]
+
+
+def test_where_nobody_listens_the_settings_say_what_is_wrong(
+    router, monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setattr(agent_commands, "ROUTER_SOCKET", str(tmp_path / "nobody"))
+    assert main(["status"]) != 0
+    assert "disk: is missing" in capsys.readouterr().err
+
+
+def test_the_routers_places_are_those_of_the_settings():
+    [run] = [option for option in config.OPTIONS if option.name == "run"]
+    assert f"{run.router}/control.sock" == agent_commands.ROUTER_SOCKET
+    assert str(config.ROUTER_FILE) == agent_commands.ROUTER_FILE
+
+
+def test_as_the_package_runs_it_a_command_loads_no_settings_and_no_terminals(agent):
+    """Each of these is a megabyte or a tenth of a second on a router."""
+    agent.answers["status"] = None
+    script = (
+        "import sys; from fonshare_agent.lean_imports import import_lean_for_a_command;"
+        "import_lean_for_a_command(); from fonshare_agent import agent_commands, cli; "
+        f"agent_commands.ROUTER_SOCKET = {str(agent.socket)!r}; "
+        f"agent_commands.ROUTER_FILE = {__file__!r}; "
+        "agent_commands._may_be_the_routers = lambda _: True; "
+        "status = cli.main(['--json', 'status']); "
+        "heavy = {'fonshare_agent.config', 'hashlib', 'logging', 'inspect', 'pathlib', "
+        "'shutil', 'locale', 'urllib.parse', 'gettext', 'ssl'}; "
+        "sys.exit(status or ', '.join(heavy & set(sys.modules)) or 0)"
+    )
+    command = [sys.executable, "-S", "-c", f"import sys; sys.path[:0] = {sys.path!r}; "]
+    command[-1] += script
+    done = subprocess.run(command, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")

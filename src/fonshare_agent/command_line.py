@@ -9,6 +9,7 @@ UsageError; nothing here prints or ends the process.
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NoReturn
 
 from fonshare_agent.control.arguments import check_arguments
@@ -139,8 +140,14 @@ def _advice(name: str) -> str:
 
 
 def _parser(command: Command | None) -> _Parser:
+    # Usage and width, which nobody sees, keep argparse from asking how wide the
+    # terminal is, for which it loads a dozen modules.
     parser = _Parser(
-        prog=command.name if command else "", add_help=False, allow_abbrev=False
+        prog=command.name if command else "",
+        usage="",
+        formatter_class=partial(argparse.HelpFormatter, width=80),
+        add_help=False,
+        allow_abbrev=False,
     )
     parser.add_argument("-c", "--config", dest="config ")
     parser.add_argument("--json", action="store_true", dest="json ")

@@ -40,6 +40,32 @@ FunctionType = type(lambda: None)
 
 def import_lean() -> None:
     """Import from now on as lean as this module's text says."""
+    _hook_in()
+    _import_logging()
+    _import_tls()
+    _import_sodium()
+
+
+def import_lean_for_a_command() -> None:
+    """The same for the command line: without what most commands never load."""
+    _hook_in()
+    # argparse would look for translations of its own texts, of which we show none.
+    from fonshare_agent.deferring import deferring
+
+    known = {"gettext.gettext": _as_it_is, "gettext.ngettext": _as_counted}
+    with deferring("gettext", known=known):
+        import argparse  # noqa: F401
+
+
+def _as_it_is(text: str) -> str:
+    return text
+
+
+def _as_counted(one: str, many: str, count: int) -> str:
+    return one if count == 1 else many
+
+
+def _hook_in() -> None:
     hook = FileFinder.path_hook(
         (ExtensionFileLoader, EXTENSION_SUFFIXES),
         (SourceFileLoader, SOURCE_SUFFIXES),
@@ -49,9 +75,6 @@ def import_lean() -> None:
     sys.path_importer_cache.clear()
     _stand_in_for_typing()
     _import_dataclasses()
-    _import_logging()
-    _import_tls()
-    _import_sodium()
 
 
 def _stand_in_for_typing() -> None:

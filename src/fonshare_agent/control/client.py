@@ -3,13 +3,18 @@
 Imports little, because on the router every import of a command costs the user time.
 """
 
+from __future__ import annotations
+
 import contextlib
 import json
 import socket
-from pathlib import Path
 
 from fonshare_agent.control.rows import JSON, Page
 from fonshare_agent.errors import FonshareError, NoAgent, NotAllowed, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CONNECT_TIMEOUT_S = 10.0  # a living agent accepts in milliseconds
 ANSWER_TIMEOUT_S = 300.0  # the slowest answer is a listing from a sleeping disk
@@ -37,7 +42,7 @@ def is_usage(error: FonshareError) -> bool:
     return isinstance(error, AgentError) and error.answered_code == "usage"
 
 
-def connect(path: Path) -> socket.socket:
+def connect(path: Path | str) -> socket.socket:
     """Return a connection to the agent on *path*, or raise NoAgent."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(CONNECT_TIMEOUT_S)
@@ -67,17 +72,28 @@ def is_answered(path: Path) -> bool:
         return True
 
 
-def request(path: Path, command: str, arguments: dict[str, JSON]) -> JSON:
+def request(path: Path | str, command: str, arguments: dict[str, JSON]) -> JSON:
     """Return the agent's result, or raise its error or NoAgent."""
+    return request_by(connect(path), path, command, arguments)
+
+
+def request_by(
+    connection: socket.socket,
+    path: Path | str,
+    command: str,
+    arguments: dict[str, JSON],
+) -> JSON:
+    """As `request`, over a *connection* to *path* that is there; closes it."""
     # ASCII with escapes: lone surrogates, which stand for the bytes of a path that is
     # not UTF-8, make the trip unchanged.
     line = json.dumps({"command": command, "arguments": arguments}).encode("ascii")
     if len(line) >= REQUEST_BYTES_MAX:
+        connection.close()
         raise UsageError("the command is too long; give it in parts", thing=command)
-    return exchange(connect(path), path, line + b"\n")
+    return exchange(connection, path, line + b"\n")
 
 
-def exchange(connection: socket.socket, path: Path, line: bytes) -> JSON:
+def exchange(connection: socket.socket, path: Path | str, line: bytes) -> JSON:
     """Send *line*, return the result that comes back; closes the connection."""
     with connection:
         connection.settimeout(ANSWER_TIMEOUT_S)
@@ -94,7 +110,7 @@ def exchange(connection: socket.socket, path: Path, line: bytes) -> JSON:
     return _read_answer(path, raw)
 
 
-def _read_answer(path: Path, raw: bytes) -> JSON:
+def _read_answer(path: Path | str, raw: bytes) -> JSON:
     try:
         answer = json.loads(raw)
     except ValueError:
@@ -115,7 +131,7 @@ def _read_answer(path: Path, raw: bytes) -> JSON:
     raise _no_answer(path, "another program answers on the socket")
 
 
-def _no_answer(path: Path, message: str) -> NoAgent:
+def _no_answer(path: Path | str, message: str) -> NoAgent:
     return NoAgent(message, thing=str(path), next="See `fonshare status`.")
 
 
