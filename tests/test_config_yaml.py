@@ -98,7 +98,11 @@ def test_a_scalar_means_what_it_looks_like(text, value):
         ("ftp: {guest_folders: [1]}", "ftp.guest_folders: must be text"),
         ("ftp: [1]", "ftp: must be a section of options, not a list"),
         ("shares: films", "shares: must be a list, not text"),
-        ("shares: [films]", "shares[0]: must have name, path, groups, and is text"),
+        (
+            "shares: [films]",
+            "shares[0]: must have name, path, groups, mirror_of, mirror_pin, "
+            "and is text",
+        ),
     ],
 )
 def test_a_value_of_the_wrong_type_is_explained(tmp_path, line, complaint):

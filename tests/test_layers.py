@@ -19,7 +19,7 @@ PARTS = {
     "core": "core services on_demand",
     "settings": (
         "settings passwords config config_changes config_check config_docs "
-        "config_rules config_table config_uci config_values config_yaml"
+        "config_rules config_servers config_table config_uci config_values config_yaml"
     ),
     "storage": "disk disk_folders room_watch mounts nodekeys memberships backup",
     "writing": "settings_writer",  # settings that commands change
@@ -42,7 +42,7 @@ PARTS = {
         "__main__ resident lean_imports lean_dataclasses lean_typing compact_code "
         "compact_copies compiling cli command_line agent_commands local_commands "
         "first_use help_texts broker_setup router_disks router_setup completion "
-        "terminal render progress joining fxp_command layout words"
+        "terminal render progress joining fxp_command server_passwords layout words"
     ),
 }
 
@@ -68,8 +68,12 @@ ALLOWED = {
         "control.rows control.views"
     ),
     "tree": "core ftp group index jobs storage.disk",
+    "mirror": "core protocol settings.settings storage transfer",
     "reach": "core links.mapped links.mapping links.netinfo settings.settings",
-    "control": "core index links protocol storage settings writing group jobs reach",
+    "control": (
+        "core index links protocol storage settings writing group jobs reach mirror "
+        "transfer.fxp_tls transfer.fxp_url"
+    ),
     "web": "control.arguments control.client control.commands control.rows settings "
     "storage.backup program.words",
     "program": (
@@ -80,7 +84,7 @@ ALLOWED = {
     ),
     "wiring": (
         "core protocol settings storage ftp index transfer links writing sharing "
-        "group jobs reach control tree"
+        "group jobs reach control tree mirror"
     ),
 }
 
@@ -107,7 +111,7 @@ HOMES = {
     "pyftpdlib": "ftp/loop.py",
     "asyncore": "ftp/loop.py",
     "asynchat": "ftp/loop.py",
-    "sqlite3": "index/",
+    "sqlite3": "index/ mirror/known.py",
     "nacl": "protocol/ backup.py lean_imports.py",
     "_cffi_backend": "libc.py",
     "waitress": "web/listener.py web/bodies.py",

@@ -88,6 +88,8 @@ LABELS = {
     "shares.name": "Name",
     "shares.path": "Folder",
     "shares.groups": "Groups",
+    "shares.mirror_of": "Copy of a server",
+    "shares.mirror_pin": "That server’s pin",
 }
 SECTIONS = {
     "node": "Node",

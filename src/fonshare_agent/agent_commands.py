@@ -12,7 +12,7 @@ import time
 from fonshare_agent.command_line import CommandLine
 from fonshare_agent.control import client
 from fonshare_agent.control.rows import JSON, Command, Page
-from fonshare_agent.errors import NoAgent, UsageError
+from fonshare_agent.errors import NoAgent, NotFound, UsageError
 from fonshare_agent.terminal import show_rest, show_result
 from fonshare_agent.words import say
 
@@ -73,6 +73,8 @@ def run_at_agent(line: CommandLine, command: Command) -> int:
         return _join(agent, line, command, arguments)
     if command.name == "get":
         return _get(agent, line, command, arguments)
+    if "password" in sent:
+        arguments["password"] = _server_password(agent, line, command)
     if "limit" in sent and arguments["limit"] is None and not line.wants_json:
         arguments["limit"] = SCREEN_ROWS
     answer = agent.ask(command.name, arguments)
@@ -80,6 +82,25 @@ def run_at_agent(line: CommandLine, command: Command) -> int:
     if isinstance(answer, Page):
         show_rest(answer, line)
     return 0
+
+
+def _server_password(agent: Agent, line: CommandLine, command: Command) -> JSON:
+    """Ask for the password of the server that the command is about, if it is."""
+    url = str(line.arguments.get("path") or "")
+    if command.name == "share password":
+        rows = agent.ask("share ls", {})
+        found = [row for row in rows if isinstance(row, dict)] if rows else []  # type: ignore[union-attr]
+        mirrors = {str(row["name"]): row["mirror"] for row in found if row["mirror"]}
+        name = str(line.arguments["name"])
+        if name not in mirrors:
+            raise NotFound(f"share {name!r} is no mirror of a server", thing=name)
+        url = str(mirrors[name]["url"])  # type: ignore[index, call-overload]
+    if "://" not in url:
+        return None
+    from fonshare_agent.server_passwords import ask_one
+    from fonshare_agent.transfer.fxp_url import ServerUrl
+
+    return ask_one(ServerUrl.parse(url), line.arguments["password_file"])
 
 
 def _get(

@@ -153,7 +153,7 @@ def _parser(command: Command | None) -> _Parser:
     parser.add_argument("--json", action="store_true", dest="json ")
     parser.add_argument("-h", "--help", action="store_true", dest="help ")
     parser.add_argument("--version", action="store_true", dest="version ")
-    for flag in command.flags if command else ():
+    for flag in command.typed_flags if command else ():
         _add_flag(parser, flag)
     parser.add_argument("words", nargs="*")
     return parser
@@ -198,7 +198,7 @@ def _arguments(
             thing=words[0],
             next=_advice(command.name),
         )
-    for flag in command.flags:
+    for flag in command.typed_flags:
         value = vars(parsed)[flag.name]
         found[flag.name] = _number(value) if flag.kind is Kind.INTEGER else value
     return found

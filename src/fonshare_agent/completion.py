@@ -29,7 +29,7 @@ def _subwords(commands: list[Command]) -> list[str]:
 
 
 def _flags(command: Command) -> list[str]:
-    return [flag.flag for flag in command.flags]
+    return [flag.flag for flag in command.typed_flags]
 
 
 def _valued_flags() -> list[str]:
@@ -37,7 +37,7 @@ def _valued_flags() -> list[str]:
     found = {
         flag.flag
         for command in shown_commands()
-        for flag in command.flags
+        for flag in command.typed_flags
         if flag.kind is not Kind.SWITCH
     }
     return ["-c", "--config", *sorted(found)]
@@ -52,7 +52,7 @@ def _chosen_flags() -> dict[str, str]:
     return {
         flag.flag: " ".join(flag.choices)
         for command in shown_commands()
-        for flag in command.flags
+        for flag in command.typed_flags
         if flag.choices
     }
 
@@ -64,7 +64,7 @@ def _wants_file(arguments: tuple[Argument, ...]) -> bool:
 def _bash_case(command: Command) -> str:
     words = " ".join([*_flags(command), *_choices(command)])
     acts = [f'words="$words {words}"'] if words else []
-    if _wants_file((*command.arguments, *command.flags)):
+    if _wants_file((*command.arguments, *command.typed_flags)):
         acts.append("files=1")
     return f"    '{command.name}') {'; '.join(acts) or ':'};;"
 
@@ -84,7 +84,7 @@ _PROGRAM() {
   done
   COMPREPLY=()
   case $previous in
-    -c|--config|--passphrase-file|--to|--passwords|--ca|--background)
+    -c|--config|--passphrase-file|--password-file|--to|--passwords|--ca|--background)
       COMPREPLY=($(compgen -f -- "$current")); return;;
 CHOSEN
   esac
@@ -212,7 +212,7 @@ def _zsh_cases() -> str:
     for command in ordered:
         words = [*_flags(command), *_choices(command)]
         acts = [f"compadd -- {' '.join(words)}"] if words else []
-        if _wants_file((*command.arguments, *command.flags)):
+        if _wants_file((*command.arguments, *command.typed_flags)):
             acts.append("_files")
         lines.append(f"    '{command.name}'*) {'; '.join(acts) or ':'};;")
     return "\n".join(lines)
@@ -244,7 +244,7 @@ def _fish_lines(first: str, command: Command) -> list[str]:
     inside = " ; and ".join(
         f"__fish_seen_subcommand_from {word}" for word in seen.split()
     )
-    for flag in command.flags:
+    for flag in command.typed_flags:
         value = "" if flag.kind is Kind.SWITCH else " -r"
         if flag.choices:
             value += f" -f -a '{' '.join(flag.choices)}'"

@@ -151,7 +151,12 @@ def share_row(share: ShareSettings, disk: Path) -> dict[str, Any]:
     path = absolute(disk, str(share.path))
     if is_within(path, disk):
         path = path.relative_to(disk)
-    return {"name": share.name, "path": str(path), "groups": list(share.groups)}
+    row = {"name": share.name, "path": str(path), "groups": list(share.groups)}
+    if share.mirror_of:
+        row["mirror_of"] = share.mirror_of
+    if share.mirror_pin is not None:
+        row["mirror_pin"] = share.mirror_pin.hex()
+    return row
 
 
 def read_source(path: Path, *, merge: bool = True) -> Source:

@@ -138,6 +138,8 @@ EXAMPLES = {
     "share.name": "Films",
     "share.path": "films",
     "share.groups": "Famille",
+    "share.mirror_of": "ftps://me@old.example.org/films",
+    "share.mirror_pin": "0123456789abcdef" * 4,
 }
 # `fonshare web` is for elsewhere: on the router LuCI's own server shows the page.
 ROUTER_OPTIONS = tuple(o for o in OPTIONS if not o.name.startswith("web."))

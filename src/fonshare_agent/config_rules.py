@@ -286,8 +286,35 @@ def _shares(
         if problem:
             complaints.add(f"{place}.path", problem, "a folder of the disk")
         elif name is not None and row["groups"] is not None:
-            shares.append(ShareSettings(name, path, row["groups"]))
+            mirror = row["mirror_of"] or ""
+            share = ShareSettings(name, path, row["groups"], mirror, row["mirror_pin"])
+            _check_mirror(place, share, shares, places.disk, complaints)
+            shares.append(share)
     return shares
+
+
+def _check_mirror(
+    place: str,
+    share: ShareSettings,
+    before: list[ShareSettings],
+    disk: Path,
+    complaints: Complaints,
+) -> None:
+    """Two mirrors must not write into one folder; a pin needs TLS."""
+    if not share.mirror_of:
+        if share.mirror_pin is not None:
+            complaints.add(f"{place}.mirror_pin", "is of no use without mirror_of")
+        return
+    if share.mirror_pin is not None and share.mirror_of.lower().startswith("ftp://"):
+        complaints.add(f"{place}.mirror_pin", "is of no use: mirror_of is not ftps://")
+    if share.path == disk:
+        complaints.add(f"{place}.path", "is the disk itself", "a folder below it")
+    for other in before:
+        if other.mirror_of and (
+            is_within(share.path, other.path) or is_within(other.path, share.path)
+        ):
+            problem = f"is shared with the mirror {shown(other.name)}"
+            complaints.add(f"{place}.path", problem, "a folder of its own for each")
 
 
 def _share_problem(text: str, path: Path, places: Places) -> str | None:

@@ -10,6 +10,7 @@ other) are config_check.py's. This module knows of no file format but its option
 from dataclasses import dataclass
 from typing import Final
 
+from fonshare_agent.config_servers import SERVER
 from fonshare_agent.config_values import (
     ADDRESS,
     BOOL,
@@ -320,6 +321,19 @@ SHARE_OPTIONS: Final = (
     _same("name", LABEL, None, "The name that friends see."),
     _same("path", PATH, None, "The folder, absolute or relative to the disk."),
     _same("groups", LABELS, (), "The groups that it is published to."),
+    _same(
+        "mirror_of",
+        SERVER,
+        "",
+        "A folder of an FTP server of others, of which this one is a copy that the "
+        "agent makes and keeps; `fonshare share password` takes the password.",
+    ),
+    _same(
+        "mirror_pin",
+        PIN,
+        Unset("the system's authorities"),
+        "The only certificate accepted from that server (ftps://).",
+    ),
 )
 
 LISTS: Final = {"ftp.users": USER_OPTIONS, "shares": SHARE_OPTIONS}

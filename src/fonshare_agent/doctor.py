@@ -11,6 +11,7 @@ from fonshare_agent.control.parts import Parts
 from fonshare_agent.control.rows import JSON
 from fonshare_agent.doctor_storage import (
     about_index,
+    about_mirrors,
     about_scans,
     about_watching,
 )
@@ -34,6 +35,7 @@ async def examine(parts: Parts) -> JSON:
         *_settings(parts),
         *await _shares(parts),
         *about_scans(parts),
+        *about_mirrors(parts),
         *about_watching(
             parts.watcher.report(), parts.published.settings.limits.scan_period_s
         ),

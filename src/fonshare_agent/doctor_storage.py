@@ -4,6 +4,7 @@ Changes nothing, and must not know what a scan does: it reads the scanner's repo
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 from fonshare_agent.control.parts import Parts
 from fonshare_agent.control.rows import JSON
@@ -74,6 +75,43 @@ def _about_share(name: str, report: ShareReport) -> Iterator[JSON]:
             f"share {name!r}: {count} files or folders are not offered, {words}",
             name,
             advice,
+        )
+
+
+def about_mirrors(parts: Parts) -> Iterator[JSON]:
+    """When others' servers were last read, what failed and what comes next."""
+    made = parts.mirrors.made
+    for share in parts.published.shares if made is not None else ():
+        told = made.told(share.name) if made is not None else None
+        if told is not None:
+            yield from _about_mirror(share.name, told)
+
+
+def _about_mirror(name: str, told: dict[str, Any]) -> Iterator[JSON]:
+    minutes = -(-(told["next_s"] or 0) // 60)
+    if error := told["error"]:
+        yield {"level": "warning", **error, "thing": f"{name}: {told['url']}"}
+    for one in told["failures"]:
+        code, why = one["code"], f"share {name!r} lacks a file: {one['message']}"
+        yield finding("warning", code, why, one["path"], one["next"])
+    if told["held"]:
+        yield finding(
+            "warning",
+            "mirror.held_back",
+            f"share {name!r}: {told['held']} of {told['files']} files are gone from the"
+            " server at once; their copies are kept",
+            name,
+            "Look at the server. If they are meant to go: `fonshare share confirm"
+            " NAME`.",
+        )
+    if error is None and told["read_at"] is not None:
+        yield finding(
+            "ok",
+            "mirror.read",
+            f"share {name!r}: the server was read to its end, {told['files']} files are"
+            f" here; next time in {minutes} minutes",
+            told["url"],
+            "",
         )
 
 

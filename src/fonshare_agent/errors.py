@@ -493,6 +493,13 @@ class FxpUnfinished(FxpError):
     advice = "See `failures`; the same command tries them again."
 
 
+class MirrorEnded(FonshareError):
+    """The process that reads another's server has ended by itself."""
+
+    code = "mirror.ended"
+    advice = "It is begun again by itself; what has come is kept."
+
+
 class StorageError(FonshareError):
     """The disk cannot be used now."""
 

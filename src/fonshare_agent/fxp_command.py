@@ -5,7 +5,6 @@ prompt, stdin or a file that only its owner may read, and are kept in memory alo
 """
 
 import contextlib
-import getpass
 import json
 import os
 import signal
@@ -17,20 +16,18 @@ from pathlib import Path
 from fonshare_agent.command_line import CommandLine
 from fonshare_agent.control.rows import JSON, Command
 from fonshare_agent.errors import FonshareError, StorageError, UsageError
-from fonshare_agent.local_commands import read_secrets
 from fonshare_agent.progress import ENDED, Screen, is_done
+from fonshare_agent.server_passwords import ask_passwords
 from fonshare_agent.terminal import show_result
 from fonshare_agent.transfer.fxp import Progress, Transfer, is_same_place
 from fonshare_agent.transfer.fxp_file import Relay, Wishes
 from fonshare_agent.transfer.fxp_server import Login
 from fonshare_agent.transfer.fxp_tls import Trust
 from fonshare_agent.transfer.fxp_url import ServerUrl
-from fonshare_agent.words import say
 
 OOM_SCORE = Path("/proc/self/oom_score_adj")
 SHOW_S = 0.5  # a bar that moves twice a second looks alive
 WRITE_S = 5.0  # who reads the file looks now and then
-PASSWORDS_CHARACTERS_MAX = 4096  # of two lines read from stdin
 
 
 def run_fxp(line: CommandLine, command: Command) -> int:
@@ -137,7 +134,7 @@ def _logins(urls: list[ServerUrl], given: dict[str, JSON]) -> list[Login]:
     trusts = [
         _trust(url, pin, given["ca"]) for url, pin in zip(urls, pins, strict=True)
     ]
-    passwords = _passwords(urls, given["passwords"])
+    passwords = ask_passwords(urls, given["passwords"])
     return [
         Login(url, password, trust)
         for url, password, trust in zip(urls, passwords, trusts, strict=True)
@@ -156,43 +153,6 @@ def _trust(url: ServerUrl, pin: JSON, ca: JSON) -> Trust | None:
     if isinstance(pin, str):
         return Trust.of_pin(pin)
     return Trust.of_authorities(Path(ca) if isinstance(ca, str) else None)
-
-
-def _passwords(urls: list[ServerUrl], file: JSON) -> list[str]:
-    """Return a password for each URL, empty for those that name no user."""
-    asked = [url for url in urls if url.user is not None]
-    if not asked:
-        return [""] * len(urls)
-    if file is None:
-        found = [_prompt(url) for url in asked]
-    else:
-        found = _read_lines(str(file))[: len(asked)]
-        if len(found) < len(asked):
-            raise UsageError(
-                f"there must be {len(asked)} passwords, each on its line",
-                thing=f"{file}",
-            )
-    left = iter(found)
-    return [next(left) if url.user is not None else "" for url in urls]
-
-
-def _read_lines(file: str) -> list[str]:
-    if file == "-":
-        lines = sys.stdin.read(PASSWORDS_CHARACTERS_MAX).split("\n")
-        lines = [line.rstrip("\r") for line in lines]
-    else:
-        lines = read_secrets(Path(file))
-    return lines[:-1] if lines[-1] == "" else lines  # what follows the last line break
-
-
-def _prompt(url: ServerUrl) -> str:
-    if not sys.stdin.isatty():
-        raise UsageError(
-            "nobody can be asked for the password here",
-            thing=str(url),
-            next="Give it with `--passwords FILE`, or `-` for stdin.",
-        )
-    return getpass.getpass(f"{say('Password of {} at {}:', url.user, url.server)} ")
 
 
 # --- without a terminal -------------------------------------------------------------

@@ -40,6 +40,7 @@ class Across:
 
     is_busy: Callable[[], bool]
     revoke_lost_rights: Callable[[], None]
+    on_shares: Callable[[tuple[ShareSettings, ...]], None]
 
 
 class GroupSide:
@@ -111,6 +112,7 @@ class GroupSide:
         )
 
     def _build_index(self, across: Across) -> None:
+        self._on_shares = across.on_shares
         ground, core = self._ground, self._ground.core
         self.scanner = Scanner(
             ground.index,
@@ -148,6 +150,7 @@ class GroupSide:
         folders = {share.name: share.path for share in shares}
         self.scanner.set_shares(folders, is_watching=True)
         self.watcher.set_shares(folders)
+        self._on_shares(shares)
 
     # --- brokers ---
 

@@ -60,7 +60,7 @@ def usage(command: Command) -> str:
     """Return how *command* is typed, after `fonshare `."""
     parts = [command.name]
     parts += [_positional(argument) for argument in command.arguments]
-    parts += [_flag(flag) for flag in command.flags]
+    parts += [_flag(flag) for flag in command.typed_flags]
     return " ".join(parts)
 
 
@@ -81,7 +81,7 @@ def _flag_value(flag: Argument) -> str:
 
 def _rows(command: Command) -> list[tuple[str, str]]:
     rows = [(argument.word, say(argument.help)) for argument in command.arguments]
-    for flag in command.flags:
+    for flag in command.typed_flags:
         limit = say(" (default {})", flag.default) if flag.default is not None else ""
         rows.append((_flag_value(flag), say(flag.help) + limit))
     return rows

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fonshare_agent.channel import Listener
 from fonshare_agent.config import load_settings
@@ -32,6 +33,8 @@ from fonshare_agent.groups import Followers
 from fonshare_agent.index.state import StateStore
 from fonshare_agent.index.store import IndexStore
 from fonshare_agent.links.network_watch import NetworkWatch
+from fonshare_agent.manners import DOWN
+from fonshare_agent.mirror.on_demand import MirrorsOnDemand
 from fonshare_agent.model import GroupId
 from fonshare_agent.nodekeys import NodeKeys, settle_incarnation
 from fonshare_agent.room_watch import RoomWatch
@@ -40,8 +43,12 @@ from fonshare_agent.settings import Settings
 from fonshare_agent.transfer_side import TransferSide
 from fonshare_agent.upkeep import Upkeep
 
+if TYPE_CHECKING:
+    from fonshare_agent.mirror.mirrors import Mirrors
+
 log = logging.getLogger(__name__)
 
+MIRROR = b"mirror"  # among those that share the limit: all mirrors together are one
 TEND_S = 30.0  # idle sessions between friends are kept open by a word twice a minute
 NETWORK_S = 2.0  # how soon another address is noticed; a look is one system call
 WORKER_STOP_S = 10.0  # what is queued is small; a disk that hangs is not waited for
@@ -73,9 +80,11 @@ class Node:
         across = Across(
             is_busy=lambda: self._moving.downloads.is_busy,
             revoke_lost_rights=lambda: self._moving.revoke_lost_rights(),
+            on_shares=lambda shares: self._mirrors.follow(shares),
         )
         self._talking = GroupSide(self._ground, across)
         self._moving = TransferSide(self._ground, self._talking)
+        self._mirrors = MirrorsOnDemand(self._core, self._files, self._load_mirrors)
         self._wire()
         await self._start_services()
         self._is_up = True
@@ -116,6 +125,19 @@ class Node:
             self._closer,
             index,
             state,
+        )
+
+    def _load_mirrors(self) -> Callable[[], "Mirrors"]:
+        from fonshare_agent.mirror.mirrors import Mirrors
+
+        ground, talking, manners = self._ground, self._talking, self._moving.manners
+        return lambda: Mirrors(
+            ground.core,
+            ground.files,
+            ground.settings,
+            lambda address: manners.flow(DOWN, address, MIRROR),
+            lambda: manners.may_fetch,
+            lambda share: talking.scanner.on_change(share.path),
         )
 
     def _ends_with(self, worker: Worker, close: Callable[[], None]) -> None:
@@ -169,6 +191,7 @@ class Node:
         talking.watcher.start()
         self._ends_with(self._closer, talking.watcher.stop)
         self._started += [talking.links.stop, moving.downloads.stop, moving.stop]
+        self._started.append(self._mirrors.stop)
         self._started.append(self._end_questions)
         await talking.invites.load()
         await talking.seen.load()
@@ -222,6 +245,7 @@ class Node:
             reach=self._moving.reach,
             mapping=self._moving.mapping,
             ways=self._moving.ways,
+            mirrors=self._mirrors,
             try_back=self._moving.try_back,
         )
 

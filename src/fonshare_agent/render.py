@@ -184,7 +184,7 @@ def _requests(rows: Any) -> str:
 
 
 def _shares(rows: Any) -> str:
-    return table(
+    shown = table(
         ("NAME", "PATH", "GROUPS", "FILES", "SIZE"),
         (
             (
@@ -197,6 +197,37 @@ def _shares(rows: Any) -> str:
             for row in rows
         ),
     )
+    return shown + "".join(_mirror(row) for row in rows if row.get("mirror"))
+
+
+def _mirror(row: Any) -> str:
+    """One line on a copy of a server; `doctor` tells what to do about troubles."""
+    told = row["mirror"]
+    words = [say("a copy of {}", told["url"]), _mirror_state(told)]
+    words += _mirror_troubles(told)
+    return say("{}: {}", visible(row["name"]), visible(", ".join(words))) + "\n"
+
+
+def _mirror_state(told: Any) -> str:
+    if told["state"] == "reading":
+        counts = told["found"], told["fetched"], _size(told["fetched_bytes"])
+        return say("being read: {} found, {} fetched, {}", *counts)
+    if told["read_at"] is None:
+        when = say("not read to its end yet")
+    else:
+        when = say("read {}", _day(told["read_at"]))
+    if told["state"] == "closed":
+        return say("{}, waits for the hours", when)
+    return say("{}, next in {} minutes", when, -(-told["next_s"] // 60))
+
+
+def _mirror_troubles(told: Any) -> list[str]:
+    error = told["error"]
+    return [
+        *([translate(str(error["message"]))] if error else []),
+        *([say("{} could not be copied", told["failed"])] if told["failed"] else []),
+        *([say("{} gone at once, kept here", told["held"])] if told["held"] else []),
+    ]
 
 
 def _status(answer: Any) -> str:
@@ -229,6 +260,7 @@ def _share_troubles(shares: Any) -> list[str]:
             translate(share["problem"] or ""),
             say("{} files missing at once", share["missing"]) * bool(share["missing"]),
             say("{} not offered", left_out) * bool(left_out),
+            *(_mirror_troubles(share["mirror"]) if share.get("mirror") else []),
         ]
         if any(told):
             words = ", ".join(one for one in told if one)
@@ -323,7 +355,7 @@ def _settings(rows: Any) -> str:
 RENDERERS: dict[str, Callable[[Any], str]] = {
     "status": _status,
     "doctor": _doctor,
-    "share ls": _shares,
+    **dict.fromkeys(("share ls", "share refresh", "share password"), _shares),
     "group ls": _groups,
     "group invite": _code,
     "group requests": _requests,

@@ -89,6 +89,8 @@ class ShareSettings:
     name: str
     path: Path  # absolute, normalised, below the disk
     groups: tuple[str, ...]
+    mirror_of: str = ""  # the URL of another's server whose copy the folder is
+    mirror_pin: bytes | None = None  # SHA-256 of that server's certificate
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,25 @@ PASSPHRASE = Argument(
     is_sent=False,
     shown="FILE",
 )
+SHARE = Argument("name", "the share's name")
+SERVER_PASSWORD = (
+    Argument(
+        "password_file",
+        "read the server's password from this file of mode 600, or from stdin with `-`",
+        optional=True,
+        is_file=True,
+        is_sent=False,
+        shown="FILE",
+    ),
+    Argument("password", "the server's password", optional=True, is_secret=True),
+)
+MIRROR_ANSWER = (
+    "`mirror` null, or of a share that is a copy of a server's folder `{url, state, "
+    "read_at, next_s, readings, files, bytes, found, fetched, fetched_bytes, deleted, "
+    "waiting, held, skipped, failed, failures:[{path, code, message, next}], error}`, "
+    "state one of reading, waiting, closed (outside the hours), next_s seconds until "
+    "it is read again, readings since the node began"
+)
 DISK_ANSWER = "`{present, path, total_bytes, free_bytes, writable, problem}`"
 JOB_ANSWER = (
     "`[{id, entry, name, size, done_bytes, state, sources, error, path, place, first}]`"
@@ -195,7 +214,7 @@ NODE_COMMANDS = (
         "status",
         answer="`{node:{id, name}, disk:{present, total_bytes, free_bytes, writable, "
         "problem}, broker:{connected}, index:{files, bytes, scanning, rebuilt, "
-        "unwatched, shares:[{name, scanned, problem, missing, skipped}]}, "
+        "unwatched, shares:[{name, scanned, problem, missing, skipped, mirror}]}, "
         "groups:[{name, members:[{id, name, online, last_seen}]}], "
         "jobs:{queued, running, done, failed}}`",
     ),
@@ -211,17 +230,34 @@ NODE_COMMANDS = (
 SHARE_COMMANDS = (
     Command(
         "share add",
-        "publish a folder of the disk to groups",
+        "publish a folder of the disk, or a copy of another server's, to groups",
         "share add films --name Films --group Famille",
         answer="`{name, path, groups}`",
         arguments=(
             Argument(
-                "path", "the folder, absolute or relative to the disk", is_file=True
+                "path",
+                "the folder, absolute or relative to the disk; or "
+                "ftps://USER@HOST/PATH, which is copied and kept up to date",
+                is_file=True,
             ),
         ),
         flags=(
             Argument("name", "what friends see it as"),
             Argument("group", "publish it to this group", optional=True, repeated=True),
+            Argument(
+                "to",
+                "of a server: where the copy lies below the disk; else mirrors/NAME",
+                optional=True,
+                is_file=True,
+                shown="FOLDER",
+            ),
+            Argument(
+                "pin",
+                "of a server: the SHA-256 of its certificate, instead of authorities",
+                optional=True,
+                shown="SHA256",
+            ),
+            *SERVER_PASSWORD,
         ),
         access=Access.WRITE,
     ),
@@ -229,14 +265,31 @@ SHARE_COMMANDS = (
         "share ls",
         "list the shares",
         "share ls",
-        answer="`[{name, path, groups, files, bytes}]`",
+        answer="`[{name, path, groups, files, bytes, mirror}]`, " + MIRROR_ANSWER,
     ),
     Command(
         "share rm",
         "stop publishing a share; its files stay on the disk",
         "share rm Films",
         answer="`{name}`",
-        arguments=(Argument("name", "the share's name"),),
+        arguments=(SHARE,),
+        access=Access.WRITE,
+    ),
+    Command(
+        "share refresh",
+        "read the server of a share that is its copy, as soon as it can be",
+        "share refresh Old",
+        answer="as of `share ls`",
+        arguments=(SHARE,),
+        access=Access.WRITE,
+    ),
+    Command(
+        "share password",
+        "give the password of the server of which a share is a copy",
+        "share password Old",
+        answer="as of `share ls`",
+        arguments=(SHARE,),
+        flags=SERVER_PASSWORD,
         access=Access.WRITE,
     ),
     Command(
@@ -244,7 +297,7 @@ SHARE_COMMANDS = (
         "say that the files found missing at once are deleted indeed",
         "share confirm Films",
         answer="`{name, missing}`",
-        arguments=(Argument("name", "the share's name"),),
+        arguments=(SHARE,),
         access=Access.WRITE,
     ),
 )

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fonshare_agent.control import views
 from fonshare_agent.control.parts import Parts
@@ -13,6 +14,9 @@ from fonshare_agent.on_demand import OnDemand
 from fonshare_agent.protocol.keys import node_id_text
 from fonshare_agent.settings import Settings, ShareSettings
 
+if TYPE_CHECKING:
+    from fonshare_agent.control.mirror_commands import MirrorCommands
+
 Arguments = dict[str, JSON]
 
 
@@ -22,6 +26,7 @@ class NodeHandlers:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._doctor = OnDemand(parts.files, _load_doctor)
+        self._mirrors = OnDemand(parts.files, self._load_mirrors)
 
     @property
     def _settings(self) -> Settings:
@@ -73,9 +78,15 @@ class NodeHandlers:
             "rebuilt": parts.index.rebuilt,
             "unwatched": parts.watcher.report().unwatched,
             "shares": [
-                views.share_report(name, one) for name, one in report.shares.items()
+                {**views.share_report(name, one), "mirror": self._mirror(name)}
+                for name, one in report.shares.items()
             ],
         }
+
+    def _load_mirrors(self) -> Callable[[], "MirrorCommands"]:
+        from fonshare_agent.control.mirror_commands import MirrorCommands
+
+        return lambda: MirrorCommands(self._parts)
 
     async def doctor(self, arguments: Arguments) -> JSON:
         doctor = await self._doctor.get()
@@ -88,11 +99,11 @@ class NodeHandlers:
         assert isinstance(groups, list)
         named = tuple(str(one) for one in groups)
         path = str(arguments["path"])
-        if "://" in path:  # which may hold a password: it is not said again
-            raise UsageError(
-                "a server's address is not a folder of the disk",
-                next="Copy it into one with `fonshare fxp`, and share that.",
-            )
+        if "://" in path:
+            return _share(await (await self._mirrors.get()).add(arguments))
+        given = [name for name in ("to", "pin", "password") if arguments[name]]
+        if given:
+            raise UsageError("that is for a copy of a server", thing=f"--{given[0]}")
         share = ShareSettings(str(arguments["name"]), Path(path), named)
         return _share(await self._parts.published.add(share))
 
@@ -102,19 +113,46 @@ class NodeHandlers:
             files, size = await self._parts.store.run(
                 self._parts.index.share_counts, share.name
             )
-            rows.append({**_share(share), "files": files, "bytes": size})
+            row = {**_share(share), "files": files, "bytes": size}
+            rows.append({**row, "mirror": self._mirror(share.name)})
         return rows
 
     async def share_rm(self, arguments: Arguments) -> JSON:
-        await self._parts.published.remove(str(arguments["name"]))
-        return {"name": arguments["name"]}
+        name = str(arguments["name"])
+        shares = self._parts.published.shares
+        before = next((share for share in shares if share.name == name), None)
+        await self._parts.published.remove(name)
+        if before is not None and before.mirror_of:
+            await (await self._parts.mirrors.get()).forget(before)
+        return {"name": name}
+
+    async def share_refresh(self, arguments: Arguments) -> JSON:
+        name = str(arguments["name"])
+        (await self._parts.mirrors.get()).refresh(name)
+        return await self._share_row(name)
+
+    async def share_password(self, arguments: Arguments) -> JSON:
+        await (await self._mirrors.get()).set_password(arguments)
+        return await self._share_row(str(arguments["name"]))
+
+    async def _share_row(self, name: str) -> JSON:
+        rows = await self.share_ls({})
+        assert isinstance(rows, list)
+        return [row for row in rows if isinstance(row, dict) and row["name"] == name]
+
+    def _mirror(self, name: str) -> JSON:
+        made = self._parts.mirrors.made
+        return None if made is None else made.told(name)
 
     async def share_confirm(self, arguments: Arguments) -> JSON:
         name = str(arguments["name"])
         if name not in (share.name for share in self._parts.published.shares):
             raise NotFound(f"there is no share {name!r}", thing=name)
         held = self._parts.scanner.confirm(name)
-        return {"name": name, "missing": held.missing if held else 0}
+        missing = held.missing if held else 0
+        if self._parts.mirrors.made is not None:
+            missing += self._parts.mirrors.made.confirm(name)
+        return {"name": name, "missing": missing}
 
     # --- disk and limits ---
 

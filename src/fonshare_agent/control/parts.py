@@ -17,6 +17,7 @@ from fonshare_agent.invites_on_demand import InvitesOnDemand
 from fonshare_agent.last_seen import LastSeen
 from fonshare_agent.links.links import Links
 from fonshare_agent.manners import Manners
+from fonshare_agent.mirror.on_demand import MirrorsOnDemand
 from fonshare_agent.model import GroupId, NodeId
 from fonshare_agent.nodekeys import NodeKeys
 from fonshare_agent.port_mapping import PortMapping
@@ -49,4 +50,5 @@ class Parts:
     reach: Reach
     mapping: PortMapping
     ways: Ways
+    mirrors: MirrorsOnDemand
     try_back: Callable[[GroupId, NodeId], Coroutine[Any, Any, str]]  # "" is success

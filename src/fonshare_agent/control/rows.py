@@ -74,6 +74,7 @@ class Argument:
     maximum: int = 2**31 - 1
     default: int | str | None = None
     is_sent: bool = True  # False: only the command line reads it
+    is_secret: bool = False  # True: in requests only, for all can read a command line
     is_file: bool = False  # for completion: names something on this machine
     shown: str = ""  # how help writes the value; else the name in capitals
 
@@ -101,6 +102,11 @@ class Command:
     access: Access = Access.READ
     place: Place = Place.AGENT
     is_shown: bool = True  # False: a step of another command, not for people
+
+    @property
+    def typed_flags(self) -> tuple[Argument, ...]:
+        """The flags that the command line takes."""
+        return tuple(flag for flag in self.flags if not flag.is_secret)
 
     @property
     def handler(self) -> str:

@@ -70,8 +70,9 @@ class UciWriter:
 
         def store(uci: Callable[..., str]) -> None:
             section = f"{self._package}.{uci('add', self._package, 'share').strip()}"
-            uci("set", f"{section}.name={row['name']}")
-            uci("set", f"{section}.path={row['path']}")
+            for option in ("name", "path", "mirror_of", "mirror_pin"):
+                if option in row:
+                    uci("set", f"{section}.{option}={row[option]}")
             for group in share.groups:
                 uci("add_list", f"{section}.groups={group}")
 

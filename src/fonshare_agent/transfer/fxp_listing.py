@@ -8,7 +8,7 @@ us leave the folder it lists.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final
 
@@ -24,23 +24,28 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One name in a folder. `modified` is FTP's YYYYMMDDHHMMSS, when it was told."""
+    """One name in a folder. `modified` is FTP's YYYYMMDDHHMMSS, when it was told.
+
+    `stamp`: what LIST writes as its date, without zone or seconds. It tells no time,
+    but a file whose stamp is another one may have changed.
+    """
 
     name: bytes
     kind: Kind
     size: int | None = None
     modified: bytes | None = None
+    stamp: bytes | None = field(default=None, compare=False)
 
 
 # -rw-r--r-- 1 owner group 1234 Jan  1 12:00 name: an owner with a space in it would
 # shift the columns, so exactly these are taken.
 _UNIX: Final = re.compile(
     rb"([-a-zA-Z])[-rwxsStTlL]{9}[.+@]? +\d+ +[^ ]+ +[^ ]+ +(\d+|\d+, +\d+) +"
-    rb"[A-Z][a-z]{2} +\d{1,2} +(?:\d{1,2}:\d\d|\d{4}) (.+)",
+    rb"([A-Z][a-z]{2} +\d{1,2} +(?:\d{1,2}:\d\d|\d{4})) (.+)",
     re.DOTALL,
 )
 _DOS: Final = re.compile(
-    rb"\d\d-\d\d-(?:\d\d|\d{4}) +\d\d:\d\d(?:AM|PM)? +(?:(<DIR>) +|(\d+) )(.+)",
+    rb"(\d\d-\d\d-(?:\d\d|\d{4}) +\d\d:\d\d(?:AM|PM)?) +(?:(<DIR>) +|(\d+) )(.+)",
     re.DOTALL,
 )
 _FACTS: Final = re.compile(rb"(?:[A-Za-z0-9.-]+=[^;]*;)+ .")
@@ -108,17 +113,16 @@ def _unix(line: bytes) -> Entry | None:
         return None
     kind = {b"-": Kind.FILE, b"d": Kind.FOLDER}.get(found[1], Kind.OTHER)
     size = int(found[2]) if kind is Kind.FILE and found[2].isdigit() else None
-    # No zone and no seconds: useless for telling whether a file has changed.
-    return Entry(found[3], kind, size)
+    return Entry(found[4], kind, size, stamp=found[3])
 
 
 def _dos(line: bytes) -> Entry | None:
     found = _DOS.fullmatch(line)
     if found is None:
         return None
-    if found[1]:
-        return Entry(found[3], Kind.FOLDER)
-    return Entry(found[3], Kind.FILE, int(found[2]))
+    if found[2]:
+        return Entry(found[4], Kind.FOLDER)
+    return Entry(found[4], Kind.FILE, int(found[3]), stamp=found[1])
 
 
 def parse_names(raw: bytes) -> Iterator[bytes]:

@@ -24,6 +24,18 @@ from fonshare_agent.errors import (
 PIN_DIGITS: Final = 64  # SHA-256 in hexadecimal
 
 
+def read_pin(digits: str) -> bytes:
+    """Return the SHA-256 that *digits* are, colons allowed; FxpUrl if they are none."""
+    plain = digits.replace(":", "")
+    try:
+        pin = bytes.fromhex(plain)
+    except ValueError:
+        pin = b""
+    if len(plain) != PIN_DIGITS or len(pin) * 2 != PIN_DIGITS:
+        raise FxpUrl("a pin is the SHA-256 of a certificate: 64 hex digits")
+    return pin
+
+
 class Trust:
     """Wraps connections to one server; made by `of_authorities` or `of_pin`."""
 
@@ -49,13 +61,7 @@ class Trust:
     @classmethod
     def of_pin(cls, digits: str) -> Self:
         """Trust the one certificate whose SHA-256 is *digits*, colons allowed."""
-        plain = digits.replace(":", "")
-        try:
-            pin = bytes.fromhex(plain)
-        except ValueError:
-            pin = b""
-        if len(plain) != PIN_DIGITS or len(pin) * 2 != PIN_DIGITS:
-            raise FxpUrl("a pin is the SHA-256 of a certificate: 64 hex digits")
+        pin = read_pin(digits)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE  # compared in `wrap` instead

@@ -10,6 +10,8 @@ return baseclass.extend({
 		'share add': 'write',
 		'share ls': 'read',
 		'share rm': 'write',
+		'share refresh': 'write',
+		'share password': 'write',
 		'share confirm': 'write',
 		'group create': 'write',
 		'group ls': 'read',

@@ -393,7 +393,20 @@ return baseclass.extend({
 				  allowed: _('a list of group names'),
 				  widget: 'list',
 				  isNeeded: false,
-				  preset: [] }
+				  preset: [] },
+				{ name: 'mirror_of',
+				  title: _('Copy of a server'),
+				  help: _('A folder of an FTP server of others, of which this one is a copy that the agent makes and keeps; `fonshare share password` takes the password.'),
+				  allowed: _('ftp://USER@HOST[:PORT]/PATH or ftps://..., without a password, or nothing'),
+				  widget: 'text',
+				  isNeeded: false },
+				{ name: 'mirror_pin',
+				  title: _('That server’s pin'),
+				  help: _('The only certificate accepted from that server (ftps://).'),
+				  allowed: _('the SHA-256 of a certificate, 64 hexadecimal digits'),
+				  widget: 'text',
+				  isNeeded: false,
+				  placeholder: _('the system\'s authorities') }
 			]
 		}
 	]

@@ -29,6 +29,8 @@ const ACCESS = {
 	'share add': 'write',
 	'share ls': 'read',
 	'share rm': 'write',
+	'share refresh': 'write',
+	'share password': 'write',
 	'share confirm': 'write',
 	'group create': 'write',
 	'group ls': 'read',

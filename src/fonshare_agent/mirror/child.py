@@ -1,0 +1,159 @@
+"""`python -m fonshare_agent.mirror.child`: one reading of one mirror.
+
+A process of its own, started by the agent with a socket as its standard input, over
+which the task comes and the report goes (line.py): no secret is in an argument, the
+environment or a log. Ends with the agent, whatever becomes of that.
+"""
+
+import logging
+import os
+import socket
+import sys
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any, Final
+
+from fonshare_agent.disk import Disk
+from fonshare_agent.errors import (
+    FonshareError,
+    FxpCertificate,
+    FxpLogin,
+    FxpLost,
+    FxpUnreachable,
+)
+from fonshare_agent.mirror.arrive import Arrivals
+from fonshare_agent.mirror.known import KnownFiles
+from fonshare_agent.mirror.line import TELL_S, Line, Message, Stopped, error_fields
+from fonshare_agent.mirror.place import Place
+from fonshare_agent.mirror.reading import Reading, Report, demand_folder, totals
+from fonshare_agent.model import SharePath
+from fonshare_agent.transfer.fxp_server import Login, Server
+from fonshare_agent.transfer.fxp_tls import Trust
+from fonshare_agent.transfer.fxp_url import ServerUrl
+
+NICE: Final = 10  # after all that somebody waits for
+OOM_SCORE: Final = Path("/proc/self/oom_score_adj")
+
+
+def run(line: Line, task: Message) -> dict[str, Any]:
+    """Do *task*; return the report, an error's fields in `error` if it broke off."""
+    report = Report()
+    told: dict[str, Any] = {}
+    try:
+        with closing(_open(task)) as server:
+            if task["looks_only"]:
+                demand_folder(server, _top(task, server))
+            else:
+                told = _read(line, task, server, report)
+    except Stopped as stopped:
+        told["stopped"] = str(stopped)
+    except FonshareError as error:
+        told["error"] = error_fields(_explained(error, looks_only=task["looks_only"]))
+    return told
+
+
+def _explained(error: FonshareError, *, looks_only: bool) -> FonshareError:
+    """Return *error* with what comes next here; `fonshare fxp` says another thing."""
+    text, thing = str(error), error.thing
+    if isinstance(error, FxpCertificate):
+        return FxpCertificate(
+            text,
+            thing=thing,
+            next="No password was sent. If the server is yours, give `--pin` the "
+            "SHA-256 of its certificate.",
+        )
+    if looks_only:
+        return error
+    if isinstance(error, FxpLogin):
+        return FxpLogin(
+            text,
+            thing=thing,
+            next="Give the right one with `fonshare share password NAME`.",
+        )
+    if isinstance(error, (FxpLost, FxpUnreachable)):
+        return FxpLost(
+            text, thing=thing, next="It is tried again by itself; nothing is lost."
+        )
+    return error
+
+
+def _open(task: Message) -> Server:
+    url = ServerUrl.parse(task["url"])
+    trust = None
+    if url.tls:
+        pin = task["pin"]
+        trust = Trust.of_pin(pin) if pin else Trust.of_authorities(None)
+    server = Server(Login(url, task["password"], trust))
+    server.open()
+    return server
+
+
+def _top(task: Message, server: Server) -> bytes:
+    path = server.path(ServerUrl.parse(task["url"]).path)
+    return path.rstrip(b"/")
+
+
+def _read(line: Line, task: Message, server: Server, report: Report) -> dict[str, Any]:
+    disk = Disk(Path(task["disk"]), Path(task["disk_id"]), os.urandom)
+    disk.open()
+    folder = SharePath.parse(task["folder"])
+    place = Place(disk, folder, task["key"].encode("ascii"))
+    ticker = _Ticker(line, report)
+    with KnownFiles(Path(task["known"])) as known:
+        arrivals = Arrivals(server, place, known, line, ticker.on_bytes)
+        reading = Reading(
+            arrivals,
+            _top(task, server),
+            is_confirmed=task["is_confirmed"],
+            report=report,
+            on_moved=ticker.tell,
+        )
+        try:
+            reading.read()
+        except FonshareError as error:
+            why = error_fields(_explained(error, looks_only=False))
+            return {**totals(arrivals, report), "error": why}
+        except Stopped as stopped:
+            return {**totals(arrivals, report), "stopped": str(stopped)}
+        return {**totals(arrivals, report), "is_complete": report.is_whole}
+
+
+class _Ticker:
+    """Tells the agent now and then how far it is."""
+
+    def __init__(self, line: Line, report: Report) -> None:
+        self._line, self._report, self._clock = line, report, time.monotonic
+        self._told_at = self._clock()
+
+    def on_bytes(self, count: int) -> None:
+        self._report.fetched_bytes += count
+        self.tell()
+
+    def tell(self) -> None:
+        if self._clock() - self._told_at >= TELL_S:
+            self._told_at = self._clock()
+            report = self._report
+            self._line.tell(
+                found=report.found,
+                fetched=report.fetched,
+                fetched_bytes=report.fetched_bytes,
+            )
+
+
+def main() -> int:
+    """Do the task that comes on standard input, which is a socket."""
+    logging.disable()  # whatever there is to say is in the report
+    os.nice(NICE)
+    with suppress(OSError):  # it is the first to go when memory runs out
+        OOM_SCORE.write_text("1000")
+    line = Line(socket.socket(fileno=os.dup(0)))
+    try:
+        line.tell(report=run(line, line.take_task()))
+    except Stopped:
+        return 1  # nobody is there to be told
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

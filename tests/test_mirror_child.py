@@ -1,0 +1,123 @@
+"""The child that reads a server, and the agent's side of their conversation."""
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from fonshare_agent.mirror import conversation
+from fonshare_agent.mirror.conversation import Conversation
+from fonshare_agent.transfer.limits import Flow, TokenBucket
+from fxp_small import PASSWORD, small_server
+from mirrored import Mirrored
+from waiting import wait_until
+
+ADDRESS = "127.0.0.74"
+MIB = 1 << 20
+
+
+class Held:
+    """A reading by a child, on a thread of its own; `report` when it has ended."""
+
+    def __init__(self, mirror: Mirrored, bucket: TokenBucket) -> None:
+        self.flows: list[str] = []
+
+        def find_flow(address: str) -> Flow:
+            self.flows.append(address)
+            return Flow(bucket, b"mirror")
+
+        self.talk = Conversation(find_flow, lambda message: None)
+        self.report = None
+        self._thread = threading.Thread(target=self._hold, args=(mirror,))
+        self._thread.start()
+
+    def _hold(self, mirror: Mirrored) -> None:
+        self.report = self.talk.hold(mirror.task())
+
+    def wait(self) -> dict:
+        self._thread.join()
+        assert self.report is not None
+        return self.report
+
+
+@pytest.fixture
+def bucket():
+    return TokenBucket(0, time.monotonic)
+
+
+def test_bytes_wait_for_leave_which_a_closed_bucket_does_not_give(tmp_path, bucket):
+    with small_server(tmp_path / "old", ADDRESS) as old:
+        mirror = Mirrored(tmp_path / "node", old.url("top"), PASSWORD)
+        old.put("top/a", os.urandom(MIB))
+        bucket.close()
+        held = Held(mirror, bucket)
+        wait_until(lambda: held.flows, "it has begun to fetch")
+        assert held.flows == [ADDRESS]
+        assert not mirror.tree()
+        bucket.set_rate(0)
+        assert held.wait()["fetched"] == 1
+        assert mirror.tree() == {b"a": (old.disk / "top" / "a").read_bytes()}
+
+
+@pytest.mark.full
+def test_a_child_that_is_told_to_stop_does_and_keeps_what_came(tmp_path, bucket):
+    with small_server(tmp_path / "old", ADDRESS) as old:
+        mirror = Mirrored(tmp_path / "node", old.url("top"), PASSWORD)
+        old.put("top/a", os.urandom(MIB))
+        bucket.set_rate(64)
+        held = Held(mirror, bucket)
+        wait_until(lambda: any(p.stat().st_size for p in mirror.partials()))
+        held.talk.stop("hours")
+        assert held.wait()["stopped"] == "hours"
+        assert not mirror.tree()
+        assert mirror.read()["fetched"] == 1
+        assert int(old.asked_for("REST")[-1].split()[1]) > 0, "it went on"
+
+
+@pytest.mark.full
+def test_a_child_that_hears_nothing_is_ended(tmp_path, bucket, monkeypatch):
+    """As at the node's end: what has come is safe at any time."""
+    with small_server(tmp_path / "old", ADDRESS) as old:
+        mirror = Mirrored(tmp_path / "node", old.url("top"), PASSWORD)
+        content = os.urandom(MIB)
+        old.put("top/a", content)
+        bucket.set_rate(64)
+        held = Held(mirror, bucket)
+        wait_until(lambda: any(p.stat().st_size for p in mirror.partials()))
+        held.talk.stop("the node ends", 0.0)
+        held._thread.join()
+        assert not mirror.tree()
+        assert mirror.read()["fetched"] == 1
+        assert mirror.tree() == {b"a": content}
+
+
+@pytest.mark.full
+def test_a_child_that_dies_has_no_report(tmp_path, bucket, monkeypatch):
+    monkeypatch.setattr(conversation.sys, "executable", "/bin/false")
+    mirror = Mirrored(tmp_path / "node", "ftp://127.0.0.1/top", PASSWORD)
+    talk = Conversation(lambda address: None, lambda message: None)
+    assert talk.hold(mirror.task()) is None
+
+
+@pytest.mark.full
+def test_no_secret_is_in_an_argument_or_the_environment(tmp_path, bucket):
+    with small_server(tmp_path / "old", ADDRESS) as old:
+        mirror = Mirrored(tmp_path / "node", old.url("top"), PASSWORD)
+        old.put("top/a", os.urandom(MIB))
+        bucket.close()
+        held = Held(mirror, bucket)
+        wait_until(lambda: held.flows, "it has begun to fetch")
+        seen = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                words = (process / "cmdline").read_bytes()
+                if b"fonshare_agent.mirror.child" in words:
+                    seen.append(words + (process / "environ").read_bytes())
+            except OSError:
+                continue  # it has ended meanwhile
+        bucket.set_rate(0)
+        held.wait()
+        assert seen
+        assert not any(PASSWORD.encode() in one for one in seen)
