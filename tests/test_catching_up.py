@@ -109,7 +109,7 @@ class World:
         self.sent, self.refusal, self.line = [], None, Line()
         self.asked: list[CatalogueCopyAsk] = []
         self.catching_up = CatchingUp(
-            self.core, self.store, self.index, self._note_sent, lambda: None
+            self.core, self.store, self.index, self._note_sent, lambda *told: None
         )
         statement = SimpleNamespace(tls_fingerprint=fingerprint(CERTIFICATE))
         members = {ALICE: SimpleNamespace(statement=statement)}

@@ -111,7 +111,9 @@ class World:
             self._send,
             self._announce,
             lambda: None,
-            CatchingUp(self.core, self.store, self.index, self._send, lambda: None),
+            CatchingUp(
+                self.core, self.store, self.index, self._send, lambda *told: None
+            ),
         )
         self.do(self.sharing.add_group(FAMILLE))
 

@@ -487,3 +487,38 @@ def test_the_place_in_a_sources_queue_is_shown_and_its_call_heard_at_once(queue)
     queue.downloads.note_place_free(source, "a")
     queue.run_until(lambda: len(queue.attempts.turns) == 2)
     assert queue.attempts.turns == ["a", "a"]
+
+
+# --- what only a follow wants -------------------------------------------------------
+
+
+def test_what_a_follow_wants_gives_its_place_to_what_the_owner_gets(queue):
+    for name in "abc":
+        queue.state.delete_job(name)
+    running = hang_until_cancelled(queue)
+    followed = ask(queue, queue.downloads.add(a_film("d"), None, follow="f"))
+    queue.run_until(lambda: running == [followed.id])
+    wanted = ask(queue, queue.downloads.add(a_film("e"), None))
+    queue.run_until(lambda: running == [wanted.id])
+    ask(queue, queue.downloads.move(wanted.id, to_front=False))
+    queue.run_until(lambda: running == [wanted.id])
+    ask(queue, queue.downloads.pause(wanted.id))
+    queue.run_until(lambda: running == [followed.id])
+    assert ask(queue, queue.downloads.view(followed))["follow"] == "f"
+
+
+def test_what_the_owner_gets_of_a_follow_is_the_owners_reading_it_is_not(queue):
+    queue.downloads.set_limits(NoTransfers())
+    told = []
+    queue.downloads.on_followed = told.append
+    job = ask(queue, queue.downloads.add(a_film("d"), None, follow="f"))
+    opened = ask(queue, queue.downloads.add(a_film("d"), None, False))
+    assert (opened.id, opened.follow) == (job.id, "f")
+    again = ask(queue, queue.downloads.add(a_film("d"), None, follow="other"))
+    assert (again.id, again.follow) == (job.id, "f")
+    ask(queue, queue.downloads.pause(job.id))
+    assert told == [job.id]
+    ask(queue, queue.downloads.resume(job.id))
+    wanted = ask(queue, queue.downloads.add(a_film("d"), None))
+    assert (wanted.id, wanted.follow) == (job.id, None)
+    assert queue.state.get_job(job.id).follow is None

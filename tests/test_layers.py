@@ -37,7 +37,10 @@ PARTS = {
     "reach": "port_mapping reach",
     "control": "doctor doctor_reach doctor_storage",  # beside the folder of that name
     "tree": "friends_tree friends_reading",
-    "wiring": "agent node ground group_side transfer_side door_options moving upkeep",
+    "wiring": (
+        "agent follow_side node ground group_side transfer_side door_options moving "
+        "upkeep"
+    ),
     "program": (  # the command line, which runs without an agent's modules
         "__main__ resident lean_imports lean_dataclasses lean_typing compact_code "
         "compact_copies compiling cli command_line agent_commands local_commands "
@@ -69,10 +72,11 @@ ALLOWED = {
     ),
     "tree": "core ftp group index jobs storage.disk",
     "mirror": "core protocol settings.settings storage transfer",
+    "social": "core index protocol storage.disk",
     "reach": "core links.mapped links.mapping links.netinfo settings.settings",
     "control": (
         "core index links protocol storage settings writing group jobs reach mirror "
-        "transfer.fxp_tls transfer.fxp_url"
+        "social transfer.fxp_tls transfer.fxp_url"
     ),
     "web": "control.arguments control.client control.commands control.rows settings "
     "storage.backup program.words",
@@ -84,7 +88,7 @@ ALLOWED = {
     ),
     "wiring": (
         "core protocol settings storage ftp index transfer links writing sharing "
-        "group jobs reach control tree mirror"
+        "group jobs reach control tree mirror social"
     ),
 }
 

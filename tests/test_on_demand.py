@@ -38,6 +38,10 @@ USES = [
     (["group", "requests"], "control.group_handlers"),
     (["disk", "ls"], "disk_folders"),
     (["settings"], "control.settings_handlers config_docs"),
+    (
+        ["follow", "ls"],
+        "control.follow_handlers social.follow social.holding index.state_follows",
+    ),
 ]
 # Used with members, or when the owner asks for it; other tests do.
 UNUSED = """

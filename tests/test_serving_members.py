@@ -81,7 +81,7 @@ def sharing(tmp_path):
         lambda group, to, message: sent.append(message) or True,
         lambda group: None,
         lambda: None,
-        CatchingUp(core, store, index, None, lambda: None),
+        CatchingUp(core, store, index, None, lambda *told: None),
     )
     yield SimpleNamespace(core=core, store=store, index=index, own=sharing, sent=sent)
     store.run_and_wait(index.close)

@@ -30,8 +30,8 @@ what is said when there is nothing more exact to say.
 JOBS = """
 ## Why a job waits
 
-`fonshare jobs` shows these as a job's `error`. None ends the job; it goes on by itself
-as soon as it can.
+`fonshare jobs` shows these as a job's `error`, `fonshare follow ls` those of follows.
+None ends the job or follow; it goes on by itself as soon as it can.
 
 | code | means |
 | --- | --- |

@@ -10,7 +10,7 @@ sockets.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, Protocol
@@ -20,6 +20,7 @@ from fonshare_agent.errors import StorageError
 from fonshare_agent.index.records import Applied, Delta, Gap
 from fonshare_agent.index.store import IndexStore
 from fonshare_agent.model import GroupId, IndexId, NodeId
+from fonshare_agent.protocol.fields import Change
 from fonshare_agent.protocol.messages import (
     CatalogueAsk,
     CatalogueDelta,
@@ -81,7 +82,7 @@ class _Follow:
 class CatchingUp:
     """The decider of the receiver's side.
 
-    *send* queues a message; *on_applied* hears that the index has new entries.
+    *send* queues a message; *on_applied* hears what the index has taken in.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class CatchingUp:
         store: Worker,
         index: IndexStore,
         send: Send,
-        on_applied: Callable[[], None],
+        on_applied: Callable[[GroupId, NodeId, Sequence[Change]], None],
     ) -> None:
         self._core, self._store, self._index = core, store, index
         self._send, self._on_applied = send, on_applied
@@ -259,7 +260,7 @@ class CatchingUp:
             self._index.apply_delta, group, member, delta, complete_at=message.head
         )
         if isinstance(outcome, Applied):
-            self._on_applied()
+            self._on_applied(group, member, message.changes)
         if group in self._groups:
             return outcome
         await self._store.run(self._index.drop_group, group)

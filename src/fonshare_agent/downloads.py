@@ -11,12 +11,10 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from fonshare_agent.control import views
 from fonshare_agent.control.rows import JSON
 from fonshare_agent.core import Core, Timer, Worker
-from fonshare_agent.disk import Disk
 from fonshare_agent.errors import NotFound, StorageError
 from fonshare_agent.index.records import Found
 from fonshare_agent.index.state import StateStore
@@ -30,7 +28,7 @@ from fonshare_agent.pauses import Pauses
 from fonshare_agent.reasons import Postponed
 from fonshare_agent.settings import LimitSettings, Settings
 from fonshare_agent.streaming_on_demand import StreamingOnDemand
-from fonshare_agent.watch import Watch
+from fonshare_agent.watch import Attempts, Watch
 
 log = logging.getLogger(__name__)
 
@@ -39,27 +37,11 @@ FAILURE_RETRY_S = 60.0  # whatever it was: trying again at once would spin
 STOP_S = 8.0  # attempts let go within a read; a disk that hangs is not waited for
 
 
-class Attempts(Protocol):
-    """What is asked of attempts.Attempts, which may be loaded only then."""
-
-    @property
-    def disk(self) -> Disk: ...
-
-    async def bring(self, job: Job, watch: Watch) -> bool: ...
-
-    def give_up(self, job_id: str) -> None: ...
-
-    def place(self, job_id: str) -> int | None: ...
-
-    def is_queued_at(self, job_id: str, source: NodeId) -> bool: ...
-
-    def end(self, job: Job) -> None: ...
-
-
 @dataclass(slots=True)
 class _Running:
     watch: Watch
     is_first: bool
+    is_followed: bool  # no more than a follow wants it
     stop: JobState | None = None  # what the owner wants instead
 
 
@@ -90,6 +72,7 @@ class Downloads:
         self._is_filling = self._is_full_look_wanted = self._is_stopped = False
         self._on_limits: Callable[[LimitSettings], None] = lambda limits: None
         self._why_closed: Callable[[], str] = lambda: ""
+        self.on_followed: Callable[[str], None] = lambda job_id: None
         place = os.fsencode(settings.disk)
         self.streaming = StreamingOnDemand(self, core, store, files, state, place)
         self.history = JobHistory(self, core, store, files, state, attempts)
@@ -114,10 +97,21 @@ class Downloads:
 
     # --- the owner's verbs ---
 
-    async def add(self, found: Found, to: str | None, mark: bool | None = None) -> Job:
+    async def add(
+        self,
+        found: Found,
+        to: str | None,
+        mark: bool | None = None,
+        follow: str | None = None,
+    ) -> Job:
         """Make a job of *found*, or return the one there is for it already; *mark*:
-        its beginning first (streaming), whether it is kept or only opened."""
-        job, is_new = await self._adding.add(found, to)
+        its beginning first (streaming), whether it is kept or only opened; *follow*
+        wants it, and gives its place to what the owner wants."""
+        is_wish = mark is not False
+        job, is_new = await self._adding.add(found, to, follow, is_wish=is_wish)
+        rests = job.has_ended or job.id in self._running
+        if is_wish and follow is None and not rests:
+            self._make_room(lambda running: not running.is_followed)
         if not is_new:
             target = self._adding.target(found, to)
             return await self.streaming.want_again(job, target, mark)
@@ -161,16 +155,16 @@ class Downloads:
             self._order.forget_turn(job_id)
             self._pauses.end(job_id)
             if job_id not in self._running and job.state in MISSING:
-                self._make_room()
+                self._make_room(lambda running: running.is_first)
         else:
             self._order.note_turn(job_id, self._core.clock())
             self.break_off(job_id)
         self._fill_soon()
         return await self.view(job)
 
-    def _make_room(self) -> None:
-        """Let one that was not put first give its place away, if all are taken."""
-        others = [one for one in self._placed() if not self._running[one].is_first]
+    def _make_room(self, has_right: Callable[[_Running], bool]) -> None:
+        """Let one without that right give its place away, if all are taken."""
+        others = [one for one in self._placed() if not has_right(self._running[one])]
         if len(self._placed()) >= self._transfers and others:
             self.break_off(others[-1])
 
@@ -179,6 +173,8 @@ class Downloads:
         if not job.has_ended:
             self.break_off(job_id, state)
             job = await self._store.run(self._state.update_job, job_id, state)
+        if job.follow:
+            self.on_followed(job_id)
         return await self.view(job)
 
     def break_off(self, job_id: str, state: JobState = JobState.QUEUED) -> None:
@@ -313,6 +309,7 @@ class Downloads:
         running = self._running[job.id] = _Running(
             Watch(lambda: self._core.post(lambda: self._note_begun(job.id))),
             job.is_first,
+            job.follow is not None,
         )
         self._core.spawn_service(f"job {job.id}", self._run(job, running))
 
@@ -338,6 +335,8 @@ class Downloads:
         finally:
             self._attempts.end(job)
             del self._running[job.id]
+            if job.follow:
+                self.on_followed(job.id)
             self._fill_soon()
 
     async def _advance(self, job: Job, running: _Running) -> None:

@@ -4,7 +4,7 @@ Wiring only (see node.py). What the other half must hear or give comes as `Acros
 """
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from fonshare_agent.links.mqtt_link import MqttLink
 from fonshare_agent.memberships import Memberships
 from fonshare_agent.model import GroupId, NodeId
 from fonshare_agent.nodekeys import GROUPS
+from fonshare_agent.protocol.fields import Change
 from fonshare_agent.published import Published
 from fonshare_agent.settings import MqttSettings, ShareSettings
 from fonshare_agent.settings_writer import open_settings_writer
@@ -41,6 +42,7 @@ class Across:
     is_busy: Callable[[], bool]
     revoke_lost_rights: Callable[[], None]
     on_shares: Callable[[tuple[ShareSettings, ...]], None]
+    on_changes: Callable[[GroupId, NodeId, Sequence[Change]], None]
 
 
 class GroupSide:
@@ -49,6 +51,7 @@ class GroupSide:
     def __init__(self, ground: Ground, across: Across) -> None:
         self._ground = ground
         self.home_broker = home_broker(ground.settings.mqtt)
+        self._on_changes = across.on_changes
         self._build_groups()
         self._build_index(across)
         self._build_links()
@@ -80,7 +83,7 @@ class GroupSide:
             ground.store,
             ground.index,
             self.channel.send,
-            lambda: self.scanner.tidy(),
+            self._on_applied,
         )
         self.sharing = Sharing(
             core,
@@ -95,6 +98,12 @@ class GroupSide:
     def _members_of(self, group: GroupId) -> Collection[NodeId]:
         machine = self.channel.find_machine(group)
         return () if machine is None else machine.roster.members
+
+    def _on_applied(
+        self, group: GroupId, member: NodeId, changes: Sequence[Change]
+    ) -> None:
+        self.scanner.tidy()
+        self._on_changes(group, member, changes)
 
     def _build_invites(self) -> "Invites":
         from fonshare_agent.invites import Invites  # only here: see InvitesOnDemand

@@ -7,6 +7,7 @@ which jobs run.
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from fonshare_agent.core import Worker
@@ -45,8 +46,13 @@ class JobAdding:
         self._index, self._state = index, state
         self._settings, self._names, self._draw = settings, names, draw
 
-    async def add(self, found: Found, to: str | None) -> tuple[Job, bool]:
-        """Return the job for *found*, and whether it is a new one."""
+    async def add(
+        self, found: Found, to: str | None, follow: str | None, *, is_wish: bool
+    ) -> tuple[Job, bool]:
+        """Return the job for *found*, and whether it is a new one.
+
+        *follow* wants it, or the owner; *is_wish*: who will keep it.
+        """
         if found.own:
             raise NotAllowed(
                 "that is a file of this node already",
@@ -55,6 +61,9 @@ class JobAdding:
             )
         same = await self._find_same(found)
         if same is not None:
+            if same.follow and follow is None and is_wish:
+                await self._store.run(self._state.follows.claim, same.id)
+                same = replace(same, follow=None)
             return same, False
         job = Job(
             id=base32(self._draw(JOB_ID_BYTES)),
@@ -66,6 +75,7 @@ class JobAdding:
             name=printable(found.name),
             target=self.target(found, to),
             created=int(time.time()),
+            follow=follow,
         )
         return await self._store.run(self._add_job, job, found), True
 

@@ -17,7 +17,8 @@ from fonshare_agent.model import GroupId, JobState
 from fonshare_agent.transfer.leftovers import discard_job, kept_jobs
 
 if TYPE_CHECKING:
-    from fonshare_agent.downloads import Attempts, Downloads
+    from fonshare_agent.downloads import Downloads
+    from fonshare_agent.watch import Attempts
 
 log = logging.getLogger(__name__)
 

@@ -3,7 +3,8 @@
 Jobs put first come before all others, in the order of the queue; but one that has just
 been tried in vain waits FIRST_AGAIN_S behind the others, however often something wakes
 the queue. The rest go by whose turn was longest ago, and who never had one by the order
-of the queue. Core thread. Must not know why a job waits.
+of the queue; those that only a follow wants come behind all others. Core thread. Must
+not know why a job waits.
 """
 
 from collections.abc import Sequence
@@ -25,11 +26,12 @@ class JobOrder:
         self._turns = {one.id: self._turns.get(one.id, -1.0) for one in jobs}
         return sorted(jobs, key=lambda job: self._rank(job, now))
 
-    def _rank(self, job: Job, now: float) -> tuple[bool, float]:
+    def _rank(self, job: Job, now: float) -> tuple[bool, bool, float]:
         turn = self._turns[job.id]
         is_tired = turn >= 0 and now - turn < FIRST_AGAIN_S
         comes_first = job.is_first and not is_tired
-        return (not comes_first, -1.0 if comes_first else turn)
+        is_low = job.follow is not None and not job.is_first
+        return (is_low, not comes_first, -1.0 if comes_first else turn)
 
     def note_turn(self, job_id: str, now: float) -> None:
         """The job is tried now, or is to come behind all others."""

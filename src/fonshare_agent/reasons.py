@@ -51,6 +51,13 @@ REASONS = {
             QUEUED,
         ),
         Reason("disk.missing", "the disk is missing", RETRY_S, QUEUED),
+        # Of a follow, not of a job:
+        Reason(
+            "follow.full",
+            "its budget is used: what is new waits until some of its files go",
+            RETRY_SLOWLY_S,
+        ),
+        Reason("follow.gone", "nothing is offered there now", RETRY_SLOWLY_S),
     )
 }
 

@@ -127,6 +127,37 @@ def _jobs(rows: Any) -> str:
     )
 
 
+def _follow_state(state: Any) -> str:
+    known = {
+        "looking": say("looking"),
+        "following": say("following"),
+        "full": say("full"),
+        "gone": say("gone"),
+    }
+    return known.get(state, visible(str(state)))
+
+
+def _follows(rows: Any) -> str:
+    return table(
+        ("ID", "STATE", "USED", "BUDGET", "WHERE", ""),
+        (
+            (
+                row["id"],
+                _follow_state(row["state"]),
+                _size(row["used_bytes"]),
+                _size(row["budget"]),
+                "/".join(
+                    str(row[part])
+                    for part in ("group", "member", "share", "path")
+                    if row[part]
+                ),
+                _error(row["error"]) if row["error"] else "",
+            )
+            for row in rows
+        ),
+    )
+
+
 def _fxp(rows: Any) -> str:
     lines = [_jobs(rows)]
     for row in rows:
@@ -364,6 +395,8 @@ RENDERERS: dict[str, Callable[[Any], str]] = {
     "search save": lambda row: _searches([row]),
     "search ls": _searches,
     "search new": _new,
+    "follow": _follows,
+    "follow ls": _follows,
     "get": _jobs,
     "jobs": _jobs,
     "jobs first": _jobs,

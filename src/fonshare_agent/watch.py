@@ -1,9 +1,12 @@
 """What passes between a job's owner and the threads that move its bytes."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from fonshare_agent.disk import Disk
+    from fonshare_agent.index.state_records import Job
+    from fonshare_agent.model import NodeId
     from fonshare_agent.transfer.stream import Stream
 
 
@@ -36,3 +39,20 @@ class Watch:
     def start_at(self, count: int) -> None:
         """*count* bytes were here before anything came."""
         self._done_bytes = count
+
+
+class Attempts(Protocol):
+    """What is asked of attempts.Attempts, which may be loaded only then."""
+
+    @property
+    def disk(self) -> "Disk": ...
+
+    async def bring(self, job: "Job", watch: Watch) -> bool: ...
+
+    def give_up(self, job_id: str) -> None: ...
+
+    def place(self, job_id: str) -> int | None: ...
+
+    def is_queued_at(self, job_id: str, source: "NodeId") -> bool: ...
+
+    def end(self, job: "Job") -> None: ...

@@ -86,10 +86,12 @@ MIRROR_ANSWER = (
 )
 DISK_ANSWER = "`{present, path, total_bytes, free_bytes, writable, problem}`"
 JOB_ANSWER = (
-    "`[{id, entry, name, size, done_bytes, state, sources, error, path, place, first}]`"
+    "`[{id, entry, name, size, done_bytes, state, sources, error, path, place, first, "
+    "follow}]`"
     ", state one of queued, locating, running, verifying, done, paused, failed, "
     "cancelled; `place` in the queue of a source that serves others first, else null; "
-    "`first` if it was put before all others; with `--stream` also `stream:{path, "
+    "`first` if it was put before all others; `follow`, the id of the follow that "
+    "wants it, else null; with `--stream` also `stream:{path, "
     "ready_bytes, kept}`: the file that a player can open, how far it may be read, and "
     "whether it stays when nobody reads it any more"
 )
@@ -102,6 +104,12 @@ FIND_ANSWER = (
     "as of `ls`, with `sources:[{id, group, member, member_id, online, name, share, "
     "path}]` in each row: what several members offer is one row, which shows the own "
     "entry, else one of a member online, else the newest, of those that match"
+)
+FOLLOW_ANSWER = (
+    "`[{id, kind, group, member, member_id, share, path, budget, used_bytes, files, "
+    "all, state, error}]`, state one of looking (at what was there), following, full "
+    "(its budget is used) or gone (nothing is offered there now); `used_bytes` what "
+    "its files and open jobs take; `error` `{code, message}` or null"
 )
 SAVED_ANSWER = (
     "`{name, words, group, member, member_id, kind, min_size, max_size, newer, older, "
@@ -518,6 +526,48 @@ FILE_COMMANDS = (
     ),
 )
 
+FOLLOW_COMMANDS = (
+    Command(
+        "follow",
+        "fetch what comes new to a friend's share or folder; without one: list them",
+        "follow Famille/bob/Films --budget 20G",
+        answer=FOLLOW_ANSWER,
+        arguments=(
+            Argument(
+                "entry",
+                "a share or folder: an id, or GROUP/MEMBER/SHARE/PATH",
+                optional=True,
+                shown="ENTRY",
+            ),
+        ),
+        flags=(
+            _size("budget", "let what it fetches take so much of the disk, else 10G"),
+            _switch("all", "also what is there already"),
+        ),
+        access=Access.WRITE,
+    ),
+    Command(
+        "follow ls",
+        "list what is followed",
+        "follow ls",
+        answer=FOLLOW_ANSWER,
+    ),
+    Command(
+        "unfollow",
+        "stop following; what was fetched stays, what is under way ends",
+        "unfollow Famille/bob/Films",
+        answer="`{id, group, member, share, path}`",
+        arguments=(
+            Argument(
+                "entry",
+                "what is followed: its id, or GROUP/MEMBER/SHARE/PATH",
+                shown="ENTRY",
+            ),
+        ),
+        access=Access.WRITE,
+    ),
+)
+
 JOB_COMMANDS = (
     Command(
         "jobs",
@@ -754,6 +804,7 @@ COMMANDS: tuple[Command, ...] = (
     *SHARE_COMMANDS,
     *GROUP_COMMANDS,
     *FILE_COMMANDS,
+    *FOLLOW_COMMANDS,
     *JOB_COMMANDS,
     FXP_COMMAND,
     *BOX_COMMANDS,

@@ -1,12 +1,13 @@
 """Handlers of `ls`, `get` and `jobs`: browsing and fetching."""
 
 from fonshare_agent.control import views
+from fonshare_agent.control.entries import find_entry, resolve
 from fonshare_agent.control.parts import Parts
 from fonshare_agent.control.rows import JSON, ROWS_UNASKED, Page
 from fonshare_agent.errors import NotFound
 from fonshare_agent.index import cursors
 from fonshare_agent.index.records import Found, Kind, Mark
-from fonshare_agent.model import EntryId, GroupId, NodeId, SharePath
+from fonshare_agent.model import GroupId, NodeId, SharePath
 from fonshare_agent.protocol.keys import node_id_text
 
 Arguments = dict[str, JSON]
@@ -84,7 +85,7 @@ class FileHandlers:
     ) -> JSON:
         member = self._parts.groups.get_member(group, who)
         if share is not None:
-            top = await self._resolve(group, member, share, path)
+            top = await resolve(self._parts, group, member, share, path)
             if top.kind == "file":
                 return page.cut([self._row(top)])
         after: Found | Mark | None = page.mark(group, member)
@@ -106,18 +107,6 @@ class FileHandlers:
             after = some[-1]
         return page.of([(self._row(one), one.name) for one in found])
 
-    async def _resolve(
-        self, group: GroupId, member: NodeId, share: str, path: SharePath | None
-    ) -> Found:
-        found = await self._parts.store.run(
-            self._parts.index.resolve, group, member, share, path
-        )
-        if found is None:
-            name = self._parts.groups.member_name(group, member)
-            shown = "/".join([share] if path is None else [share, str(path)])
-            raise NotFound(f"{name} offers no {shown!r}", thing=shown)
-        return found
-
     def _row(self, found: Found) -> dict[str, JSON]:
         machine = self._parts.channel.find_machine(found.group)
         online = found.own or (
@@ -134,23 +123,11 @@ class FileHandlers:
         assert isinstance(entries, list)
         # All are looked up before the first job is made: a typing error in the third
         # must not leave two jobs behind an error message.
-        wanted = [await self._entry(str(one)) for one in entries]
+        wanted = [await find_entry(self._parts, str(one)) for one in entries]
         to = None if arguments["to"] is None else str(arguments["to"])
         mark = True if arguments["stream"] else None
         jobs = [await self._parts.downloads.add(one, to, mark) for one in wanted]
         return [await self._parts.downloads.view(job) for job in jobs]
-
-    async def _entry(self, text: str) -> Found:
-        found = await self._parts.store.run(self._parts.index.get, EntryId(text))
-        if found is not None:
-            return found
-        parts = text.strip("/").split("/", 3)
-        if len(parts) < 3:
-            raise NotFound(f"there is no entry {text!r}", thing=text)
-        group = self._parts.groups.get(parts[0])
-        member = self._parts.groups.get_member(group, parts[1])
-        path = SharePath.parse(parts[3]) if len(parts) == 4 else None
-        return await self._resolve(group, member, parts[2], path)
 
     async def jobs(self, arguments: Arguments) -> JSON:
         return await self._parts.downloads.views()

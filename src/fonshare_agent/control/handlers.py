@@ -14,6 +14,7 @@ from fonshare_agent.on_demand import OnDemand
 
 if TYPE_CHECKING:
     from fonshare_agent.control.file_handlers import FileHandlers
+    from fonshare_agent.control.follow_handlers import FollowHandlers
     from fonshare_agent.control.group_handlers import GroupHandlers
     from fonshare_agent.control.node_handlers import NodeHandlers
     from fonshare_agent.control.search_handlers import SearchHandlers
@@ -30,11 +31,13 @@ class Handlers:
         node = OnDemand(parts.files, self._load_node)
         file = OnDemand(parts.files, self._load_file)
         search = OnDemand(parts.files, self._load_search)
+        follow = OnDemand(parts.files, self._load_follow)
         self._themes: dict[str, OnDemand[Any]] = {
             **dict.fromkeys(("status", "doctor", "share", "disk", "limits"), node),
             "group": OnDemand(parts.files, self._load_group),
             **dict.fromkeys(("ls", "get", "jobs"), file),
             **dict.fromkeys(("find", "search"), search),
+            **dict.fromkeys(("follow", "unfollow"), follow),
             "settings": OnDemand(parts.files, self._load_settings),
         }
 
@@ -72,6 +75,11 @@ class Handlers:
         from fonshare_agent.control.search_handlers import SearchHandlers
 
         return lambda: SearchHandlers(self._parts)
+
+    def _load_follow(self) -> Callable[[], "FollowHandlers"]:
+        from fonshare_agent.control.follow_handlers import FollowHandlers
+
+        return lambda: FollowHandlers(self._parts)
 
     def _load_settings(self) -> Callable[[], "SettingsHandlers"]:
         from fonshare_agent.control.settings_handlers import SettingsHandlers

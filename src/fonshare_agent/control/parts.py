@@ -23,6 +23,7 @@ from fonshare_agent.nodekeys import NodeKeys
 from fonshare_agent.port_mapping import PortMapping
 from fonshare_agent.published import Published
 from fonshare_agent.reach import Reach
+from fonshare_agent.social.follows import Follows
 from fonshare_agent.ways import Ways
 
 
@@ -46,6 +47,7 @@ class Parts:
     invites: InvitesOnDemand
     published: Published
     downloads: Downloads
+    follows: Follows
     manners: Manners
     reach: Reach
     mapping: PortMapping

@@ -192,6 +192,7 @@ def job(
         "path": printable(path),
         "place": place,
         "first": job.is_first,
+        "follow": job.follow,
     }
 
 

@@ -1,10 +1,10 @@
 """state.db: what this node must not forget, nor ever do twice.
 
 Owns counters leased in blocks, documents, jobs with their files (`ended`: which of them
-are over), and (`searches`) saved searches. Rules kept: every method is one transaction,
-durable when it returns, and joins the caller's where there is one (`transaction`); no
-method returns more rows than its limit. Belongs to the one store thread, which may
-block. Must not know what a job does or a message means.
+are over), (`searches`) saved searches and (`follows`) follows. Rules kept: every method
+is one transaction, durable when it returns, and joins the caller's where there is one
+(`transaction`); no method returns more rows than its limit. Belongs to the one store
+thread, which may block. Must not know what a job does or a message means.
 """
 
 import contextlib
@@ -33,6 +33,7 @@ from fonshare_agent.model import SIZE_MAX, GroupId, JobState, NodeId, SharePath
 
 if TYPE_CHECKING:
     from fonshare_agent.index.state_ended import EndedJobs
+    from fonshare_agent.index.state_follows import FollowTables
     from fonshare_agent.index.state_searches import SearchTables
 
 log = logging.getLogger(__name__)
@@ -68,6 +69,16 @@ class StateStore:
         with loading():
             from fonshare_agent.index.state_ended import EndedJobs
         return EndedJobs(self._rows, self._write)
+
+    @cached_property
+    def follows(self) -> "FollowTables":
+        """The follows; DiskMissing if their module cannot be read."""
+        with loading():
+            from fonshare_agent.index.state_follows import FollowTables
+        return FollowTables(self._rows, self._write, self.transaction)
+
+    def has_follows(self) -> bool:
+        return bool(self._rows("SELECT 1 FROM follow LIMIT 1"))
 
     def close(self) -> None:
         """Close the file; on a lost disk quietly."""
@@ -143,10 +154,10 @@ class StateStore:
         return int(following) - count
 
     def forget_group(self, group: GroupId) -> None:
-        """Drop the group's jobs and the searches in it alone; its counters stay."""
+        """Drop the group's jobs, follows and searches; its counters stay."""
         with self.transaction():
-            self._write("DELETE FROM job WHERE grp = ?", (group,))
-            self._write("DELETE FROM saved_search WHERE grp = ?", (group,))
+            for table in ("job", "saved_search", "follow"):
+                self._write(f"DELETE FROM {table} WHERE grp = ?", (group,))
 
     # --- documents ------------------------------------------------------------------
 
@@ -179,14 +190,14 @@ class StateStore:
         with self.transaction():
             self._connection.execute(
                 "INSERT INTO job (id, grp, member, share, path, kind, name, target,"
-                " created, state, error_code, error_text, position)"
-                " SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
+                " created, state, error_code, error_text, follow, position)"
+                " SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
                 " max(0, coalesce(max(position), 0)) + 1 FROM job",
                 (
                     *(job.id, job.group, job.member, job.share),
                     *(job.path.raw if job.path else b"", job.kind, job.name),
                     *(job.target, job.created, job.state.value),
-                    *(job.error_code, job.error_text),
+                    *(job.error_code, job.error_text, job.follow),
                 ),
             )
             self.add_files(job.id, files)

@@ -17,7 +17,7 @@ MISSING: Final = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """The wish to have an entry on this disk. The last six are the store's to set."""
+    """The wish to have an entry. `position` to `done_bytes` are the store's to set."""
 
     id: str
     group: GroupId
@@ -36,6 +36,7 @@ class Job:
     files_done: int = 0
     size: int = 0  # of all files together
     done_bytes: int = 0
+    follow: str | None = None  # the follow that wants it; None: the owner does
 
     @property
     def is_first(self) -> bool:
@@ -65,7 +66,7 @@ class JobFile:
 
 JOB_COLUMNS: Final = (
     "id, grp, member, share, path, kind, name, target, created, state, error_code,"
-    " error_text, position, files, files_done, size, done_bytes"
+    " error_text, position, files, files_done, size, done_bytes, follow"
 )
 FILE_COLUMNS: Final = (
     "number, path, size, modified, root, state, error_code, final_name, done_bytes"

@@ -1,0 +1,94 @@
+"""Handlers of `follow` and `unfollow`."""
+
+from fonshare_agent.control.entries import find_entry
+from fonshare_agent.control.parts import Parts
+from fonshare_agent.control.rows import JSON
+from fonshare_agent.errors import NotFound, UsageError
+from fonshare_agent.index.state_follows import Follow
+from fonshare_agent.model import printable
+from fonshare_agent.protocol.keys import node_id_text
+from fonshare_agent.reasons import REASONS
+
+Arguments = dict[str, JSON]
+
+BUDGET_BYTES = 10 << 30  # where none is named
+
+
+class FollowHandlers:
+    """One method a command, on the core thread."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def follow(self, arguments: Arguments) -> JSON:
+        if arguments["entry"] is None:
+            return await self.follow_ls(arguments)
+        found = await find_entry(self._parts, str(arguments["entry"]))
+        if found.kind == "file" or found.own:
+            raise UsageError(
+                "only a share or a folder of a friend can be followed",
+                thing=printable(found.name),
+                next="Fetch a file with `fonshare get`.",
+            )
+        budget = arguments["budget"]
+        follow = Follow(
+            0,
+            found.id,
+            found.group,
+            found.member,
+            found.share,
+            found.path,
+            budget if isinstance(budget, int) else BUDGET_BYTES,
+            wants_all=arguments["all"] is True,
+        )
+        following = await self._parts.follows.get()
+        await following.load()
+        await following.add(follow)
+        [kept] = [one for one in following.all() if one.id == follow.id]
+        return [await self._row(kept)]
+
+    async def follow_ls(self, arguments: Arguments) -> JSON:
+        following = await self._parts.follows.get()
+        await following.load()
+        return [await self._row(one) for one in following.all()]
+
+    async def unfollow(self, arguments: Arguments) -> JSON:
+        text = str(arguments["entry"])
+        following = await self._parts.follows.get()
+        await following.load()
+        for one in following.all():
+            place = self._place(one)
+            shown = [place[name] for name in ("group", "member", "share", "path")]
+            path = "/".join(str(part) for part in shown if part)
+            if text == one.id or text.strip("/") == path:
+                await following.remove(one)
+                return place
+        raise NotFound(
+            f"{text!r} is not followed", thing=text, next="See `fonshare follow ls`."
+        )
+
+    def _place(self, follow: Follow) -> dict[str, JSON]:
+        groups = self._parts.groups
+        return {
+            "id": follow.id,
+            "group": groups.find_label(follow.group),
+            "member": groups.member_name(follow.group, follow.member),
+            "share": follow.share,
+            "path": printable(follow.path.raw) if follow.path else "",
+        }
+
+    async def _row(self, follow: Follow) -> dict[str, JSON]:
+        following = await self._parts.follows.get()
+        state, used, files = await following.view(follow)
+        reason = REASONS.get(f"follow.{state}")
+        return {
+            **self._place(follow),
+            "kind": "folder" if follow.path else "share",
+            "member_id": node_id_text(follow.member),
+            "budget": follow.budget,
+            "used_bytes": used,
+            "files": files,
+            "all": follow.wants_all,
+            "state": state,
+            "error": {"code": reason.code, "message": reason.text} if reason else None,
+        }
