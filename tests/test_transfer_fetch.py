@@ -21,7 +21,7 @@ from fonshare_agent.ftp.parts import open_parts
 from fonshare_agent.nodekeys import load_or_create
 from fonshare_agent.protocol.parts import pack
 from fonshare_agent.receiving import missing_range
-from fonshare_agent.transfer import session_pool
+from fonshare_agent.transfer import block_reading, session_pool
 from fonshare_agent.transfer.block_reading import GATHERED_BYTES
 from fonshare_agent.transfer.lanes import Lanes
 from fonshare_agent.transfer.session import Credentials, Session
@@ -68,11 +68,24 @@ class Gathered:
 
 
 @pytest.mark.parametrize(
-    ("size", "gathered"), [(3 * BLOCK, 1), (12 * BLOCK, GATHERED_BYTES)]
+    ("size", "fast_s", "gathered"),
+    [
+        (3 * BLOCK, [3600], 1),
+        (12 * BLOCK, [3600], GATHERED_BYTES),
+        (12 * BLOCK, [0], 1),
+        (20 * BLOCK, [3600, 0], 1),
+    ],
 )
-def test_a_long_download_is_read_in_larger_pieces_than_packets(
-    tmp_path, size, gathered
+def test_a_fast_line_is_read_in_larger_pieces_than_packets(
+    tmp_path, monkeypatch, size, fast_s, gathered
 ):
+    """*fast_s*: what passes for fast in the first MiB, and in the second."""
+
+    class Fast:
+        def __gt__(self, passed_s):
+            return passed_s < fast_s.pop(0)
+
+    monkeypatch.setattr(block_reading, "FAST_S", Fast())
     seen = Gathered()
     with two_nodes(tmp_path, size, traffic=seen) as world:
         partial = world.partial()

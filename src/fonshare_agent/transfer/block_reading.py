@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from fonshare_agent.transfer.lanes import Lane
 
 ASK_S: Final = 0.5  # a partner that had nothing is asked so often what it has
-# Being woken for every packet costs more CPU than what is done with it. A download that
-# has brought so much is a long one, and the window has had the time to grow beyond
-# what is waited for.
-LONG_BYTES: Final = 1024 * 1024
+# Being woken for every packet of a fast line costs more CPU than what is done with it.
+# Once so much has come within so long the window has grown beyond what is waited for,
+# and that is there within a twentieth of a second.
+LOOK_BYTES: Final = 1024 * 1024
+FAST_S: Final = 0.4
 GATHERED_BYTES: Final = 128 * 1024
 
 
@@ -43,7 +44,8 @@ class Blocks:
         self._patience, self._flow = patience, flow
         self._buffer = memoryview(bytearray(CHUNK_BYTES))
         self._asked_at = 0.0
-        self._came = 0  # bytes of this download, until it is a long one
+        self._came, self._since = 0, 0.0  # bytes since the line was looked at last
+        self._is_gathering = False
 
     def run(self) -> None:
         """Read until nothing is left for this lane.
@@ -75,7 +77,8 @@ class Blocks:
         else:
             download = self._session.read_from(content.range(index)[0])
             end = content.count
-        self._came = 0
+        self._came, self._since = 0, self._patience.clock()
+        self._is_gathering = False
         try:
             while self._read_block(download, index) and self._lane.has_more():
                 index = self._lane.block
@@ -104,14 +107,18 @@ class Blocks:
                     raise download.explain()
                 writer.write(self._buffer[:count])
                 self._lane.note_bytes(count)
-                self._note_length(download, count)
+                self._note_speed(download, count)
             is_right = writer.finish()
         if not self._lane.note_block(is_right=is_right):
             raise BadContent(f"block {index} came wrong twice")
         return is_right
 
-    def _note_length(self, download: Download, count: int) -> None:
-        if self._came < LONG_BYTES:
-            self._came += count
-            if self._came >= LONG_BYTES:
-                download.gather(GATHERED_BYTES)
+    def _note_speed(self, download: Download, count: int) -> None:
+        self._came += count
+        if self._came < LOOK_BYTES:
+            return
+        now = self._patience.clock()
+        is_fast = now - self._since < FAST_S
+        if is_fast is not self._is_gathering:
+            download.gather(GATHERED_BYTES if is_fast else 1)
+        self._came, self._since, self._is_gathering = 0, now, is_fast

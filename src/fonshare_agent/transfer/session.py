@@ -316,7 +316,7 @@ class Download:
         return self._wire.fill(view, self._pace)
 
     def gather(self, count: int) -> None:
-        """The rest may come in such pieces, each a fifth of a second late at most."""
+        """From now on it may come in such pieces, a fifth of a second late at most."""
         self._wire.gather(count)
 
     def finish(self) -> None:
