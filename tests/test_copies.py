@@ -422,6 +422,32 @@ def test_a_few_pages_are_sent_to_all_and_more_is_left_to_copies(world):
     assert world.sharing.own_head(FAMILLE) == world.head()
 
 
+def test_what_is_too_much_to_be_sent_is_not_read(world, monkeypatch):
+    def read(*_, **__):
+        raise AssertionError("a page was made for nothing")
+
+    world.offer(0, 2001)
+    with monkeypatch.context() as patched:
+        patched.setattr(world.index, "delta", read)
+        assert broadcast(world) == []
+    assert world.announced == 1
+    world.offer(2001, 2020)
+    assert [to for to, _ in broadcast(world)] == [None]
+
+
+def test_a_page_is_sent_before_the_next_is_read(world, monkeypatch):
+    world.offer(0, 1800)
+    read, sent_before = world.index.delta, []
+
+    def noted(*arguments, **limits):
+        sent_before.append(len(deltas(world)))
+        return read(*arguments, **limits)
+
+    monkeypatch.setattr(world.index, "delta", noted)
+    broadcast(world)
+    assert sent_before == [0, 1, 2, 3]
+
+
 def test_broadcasts_are_no_faster_than_the_members_take_them(world):
     world.offer(0, 1800)
     world.sharing.note_moved([FAMILLE])

@@ -131,10 +131,10 @@ class World:
         self.taking = SlowWorker(self.core, self.draw)
         self.alice = Sharing(
             *(self.core, self.offering, self.offered, self.from_alice, self.announce),
-            *(lambda: None, CatchingUp(self.core, self.offering, None, None, None)),
+            *(lambda *told: None, CatchingUp(self.core, self.offering, None, None, None)),
         )
         self.bob = CatchingUp(
-            self.core, self.taking, self.replica, self.from_bob, lambda: None
+            self.core, self.taking, self.replica, self.from_bob, lambda *told: None
         )
         self.presence_at = 0.0
         self.bob.add_group(FAMILLE)

@@ -141,29 +141,36 @@ class Sharing:
         if before == head:
             return
         if before is not None and before[0] == head[0]:
-            pages = await self._pages(group, before, head)
-            if pages:
-                # Changes may have come meanwhile: they have been sent now.
-                head = (head[0], pages[-1].upto)
-            for page in pages:
-                self._send(group, None, _message(page, head))
-            quiet_s = BROADCAST_PAGE_S * (len(pages) or BROADCAST_PAGES)
+            pages, head = await self._send_new(group, state, head)
+            quiet_s = BROADCAST_PAGE_S * (pages or BROADCAST_PAGES)
             state.quiet_until = self._core.clock() + quiet_s
         state.announced = head
         self._announce(group)
 
-    async def _pages(self, group: GroupId, after: Head, head: Head) -> list[Delta]:
-        """Return what comes after *after* if it is a few pages, else nothing."""
-        pages: list[Delta] = []
-        while len(pages) < BROADCAST_PAGES:
+    async def _send_new(
+        self, group: GroupId, state: _Group, head: Head
+    ) -> tuple[int, Head]:
+        """Send what comes after the announced head if it is a few pages; return how
+        many, and the head then. StorageError: what was sent until then counts.
+
+        None is made in vain, and one at a time: while a scan goes on, there is memory
+        for little else.
+        """
+        assert state.announced is not None
+        pages, after = 0, state.announced
+        if head[1] - after[1] > BROADCAST_PAGES * PAGE_ENTRIES:
+            return pages, head
+        while pages < BROADCAST_PAGES and after[1] < head[1]:
             page = await self._page(group, after)
-            if page.index_id != head[0] or page.after != after[1]:
-                return []
-            pages.append(page)
-            after = (page.index_id, page.upto)
-            if page.upto >= head[1]:
-                return pages
-        return []
+            is_there = self._groups.get(group) is state
+            if not is_there or (page.index_id, page.after) != (head[0], after[1]):
+                break  # it was left, or numbered anew
+            pages, after = pages + 1, (page.index_id, page.upto)
+            # Changes may have come meanwhile: they are sent now.
+            head = (head[0], max(head[1], page.upto))
+            state.announced = after
+            self._send(group, None, _message(page, head))
+        return pages, head
 
     async def _page(self, group: GroupId, after: Head) -> Delta:
         return await self._store.run(
