@@ -18,9 +18,8 @@ GRAMS_MAX = 48  # trigrams looked up; hits are checked against all the words any
 # Where a word begins inside a name: a letter or digit after something else; each
 # character of a script that is written without spaces is a word of its own.
 _SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
-_WORD_START = re.compile(
-    rf"(?<![^\W_])(?=[^\W_])|(?=[{_SPACELESS}])|(?<=[{_SPACELESS}])(?=\w)"
-)
+# Compiled when a name needs it (`re` keeps it): it would be a twentieth of a start.
+_WORD_START = rf"(?<![^\W_])(?=[^\W_])|(?=[{_SPACELESS}])|(?<=[{_SPACELESS}])(?=\w)"
 _ASCII_WORD_START = re.compile(r"(?<![a-z0-9])(?=[a-z0-9])")
 _BREAKS = re.compile(r"[\s/]+")
 
@@ -65,7 +64,7 @@ def index_text(folded: str) -> str:
     Two spaces stand before each word: the trigrams `  a` and ` ab` then find the
     words that begin with one or two given letters.
     """
-    starts = _ASCII_WORD_START if folded.isascii() else _WORD_START
+    starts = _ASCII_WORD_START if folded.isascii() else re.compile(_WORD_START)
     marked = starts.sub("  ", folded)
     # FTS5 takes UTF-8 only; what cannot be encoded is not searchable by letters.
     return marked.encode("utf-8", "replace").decode()
@@ -142,7 +141,7 @@ class _Word:
     def __init__(self, word: str, *, must_begin: bool) -> None:
         self._word = word
         self._beginning = (
-            re.compile(f"(?:{_WORD_START.pattern}){re.escape(word)}")
+            re.compile(f"(?:{_WORD_START}){re.escape(word)}")
             if must_begin
             else None
         )
