@@ -154,6 +154,33 @@ def test_the_control_socket_fits_into_an_address():
     assert complaints(run="/" + "é" * 50).startswith("run: ")
 
 
+OLD = {"name": "Old", "path": "mirrors/Old", "mirror_of": "ftp://me@old.example/"}
+NEW = {"name": "New", "path": "mirrors/New", "mirror_of": "ftp://me@new.example/"}
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"path": "mirrors/Old/below"}, "shares[1].path: is shared with the mirror"),
+        ({"path": "mirrors"}, "shares[1].path: is shared with the mirror"),
+        ({"mirror_pin": "00" * 32}, "shares[1].mirror_pin: is of no use: mirror_of"),
+        ({"mirror_of": "", "mirror_pin": "00" * 32}, "is of no use without mirror_of"),
+        ({"mirror_of": "ftp://me:geheim@new.example/"}, "holds a password"),
+        ({"mirror_of": "http://new.example/"}, "does not begin with ftp://"),
+        ({"mirror_of": "ftp://new.example/\n"}, "holds a character"),
+    ],
+)
+def test_a_mirror_that_cannot_be_is_refused(change, complaint):
+    text = complaints(shares=[OLD, NEW | change])
+    assert complaint in text
+    assert "geheim" not in text
+
+
+def test_a_mirror_is_no_whole_disk_and_other_shares_may_show_it():
+    assert "is the disk itself" in complaints(shares=[OLD | {"path": "."}])
+    assert check(shares=[OLD, {"name": "Part", "path": "mirrors/Old/part"}])
+
+
 def test_names_of_shares_and_users_are_given_once():
     text = complaints(
         shares=[{"name": "F", "path": "a"}, {"name": "F", "path": "b"}],

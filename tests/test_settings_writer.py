@@ -111,6 +111,14 @@ def test_a_folder_name_that_is_not_utf8_is_stored_as_it_is(writer, tmp_path):
     assert load_settings(path_of(writer)).shares[-1].path == path
 
 
+def test_a_mirror_is_stored_with_its_server_and_its_pin(writer, tmp_path):
+    url, pin = "ftps://me@old.example:2121/a%20b/c'd", bytes(range(32))
+    mirror = ShareSettings("Old", Path("mirrors/Old"), ("Famille",), url, pin)
+    settings = writer.add_share(mirror)
+    added = next(share for share in settings.shares if share.name == "Old")
+    assert (added.mirror_of, added.mirror_pin) == (url, pin)
+
+
 def test_a_share_added_can_be_removed_again(writer):
     before = load_settings(path_of(writer)).shares
     writer.add_share(ShareSettings("Films", Path("films"), ()))

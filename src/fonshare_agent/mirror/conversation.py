@@ -70,7 +70,10 @@ class Conversation:
                 return
             if not select.select([ours], [], [], min(wait_s, LOOK_S))[0]:
                 continue
-            packet, descriptors, _, _ = socket.recv_fds(ours, PACKET_BYTES_MAX, 1)
+            try:
+                packet, descriptors, _, _ = socket.recv_fds(ours, PACKET_BYTES_MAX, 1)
+            except OSError:
+                return  # it died with our words unread
             if not packet:
                 return
             self._hear(decode(packet), descriptors)

@@ -19,16 +19,20 @@ _COLUMNS: Final = "size, modified, stamp, local_size, local_modified, missed"
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS files (
   path BLOB PRIMARY KEY, size INTEGER, modified BLOB, stamp BLOB,
-  local_size INTEGER, local_modified INTEGER, missed INTEGER, seen INTEGER
+  local_size INTEGER, local_modified INTEGER, missed INTEGER
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS partials (
   path BLOB PRIMARY KEY, size INTEGER, modified BLOB, held INTEGER
 ) WITHOUT ROWID;
+CREATE TEMP TABLE seen (path BLOB PRIMARY KEY) WITHOUT ROWID;
 """
 
 
 class KnownFiles:
-    """The open database; `close` it. Paths seen in a run carry its number."""
+    """The open database of one reading; it ends with the block.
+
+    What a reading has seen is in memory: where nothing has changed nothing is written.
+    """
 
     def __init__(self, file: Path) -> None:
         try:
@@ -39,8 +43,6 @@ class KnownFiles:
                 with suppress(FileNotFoundError):
                     file.with_name(file.name + suffix).unlink()
             self._open(file)
-        (last,) = self._base.execute("SELECT max(seen) FROM files").fetchone()
-        self._run = (last or 0) + 1
 
     def _open(self, file: Path) -> None:
         self._base = sqlite3.connect(file, isolation_level=None)
@@ -49,6 +51,7 @@ class KnownFiles:
             self._base.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._base.execute("PRAGMA journal_mode = WAL")
             self._base.execute("PRAGMA synchronous = NORMAL")
+            self._base.execute("PRAGMA temp_store = MEMORY")
             self._base.executescript(_TABLES)
         except sqlite3.DatabaseError:
             self._base.close()
@@ -70,29 +73,32 @@ class KnownFiles:
         return None if row is None else _known(row)
 
     def note(self, path: bytes, known: Known) -> None:
-        """Note that *path* is here; it counts as seen in this run."""
+        """Note that *path* is here; it counts as seen in this reading."""
         local = known.local
         values = (known.size, known.modified, known.stamp, local.size)
         self._base.execute(
-            f"REPLACE INTO files (path, {_COLUMNS}, seen) VALUES (?,?,?,?,?,?,?,?)",
-            (path, *values, local.modified_ns, known.missed, self._run),
+            f"REPLACE INTO files (path, {_COLUMNS}) VALUES (?,?,?,?,?,?,?)",
+            (path, *values, local.modified_ns, known.missed),
         )
+        self._base.execute("INSERT OR IGNORE INTO seen VALUES (?)", (path,))
 
-    def see(self, names: list[bytes]) -> None:
+    def see(self, paths: list[bytes]) -> None:
         """The server has these paths, whatever becomes of them here."""
+        rows = [(path,) for path in paths]
         with self._base:
             self._base.execute("BEGIN")
+            self._base.executemany("INSERT OR IGNORE INTO seen VALUES (?)", rows)
             self._base.executemany(
-                "UPDATE files SET seen = ?, missed = 0 WHERE path = ?",
-                [(self._run, name) for name in names],
+                "UPDATE files SET missed = 0 WHERE path = ? AND missed > 0", rows
             )
 
     def see_below(self, folder: bytes) -> None:
         """Nobody could look below *folder*: what it held counts as there."""
-        first, end = folder + b"/", folder + b"0"  # 0 follows the slash
-        where = "WHERE path >= ? AND path < ?" if folder else ""
-        between = (first, end) if folder else ()
-        self._base.execute(f"UPDATE files SET seen = ? {where}", (self._run, *between))
+        self._base.execute(
+            "INSERT OR IGNORE INTO seen"
+            " SELECT path FROM files WHERE path >= ? AND path < ?",
+            (folder + b"/", folder + b"0"),  # 0 follows the slash
+        )
 
     def forget(self, path: bytes) -> None:
         self._base.execute("DELETE FROM files WHERE path = ?", (path,))
@@ -109,20 +115,20 @@ class KnownFiles:
         return row[0], int(row[1])
 
     def count_missing(self) -> int:
-        """Return how many of them this run has not seen."""
+        """Return how many of them this reading has not seen."""
         row = self._base.execute(
-            "SELECT count(*) FROM files WHERE seen <> ?", (self._run,)
+            "SELECT count(*) FROM files WHERE path NOT IN seen"
         ).fetchone()
         return int(row[0])
 
     def missing(self) -> Iterator[tuple[bytes, Known]]:
-        """Yield what this run has not seen; rows may be forgotten meanwhile."""
+        """Yield what this reading has not seen; rows may be forgotten meanwhile."""
         after = b""
         while True:
             rows = self._base.execute(
-                f"SELECT path, {_COLUMNS} FROM files WHERE path > ? AND seen <> ?"
-                " ORDER BY path LIMIT ?",
-                (after, self._run, ROWS_AT_ONCE),
+                f"SELECT path, {_COLUMNS} FROM files WHERE path > ?"
+                " AND path NOT IN seen ORDER BY path LIMIT ?",
+                (after, ROWS_AT_ONCE),
             ).fetchall()
             if not rows:
                 return

@@ -14,6 +14,7 @@ from typing import Any, Final
 from fonshare_agent.errors import FonshareError
 
 PACKET_BYTES_MAX: Final = 128 * 1024  # a task with a long path, a report with failures
+TEXT_MAX: Final = 300  # characters of a complaint: a packet holds 20 of them
 CREDIT_BYTES: Final = 256 * 1024  # asked for at once where there is no limit
 TELL_S: Final = 1.0  # between two words on how far it is
 
@@ -34,8 +35,8 @@ def decode(raw: bytes) -> Message:
 
 
 def error_fields(error: FonshareError) -> dict[str, str]:
-    """Return an error as it is reported; with its code, whatever class it has."""
-    return dict(error.as_dict())
+    """Return an error as it is reported: a server's answer may be long."""
+    return {name: text[:TEXT_MAX] for name, text in error.as_dict().items()}
 
 
 class Line:

@@ -85,6 +85,30 @@ class Place:
             raise _taken("a folder of that name lies there", path)
         return Local(found.st_size, found.st_mtime_ns)
 
+    def look_into(self, folder: SharePath | None) -> dict[bytes, Local]:
+        """Return the files that lie in *folder*, by name. None: the mirror's own.
+
+        One call for each, and none is opened: most are as they were.
+        """
+        parts = folder.parts if folder is not None else ()
+        with self.open_folder() as top:
+            try:
+                opened = _enter(top, parts)
+            except FileNotFoundError:
+                return {}
+            except (NotADirectoryError, BadPath):
+                return {}  # `look_at` says of each file what is in its way
+            with _closing(opened), os.scandir(opened) as rows:
+                found = [
+                    (os.fsencode(row.name), row.stat(follow_symlinks=False))
+                    for row in rows
+                ]
+        return {
+            name: Local(one.st_size, one.st_mtime_ns)
+            for name, one in found
+            if stat.S_ISREG(one.st_mode)
+        }
+
     def read_end(self, path: SharePath, start: int, count: int) -> bytes:
         """Return *count* bytes of a file from *start* on."""
         with (

@@ -43,6 +43,7 @@ from fonshare_agent.transfer.fxp_server import Server
 
 ENTRIES_MAX: Final = 100_000  # files and folders: what a node's index is made for
 FAILURES_MAX: Final = 20  # told one by one; the rest is counted
+PATH_SHOWN: Final = 300  # characters
 # What concerns one file or folder: the others go on.
 OF_ONE_FILE: Final = (
     AlreadyExists,
@@ -74,7 +75,7 @@ class Report:
         if len(self.failures) < FAILURES_MAX:
             fields = error_fields(error)
             told = {name: fields[name] for name in ("code", "message", "next")}
-            self.failures.append({"path": printable(path), **told})
+            self.failures.append({"path": printable(path)[:PATH_SHOWN], **told})
 
 
 class Reading:
@@ -168,14 +169,23 @@ class Reading:
         paths = [prefix + entry.name for entry in files]
         self._known.see(paths)
         self._stale.difference_update(paths)
+        here: dict[bytes, Local] = {}
+        with self._one(below):
+            here = self._place.look_into(
+                SharePath.parse(prefix[:-1]) if below else None
+            )
         for entry in files:
             with self._one(below + b"/" + entry.name):
                 demand_safe(entry.name)
                 self._arrivals.line.look()
-                self._read_file(SharePath.parse(prefix + entry.name), entry)
+                path = SharePath.parse(prefix + entry.name)
+                # What is not listed may lie there still: a folder, a link, or a name
+                # that this file system takes for the same.
+                local = here.get(entry.name) or self._place.look_at(path)
+                self._read_file(path, entry, local)
 
-    def _read_file(self, path: SharePath, entry: Entry) -> None:
-        known, local = self._known.find(path.raw), self._place.look_at(path)
+    def _read_file(self, path: SharePath, entry: Entry, local: Local | None) -> None:
+        known = self._known.find(path.raw)
         remote = self._top + b"/" + path.raw
         act = decide(entry, known, local)
         if act is Act.ASK and known is not None:

@@ -5,7 +5,7 @@ import { asError, failure } from './errors.js';
 import { folderChooser } from './folders.js';
 import { icon } from './icons.js';
 import { button, card, checkbox, confirm, empty, field, input, openDialog, form } from './parts.js';
-import { _, fill, plural, size } from './words.js';
+import { _, day, fill, plural, size } from './words.js';
 
 const FRESH_S = 10;
 
@@ -22,7 +22,8 @@ export function shares(app, scope, group) {
 	async function load() {
 		const rows = await app.call('share ls');
 		const mine = group === null ? rows : rows.filter((row) => row.groups.includes(group));
-		const key = JSON.stringify(rows);
+		// The seconds until a server is read again change nothing that is shown.
+		const key = JSON.stringify(rows, (field, value) => field === 'next_s' ? undefined : value);
 		if (key === shown)
 			return;
 		shown = key;
@@ -44,7 +45,8 @@ function shareRow(app, row, again) {
 		h('div', { class: 'fs-share-text' }, h('p', null, foreign(row.name, 'fs-name fs-strong')),
 			h('p', { class: 'fs-help' }, foreign(row.path, 'fs-name fs-path')),
 			h('p', { class: 'fs-help' }, plural(row.files, _('%d file'), _('%d files')), ' · ', size(row.bytes), ' · ',
-				row.groups.length ? foreign(row.groups.join(', ')) : _('in no group'))),
+				row.groups.length ? foreign(row.groups.join(', ')) : _('in no group')),
+			row.mirror ? h('p', { class: 'fs-help' }, mirrorText(row.mirror)) : null),
 		button(app, _('Stop sharing'), async () => {
 			if (await confirm(app, _('Stop sharing this folder?'), [foreign(row.name), h('p', { class: 'fs-help' },
 				_('Friends see it no more. Its files stay on your disk.'))], _('Stop sharing'), 'fs-danger')) {
@@ -52,6 +54,14 @@ function shareRow(app, row, again) {
 				await again();
 			}
 		}, { symbol: 'close', quiet: true, name: fill(_('Stop sharing %s'), visible(row.name)) }));
+}
+
+/* Whose copy a share is, and when that server was read; the overview tells its troubles. */
+function mirrorText(mirror) {
+	const copy = fill(_('Copy of %s'), visible(mirror.url));
+	if (mirror.state === 'reading')
+		return copy + ' · ' + _('being read now');
+	return copy + ' · ' + (mirror.read_at ? fill(_('last read: %s'), day(mirror.read_at)) : _('not read to its end yet'));
 }
 
 /* Ask which folder to share, under which name and with whom. */

@@ -236,6 +236,7 @@ function remedy(app, finding, again) {
 			}
 		}, { kind: 'primary' });
 	case 'share.held_back':
+	case 'mirror.held_back':
 		return button(app, _('They are deleted'), async () => {
 			if (await confirm(app, _('Are these files deleted for good?'),
 				_('Friends then see them no more. If the disk is only half there, say no.'),
