@@ -138,8 +138,13 @@ def modules() -> dict[str, ast.Module]:
     return found
 
 
-def imports(tree: ast.AST) -> Iterator[str]:
+@cache
+def imports(tree: ast.AST) -> tuple[str, ...]:
     """The full names of the modules that *tree* imports."""
+    return tuple(_imports(tree))
+
+
+def _imports(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -151,6 +156,7 @@ def imports(tree: ast.AST) -> Iterator[str]:
                 yield whole if is_module(whole) else name
 
 
+@cache
 def is_module(name: str) -> bool:
     place = SOURCE.parent / name.replace(".", "/")
     return place.with_suffix(".py").is_file() or place.is_dir()
@@ -163,6 +169,7 @@ def ours(path: str) -> Iterator[str]:
             yield name.removeprefix("fonshare_agent.")
 
 
+@cache
 def part_of(name: str) -> str:
     """Return the part of a module named as in `ours`, or by its path."""
     first = name.removesuffix(".py").replace("/", ".").split(".")[0]

@@ -25,9 +25,14 @@ def sources() -> dict[str, str]:
     }
 
 
+@cache
+def trees() -> dict[str, ast.Module]:
+    return {path: ast.parse(text) for path, text in sources().items()}
+
+
 def nodes() -> Iterator[tuple[str, ast.AST]]:
-    for path, text in sources().items():
-        for node in ast.walk(ast.parse(text)):
+    for path, tree in trees().items():
+        for node in ast.walk(tree):
             yield path, node
 
 
@@ -56,8 +61,8 @@ def body_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 def test_modules_say_what_they_own():
     silent = [
         path
-        for path, text in sources().items()
-        if text and not ast.get_docstring(ast.parse(text))
+        for path, tree in trees().items()
+        if tree.body and not ast.get_docstring(tree)
     ]
     assert set(silent) <= {"__init__.py"}, "a module opens with its promise"
 
