@@ -228,16 +228,32 @@ def test_a_changed_name_reaches_the_others_by_presence():
     assert anna.group.roster.members[bob.id].statement.name == "robert"
 
 
-@settings(max_examples=8, deadline=None)
-@given(
+any_wire = given(
     seed=st.integers(0, 10_000),
     drop=st.sampled_from([0.0, 0.2, 0.4]),
     double=st.sampled_from([0.0, 0.5]),
     delay_s=st.sampled_from([0.0, 3.0]),
 )
+
+
+@settings(max_examples=3, deadline=None)
+@any_wire
 def test_over_any_wire_everybody_ends_with_one_roster_and_one_epoch(
     seed, drop, double, delay_s
 ):
+    end_with_one_roster(seed, drop, double, delay_s)
+
+
+@pytest.mark.full
+@settings(max_examples=12, deadline=None)
+@any_wire
+def test_over_many_more_wires_everybody_ends_with_one_roster_and_one_epoch(
+    seed, drop, double, delay_s
+):
+    end_with_one_roster(seed, drop, double, delay_s)
+
+
+def end_with_one_roster(seed, drop, double, delay_s):
     wire = Wire(seed=seed, drop=drop, double=double, delay_s=delay_s)
     anna, bob, carl = nodes = a_group(wire, "anna", "bob", "carl")
     anna.group.name_admin(bob.id, wire.now)
