@@ -141,9 +141,7 @@ class _Word:
     def __init__(self, word: str, *, must_begin: bool) -> None:
         self._word = word
         self._beginning = (
-            re.compile(f"(?:{_WORD_START}){re.escape(word)}")
-            if must_begin
-            else None
+            re.compile(f"(?:{_WORD_START}){re.escape(word)}") if must_begin else None
         )
         begin = r"(?<![^\W_])" if word[0].isalnum() else ""
         end = r"(?![^\W_])" if word[-1].isalnum() else ""
