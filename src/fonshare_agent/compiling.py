@@ -21,54 +21,50 @@ _MEANT = ("ClassVar", "InitVar", "KW_ONLY")
 
 class _Compiler(SourceFileLoader):
     def source_to_code(self, data: Any, path: Any, **options: Any) -> CodeType:  # type: ignore[override]
-        tree = _Bare().visit(ast.parse(data, path))
+        tree = ast.parse(data, path)
+        _bare(tree.body, "module")
         return compacted(super().source_to_code(tree, path, **options))
 
 
-class _Bare(ast.NodeTransformer):
-    """Takes the annotations out, but for those that make a class what it is."""
+def _bare(body: list[ast.stmt], owner: str) -> None:
+    """Take the annotations out of the statements of a module, class or function.
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        return self._bare_function(node)
+    Those stay that make a class what it is. Looks at statements only: what else the
+    tree is made of is ten times as much.
+    """
+    for number, one in enumerate(body):
+        if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef):
+            _bare_function(one)
+        elif isinstance(one, ast.ClassDef):
+            made_by = map(ast.unparse, one.decorator_list)
+            is_dataclass = any("dataclass" in text for text in made_by)
+            _bare(one.body, "dataclass" if is_dataclass else "class")
+        elif isinstance(one, ast.AnnAssign):
+            body[number] = _bare_variable(one, owner)
+        else:
+            for name in ("body", "orelse", "finalbody"):
+                _bare(getattr(one, name, []), owner)
+            for inner in (*getattr(one, "handlers", ()), *getattr(one, "cases", ())):
+                _bare(inner.body, owner)
 
-    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
-        return self._bare_function(node)
 
-    def _bare_function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:
-        node.returns, given = None, node.args
-        named = [*given.posonlyargs, *given.args, *given.kwonlyargs]
-        for one in (*named, given.vararg, given.kwarg):
-            if one is not None:
-                one.annotation = None
-        # Those of its variables are never evaluated; but they say what is local.
-        for inner in ast.iter_child_nodes(node):
-            self._visit_below(inner)
+def _bare_function(node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+    node.returns, given = None, node.args
+    named = [*given.posonlyargs, *given.args, *given.kwonlyargs]
+    for one in (*named, given.vararg, given.kwarg):
+        if one is not None:
+            one.annotation = None
+    _bare(node.body, "function")
+
+
+def _bare_variable(node: ast.AnnAssign, owner: str) -> ast.stmt:
+    if owner == "dataclass" and not _is_meant(node):
+        node.annotation = ast.copy_location(ast.Constant(None), node.annotation)
+    if owner != "module":  # a function's are never evaluated, and say what is local
         return node
-
-    def _visit_below(self, node: ast.AST) -> None:
-        """Visit functions and classes inside of a function, and nothing else of it."""
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            self.visit(node)
-            return
-        for inner in ast.iter_child_nodes(node):
-            self._visit_below(inner)
-
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
-        is_dataclass = any(
-            "dataclass" in ast.unparse(one) for one in node.decorator_list
-        )
-        for one in node.body:
-            if not isinstance(one, ast.AnnAssign):
-                self.visit(one)
-            elif is_dataclass and not _is_meant(one):
-                one.annotation = ast.copy_location(ast.Constant(None), one.annotation)
-        return node
-
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
-        """A module's own: only the value is read by anybody."""
-        if node.value is None:
-            return ast.copy_location(ast.Pass(), node)
-        return ast.copy_location(ast.Assign([node.target], node.value), node)
+    if node.value is None:
+        return ast.copy_location(ast.Pass(), node)
+    return ast.copy_location(ast.Assign([node.target], node.value), node)
 
 
 def _is_meant(node: ast.AnnAssign) -> bool:
