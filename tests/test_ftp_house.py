@@ -1,6 +1,7 @@
 """The house door: who sees what, what is written when, and what is refused."""
 
 import ftplib
+import io
 import os
 import socket
 from collections.abc import Iterator
@@ -61,6 +62,24 @@ def test_a_file_goes_up_and_comes_down_unchanged(served, owner):
     assert fetch(owner, "a.bin") == content
     assert fetch(owner, "a.bin", rest=700_000) == content[700_000:]
     assert served.changes == [(b"a.bin", "stored")]
+
+
+def test_a_plain_download_goes_out_in_full_packets(served, owner, monkeypatch):
+    real, corked = os.sendfile, []
+
+    def send(out, *rest):
+        with socket.socket(fileno=os.dup(out)) as same:
+            corked.append(same.getsockopt(socket.IPPROTO_TCP, socket.TCP_CORK))
+        return real(out, *rest)
+
+    monkeypatch.setattr(os, "sendfile", send)
+    content = os.urandom(300_001)
+    (served.disk / "photo.jpg").write_bytes(content)
+    taken = io.BytesIO()
+    owner.retrbinary("RETR photo.jpg", taken.write)
+    assert taken.getvalue() == content
+    assert corked
+    assert all(corked)
 
 
 def test_text_is_not_translated_in_either_direction(served, owner):
