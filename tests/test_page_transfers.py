@@ -45,7 +45,7 @@ def test_what_has_ended_is_taken_off_the_list_failed_ones_by_themselves(visit):
     failed = "{state: 'failed', error: {code: 'disk.file_too_large', message: 'x'}}"
     done = "{state: 'done'}"
     visit.open("transfers", f"makeJob('A.mkv', {done}); makeJob('B.mkv', {failed})")
-    visit.page.get_by_role("button", name="Take off the list what is done").click()
+    visit.page.get_by_role("button", name="Clear the list").click()
     visit.page.get_by_text("A.mkv", exact=True).wait_for(state="detached")
     visit.page.get_by_role("button", name="Take off the list: B.mkv").click()
     visit.page.get_by_text("Nothing is on its way").wait_for()

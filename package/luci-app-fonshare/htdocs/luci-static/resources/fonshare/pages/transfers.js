@@ -21,8 +21,8 @@ export function show(app, scope, page) {
 	const tools = h('div', { class: 'fs-actions' },
 		button(app, _('Pause all'), () => act('jobs pause', 'all'), { symbol: 'pause' }),
 		button(app, _('Resume all'), () => act('jobs resume', 'all'), { symbol: 'resume' }));
-	const clear = h('div', { class: 'fs-actions' }, button(app, _('Clear the list'), () => act('jobs rm', 'all'),
-		{ symbol: 'close', quiet: true, name: _('Take off the list what is done or cancelled') }));
+	const clear = h('div', { class: 'fs-actions' },
+		button(app, _('Clear the list'), () => act('jobs rm', 'all'), { symbol: 'close' }));
 	const past = h('details', { class: 'fs-past', open: true }, h('summary', null, _('Ended')), ended, clear);
 	append(page.content, [graph.element, tools, active, past, nothing, said]);
 
