@@ -377,6 +377,61 @@ def test_after_a_failure_it_goes_on_where_it_was(router):
     assert router.installed == ALL
 
 
+APK = """#!/bin/sh
+echo "$@" >> "$STATE/apk-was-told"
+[ -z "$BROKEN" ]
+"""
+
+
+@pytest.fixture
+def newer_router(router) -> Router:
+    """OpenWrt 25.12: apk instead of opkg."""
+    (router.state / "opkg").unlink()
+    (router.state / "apk").write_text(APK)
+    (router.state / "apk").chmod(0o755)
+    for name in ("fonshare-agent-0.1.0-r1.apk", "pyftpdlib-2.0.1-r1.apk"):
+        (router.bundle / name).write_bytes(bytes(100 * 1024))
+    return router
+
+
+def test_where_apk_is_it_gets_all_packages_at_once(newer_router):
+    done = newer_router.install()
+    assert done.returncode == 0, done.stderr
+    assert (newer_router.state / "apk-was-told").read_text() == (
+        "add --allow-untrusted ./fonshare-agent-0.1.0-r1.apk ./pyftpdlib-2.0.1-r1.apk\n"
+    )
+    assert "fonshare setup" in done.stdout
+
+
+def test_where_apk_is_what_lacks_is_said_before_it_is_asked(newer_router):
+    assert "apk update" in newer_router.install(broken="all").stderr
+    (newer_router.state / "apk-was-told").unlink()
+    for given in ({"free_kib": 5000}, {"room_kib": 4000}):
+        done = newer_router.install(**given)
+        assert done.returncode == 1
+        assert str(*given.values()) in done.stderr
+    for file in newer_router.bundle.glob("*.apk"):
+        file.unlink()
+    done = newer_router.install()
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "make sdk" in done.stderr
+    assert not (newer_router.state / "apk-was-told").exists()
+
+
+def test_on_the_pc_the_feeds_of_apk_are_told_apart(tmp_path, fetched, capsys):
+    feeds = tmp_path / "distfeeds.list"
+    for text, said in (
+        (
+            "https://feeds.example/packages/mipsel_24kc/base/packages.adb\n",
+            "apk update",
+        ),
+        ("# nothing\n", "no feed"),
+    ):
+        feeds.write_text(text)
+        assert fetch.main([str(feeds)]) == 1
+        assert said in capsys.readouterr().err
+
+
 def test_memory_is_no_place_to_install_from():
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         script = Path(folder) / "install.sh"

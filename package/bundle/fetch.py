@@ -19,6 +19,9 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 WANTED, ORDER = HERE / "feed-packages.txt", HERE / "order.txt"
 TIMEOUT_S = 60
+APK_INDEX = "packages.adb"  # of OpenWrt 25.12, in a form that apk alone reads
+OF_APK = """these are the feeds of apk (25.12), whose index apk alone can read. Give the
+router a network for once: `apk update` there, then install.sh has apk fetch the rest"""
 
 
 def read_feeds(text):
@@ -89,7 +92,14 @@ def main(arguments):
     if not 1 <= len(arguments) <= 2:
         print(__doc__, file=sys.stderr)
         return 2
-    feeds = read_feeds(Path(arguments[0]).read_text())
+    text = Path(arguments[0]).read_text()
+    feeds = read_feeds(text)
+    if not feeds:
+        if APK_INDEX in text:
+            print(OF_APK, file=sys.stderr)
+        else:
+            print(f"{arguments[0]} names no feed of opkg's", file=sys.stderr)
+        return 1
     listed = Path(arguments[1]).read_text() if len(arguments) == 2 else ""
     # Every router has these; their packages are of the firmware's very build.
     installed = {"libc", "kernel", *(line.split()[0] for line in listed.splitlines())}

@@ -9,6 +9,7 @@ FOLDER=$(cd "$(dirname "$0")" && pwd)
 ROOT=${ROOT:-/}
 MEMORY_MIN_KIB=12288 # opkg unpacks the largest package, python3-light, in about 8 MB
 SPARE_KIB=4096
+UNPACKED=4 # times the size of an .apk, at most: these are texts and code, compressed
 
 fail() {
 	echo "install.sh: $1" >&2
@@ -37,10 +38,37 @@ check_memory() {
 		fail "$free KiB of memory are free, $MEMORY_MIN_KIB are needed: stop other services, or reboot"
 }
 
+check_room() {
+	local free
+	free=$(df -k "$ROOT" | awk 'END { print $(NF - 2) }')
+	[ "$free" -ge "$1" ] ||
+		fail "$ROOT has $free KiB of room, $1 are needed: is the system on the disk (extroot)?"
+}
+
+# OpenWrt 25.12: apk puts them in order by itself, so it gets all at once. What is not in
+# this folder comes from the feeds, after `apk update`.
+install_by_apk() {
+	local file size sum=$SPARE_KIB
+	for file in ./*.apk; do
+		[ -s "$file" ] ||
+			fail "there is no .apk here: 25.12 takes what \`make sdk\` builds, put it beside this file"
+		size=$(wc -c < "$file")
+		sum=$((sum + size * UNPACKED / 1024 + 1))
+	done
+	check_room "$sum"
+	check_memory
+	apk add --allow-untrusted ./*.apk || fail "apk could not install them; after \`apk update\` it finds what they need"
+	echo "Done. Next: fonshare setup"
+}
+
 cd "$FOLDER" || exit 1
 case $FOLDER in
 /tmp/* | /var/*) fail "$FOLDER is memory: copy this folder to the disk" ;;
 esac
+if ! command -v opkg > /dev/null && command -v apk > /dev/null; then
+	install_by_apk
+	exit
+fi
 [ -s order.txt ] || fail "there is no order.txt: run fetch.py on a PC first"
 
 # LuCI's pages only where LuCI is: without it they are of no use.
@@ -57,10 +85,7 @@ done
 [ -n "$todo" ] || { echo "Everything is installed."; exit 0; }
 
 # shellcheck disable=SC2086  # names without blanks
-needed=$(($(needed_kib $todo) + SPARE_KIB))
-free=$(df -k "$ROOT" | awk 'END { print $(NF - 2) }')
-[ "$free" -ge "$needed" ] ||
-	fail "$ROOT has $free KiB of room, $needed are needed: is the system on the disk (extroot)?"
+check_room $(($(needed_kib $todo) + SPARE_KIB))
 
 for file in $todo; do
 	# Lists of feeds are kept in memory, and are not needed here.
