@@ -290,7 +290,7 @@ def test_settings_whose_keys_can_lie_nowhere_leave_the_present_ones(
     alice, tmp_path, place
 ):
     document = json.loads(unseal(backup(alice, PASSPHRASE), PASSPHRASE))
-    hostile = SETTINGS.replace("name: alice", f"name: alice, keys: {place}")
+    hostile = SETTINGS + f"keys: {place}\n"
     document["settings"] = base64.b64encode(hostile.encode()).decode()
     sealed = seal(json.dumps(document).encode(), PASSPHRASE, os.urandom)
     other = node_in(tmp_path / "new")
@@ -298,6 +298,21 @@ def test_settings_whose_keys_can_lie_nowhere_leave_the_present_ones(
     assert bring_back(other, sealed).settings is False
     assert other.path.read_bytes() == before
     assert keys_of(other).signer.node_id == keys_of(alice).signer.node_id
+
+
+def test_a_backup_cannot_have_a_folder_of_other_things_closed(alice, tmp_path):
+    """Such as /etc, by root: it would be of mode 700 then."""
+    etc = tmp_path / "etc"
+    etc.mkdir(mode=0o755)
+    (etc / "passwd").write_text("root")
+    document = json.loads(unseal(backup(alice, PASSPHRASE), PASSPHRASE))
+    hostile = SETTINGS + f"keys: {etc}\n"
+    document["settings"] = base64.b64encode(hostile.encode()).decode()
+    sealed = seal(json.dumps(document).encode(), PASSPHRASE, os.urandom)
+    other = node_in(tmp_path / "new")
+    assert bring_back(other, sealed).settings is False
+    assert etc.stat().st_mode & 0o777 == 0o755
+    assert [one.name for one in etc.iterdir()] == ["passwd"]
 
 
 def test_changes_that_cannot_be_read_leave_the_present_settings(alice, tmp_path):

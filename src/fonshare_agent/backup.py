@@ -285,6 +285,7 @@ def _restore_settings(settings: Settings, document: _Document) -> Settings | Non
             place = restored.state / CHANGES_FILE
             undo.append(_replace_kept(place, document.changes))
             restored = load_settings(path)
+        _demand_keys_folder(restored.keys)
         protect_folder(restored.keys)
         _demand_replaceable(restored.keys, document.secrets)
     except (FonshareError, OSError) as error:
@@ -294,6 +295,17 @@ def _restore_settings(settings: Settings, document: _Document) -> Settings | Non
             return None  # made for another place
         raise
     return restored
+
+
+def _demand_keys_folder(keys: Path) -> None:
+    """Refuse a folder of other things: it would be closed to all others, maybe by root.
+
+    Where the keys lie is said by the backup, which may be somebody else's.
+    """
+    ours = (SECRETS, INCARNATION, GROUPS, DISK_ID)
+    is_keys = any((keys / name).exists() for name in ours)
+    if keys.is_dir() and not is_keys and any(keys.iterdir()):
+        raise SettingsError(f"{keys} holds other things than keys", thing=str(keys))
 
 
 def _replace_kept(path: Path, raw: bytes) -> Callable[[], None]:
