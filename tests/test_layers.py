@@ -21,7 +21,8 @@ PARTS = {
         "settings passwords config config_changes config_check config_docs "
         "config_rules config_servers config_table config_uci config_values config_yaml"
     ),
-    "storage": "disk disk_folders room_watch mounts nodekeys memberships backup",
+    "storage": "disk disk_folders room_watch mounts nodekeys memberships backup "
+    "backup_contents",
     "writing": "settings_writer",  # settings that commands change
     "group": (
         "announcing asking channel groups invite_sessions invites invites_on_demand "

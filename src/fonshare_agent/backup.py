@@ -11,19 +11,17 @@ The disk's id is left out: restored on another router, the node takes the disk t
 there. Runs in the command's own process while no agent does.
 """
 
-import base64
-import binascii
 import hashlib
 import json
 import os
-import re
 import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from fonshare_agent.backup_contents import Document, encode_bytes, read_contents
 from fonshare_agent.config import load_settings
 from fonshare_agent.config_yaml import CHANGES_FILE
 from fonshare_agent.disk import write_durably
@@ -64,10 +62,8 @@ SALT_BYTES: Final = 16
 # 8 MiB on a box of 64, four times over: as dear as 32 MiB once to who guesses.
 COST_LOG2, COST_BLOCK, COST_TIMES = 13, 8, 4
 MEMORY_MAX: Final = 16 * 1024 * 1024  # a header may not ask for more
-COUNT_MAX: Final = 1 << 48  # of what rises by ones, or with the clock
 YEAR_2025: Final = 1_735_689_600  # a clock before this has not been set
 _HEADER: Final = struct.Struct(f">{len(MAGIC)}sBBB{SALT_BYTES}s{NONCE_BYTES}s")
-_GROUP_FILE: Final = re.compile(r"[0-9a-f]{64}\.json")
 
 Clock = Callable[[], float]
 
@@ -91,14 +87,14 @@ def backup(
     document = {
         "node": node_id_text(keys.signer.node_id),
         "kind": settings.kind.value,
-        "keys": _text(read_secret(settings.keys / SECRETS)),
+        "keys": encode_bytes(read_secret(settings.keys / SECRETS)),
         "incarnation": keys.incarnation,
         "groups": {
-            path.name: _text(read_secret(path))
+            path.name: encode_bytes(read_secret(path))
             for path in sorted((settings.keys / GROUPS).glob("*.json"))
         },
-        "settings": _text(_read_plain(settings.path)),
-        "changes": _text(_read_plain(settings.state / CHANGES_FILE)),
+        "settings": encode_bytes(_read_plain(settings.path)),
+        "changes": encode_bytes(_read_plain(settings.state / CHANGES_FILE)),
     }
     sealed = seal(json.dumps(document).encode(), passphrase, draw)
     write_secret(settings.keys, MADE, b"")
@@ -116,7 +112,7 @@ def restore(
     Another identity in the keys folder, if it has no group, is put aside. Settings
     that differ are put aside, too, and come back if the restored ones cannot be used.
     """
-    document = _checked(unseal(sealed, passphrase))
+    document = read_contents(unseal(sealed, passphrase))
     now = int(clock())
     if now < YEAR_2025:
         raise ClockUnknown("a restore needs the time of day")
@@ -175,51 +171,7 @@ def _key(passphrase: str, salt: bytes, log2: int, block: int, times: int) -> byt
     )
 
 
-# --- what is inside -----------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class _Document:
-    kind: str
-    secrets: Secrets
-    incarnation: int
-    groups: Mapping[str, bytes]
-    settings: bytes
-    changes: bytes
-
-
-def _checked(plain: bytes) -> _Document:
-    try:
-        document: dict[str, Any] = json.loads(plain)
-        groups = {name: _bytes(raw) for name, raw in document["groups"].items()}
-        if not all(_GROUP_FILE.fullmatch(name) for name in groups):
-            raise ValueError("a group's file has another name")
-        return _Document(
-            kind=str(document["kind"]),
-            secrets=_bounded(Secrets.decode(_bytes(document["keys"]), SECRETS)),
-            incarnation=_count(document["incarnation"]),
-            groups=groups,
-            settings=_bytes(document["settings"]),
-            changes=_bytes(document["changes"]),
-        )
-    except (
-        *(AttributeError, KeyError, TypeError, ValueError, RecursionError),
-        *(binascii.Error, StorageError),
-    ) as error:
-        raise BackupUnreadable(f"the backup cannot be used: {error}") from None
-
-
-def _count(value: object) -> int:
-    """Return a number that counts lives or versions; it must be able to rise."""
-    if type(value) is not int or not 0 <= value < COUNT_MAX:
-        raise ValueError("a count is out of bounds")
-    return value
-
-
-def _bounded(secrets: Secrets) -> Secrets:
-    _count(secrets.statement_version)
-    _count(secrets.sealing_since)
-    return secrets
+# --- what is refused ----------------------------------------------------------------
 
 
 def _demand_replaceable(keys: Path, secrets: Secrets) -> None:
@@ -245,7 +197,7 @@ def _present_secrets(keys: Path) -> Secrets | None:
 # --- putting it back ----------------------------------------------------------------
 
 
-def _restore_keys(keys: Path, document: _Document, now: int) -> None:
+def _restore_keys(keys: Path, document: Document, now: int) -> None:
     present = _present_secrets(keys)
     if present is not None and present.identity != document.secrets.identity:
         _put_folder_aside(keys)
@@ -273,7 +225,7 @@ def _put_folder_aside(keys: Path) -> None:
         write_secret(keys, DISK_ID, (aside / DISK_ID).read_bytes())
 
 
-def _restore_settings(settings: Settings, document: _Document) -> Settings | None:
+def _restore_settings(settings: Settings, document: Document) -> Settings | None:
     """Put the settings file back and load it; None if the present ones must do."""
     path = settings.path
     if path is None or not document.settings or document.kind != settings.kind.value:
@@ -363,11 +315,3 @@ def _read_plain(path: Path | None) -> bytes:
 
 def _unusable(path: Path, error: OSError) -> FonshareError:
     return StorageError(f"{path}: {error.strerror}", thing=str(path))
-
-
-def _bytes(text: str) -> bytes:
-    return base64.b64decode(text, validate=True)
-
-
-def _text(raw: bytes) -> str:
-    return base64.b64encode(raw).decode("ascii")
