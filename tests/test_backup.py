@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import shutil
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -31,6 +32,7 @@ from fonshare_agent.errors import (
 from fonshare_agent.memberships import Membership, Memberships
 from fonshare_agent.model import GroupId
 from fonshare_agent.nodekeys import load_or_create
+from fonshare_agent.settings import USER_ID, SourceKind
 
 NOW = 1_800_000_000
 PASSPHRASE = "korrekt Pferd Batterie 🐴"
@@ -96,6 +98,33 @@ def test_a_node_comes_back_on_another_machine(alice, tmp_path):
     assert after.sealing.public == before.sealing.public
     assert Memberships(other.keys / "groups").load() == ([FAMILLE], [])
     assert (other.state / "shares.yaml").read_text() == "shares: []\n"
+
+
+AGENT = 54321
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root restores for another user")
+@pytest.mark.parametrize("has_started", [True, False])
+def test_what_root_restores_belongs_to_the_agents_user(alice, tmp_path, has_started):
+    sealed = backup(alice, PASSPHRASE)
+    elsewhere = node_in(tmp_path / "elsewhere")
+    if has_started:  # on another disk: a first start has made keys, of no group
+        load_or_create(elsewhere.keys, os.urandom)
+        owner = AGENT
+        for path in (elsewhere.keys, *elsewhere.keys.iterdir()):
+            os.chown(path, AGENT, AGENT)
+    else:  # a router that was flashed: there is no folder yet
+        shutil.rmtree(elsewhere.keys, ignore_errors=True)
+        elsewhere = replace(elsewhere, kind=SourceKind.UCI, path=None)
+        owner = USER_ID
+
+    bring_back(elsewhere, sealed)
+
+    found = [elsewhere.keys, *elsewhere.keys.rglob("*")]
+    assert len(found) >= 5
+    assert {path.name: path.stat().st_uid for path in found} == {
+        path.name: owner for path in found
+    }
 
 
 def test_after_a_restore_everything_that_must_rise_has_risen(alice, tmp_path):

@@ -8,7 +8,8 @@ a restore the incarnation and the statement's version are higher than any before
 needs the clock, since what was used after the backup was made is not known here.
 
 The disk's id is left out: restored on another router, the node takes the disk that is
-there. Runs in the command's own process while no agent does.
+there. Runs in the command's own process while no agent does, on a router as root: what
+it writes for the agent is given to the agent's user.
 """
 
 import hashlib
@@ -53,7 +54,7 @@ from fonshare_agent.protocol.keys import (
     encrypt,
     node_id_text,
 )
-from fonshare_agent.settings import Settings
+from fonshare_agent.settings import USER_ID, Settings, SourceKind
 
 MAGIC: Final = b"FonShare backup 1\n"
 MADE: Final = "backup-made"  # in the keys folder: `doctor` warns until it is there
@@ -119,7 +120,11 @@ def restore(
     try:
         _demand_replaceable(settings.keys, document.secrets)
         restored = _restore_settings(settings, document)
-        _restore_keys((restored or settings).keys, document, now)
+        used = restored or settings
+        agent = _agent_of(used)
+        _restore_keys(used.keys, document, now)
+        if agent is not None:
+            _give_keys_to(agent, used.keys, document)
     except OSError as error:
         raise _unusable(Path(error.filename or settings.keys), error) from None
     node = node_id_text(Signer(document.secrets.identity).node_id)
@@ -215,6 +220,23 @@ def _restore_keys(keys: Path, document: Document, now: int) -> None:
     secrets = replace(document.secrets, statement_version=max(versions), stated=b"")
     # Last: until now a second try begins at the beginning.
     write_secret(keys, SECRETS, secrets.encode())
+
+
+def _agent_of(settings: Settings) -> tuple[int, int] | None:
+    """The user and group to whom the keys must belong, if that is another than root."""
+    if os.geteuid() != 0:
+        return None
+    if settings.keys.exists() and (found := settings.keys.stat()).st_uid != 0:
+        return found.st_uid, found.st_gid
+    return (USER_ID, USER_ID) if settings.kind is SourceKind.UCI else None
+
+
+def _give_keys_to(agent: tuple[int, int], keys: Path, document: Document) -> None:
+    names = ("", SECRETS, INCARNATION, DISK_ID, GROUPS)
+    groups = [keys / GROUPS / name for name in document.groups]
+    for path in (*(keys / name for name in names), *groups):
+        if os.path.lexists(path) and path.lstat().st_uid != agent[0]:
+            os.chown(path, *agent, follow_symlinks=False)
 
 
 def _put_folder_aside(keys: Path) -> None:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fonshare_agent.mounts import SYSTEM
+from fonshare_agent.settings import USER_ID
 from fonshare_agent.words import say
 
-USER_ID = 427  # of the package's user and group
 MEMORY = "/tmp"
 ROWS_MAX = 20  # a screen's
 # File systems without owners: who may do what is said when they are mounted.

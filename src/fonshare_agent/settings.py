@@ -15,6 +15,7 @@ from fonshare_agent.config_values import redact_url
 
 PortRange = tuple[int, int]  # both ends belong to it
 Network = IPv4Network | IPv6Network
+USER_ID = 427  # on a router: of the package's user and group
 
 
 class SourceKind(Enum):
