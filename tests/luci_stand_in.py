@@ -29,6 +29,7 @@ PAGES = "/cgi-bin/luci/"
 HERE = ROOT / "tests" / "luci"
 KINDS = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 SESSION = "0123456789abcdef" * 2
+FORBIDDEN = 6  # ubus: rpcd's uci says so itself
 DENIED = {"code": -32002, "message": "Access denied"}
 ABSENT = {"code": -32000, "message": "Object not found"}
 ANSWER_S = 15.0  # as the plugin
@@ -40,7 +41,7 @@ class LuciStandIn:
 
     def __init__(self, control: Path, settings: Path) -> None:
         self.control, self.settings = control, settings
-        self.language, self.is_readonly, self.is_signed_in = "en", False, True
+        self.is_readonly, self.is_signed_in = False, True
         self.has_plugin = True
         self.delay_s = 0.0
         self.bytes_max = 1_000_000  # of an answer, as the plugin
@@ -59,22 +60,20 @@ class LuciStandIn:
 
     # --- pages -----------------------------------------------------------------------
 
-    def find_page(self, path: str) -> tuple[str, bytes] | None:
+    def find_page(self, path: str, language: str) -> tuple[str, bytes] | None:
         """Return type and content of what is at *path*."""
         if path.startswith(PAGES):
-            return self._frame(path.removeprefix(PAGES))
+            return self._frame(path.removeprefix(PAGES), language)
         if path == "/words.js":
-            return (
-                "text/javascript",
-                f"window.TR = {json.dumps(self._words())}".encode(),
-            )
+            text = f"window.TR = {json.dumps(self._words(language))}"
+            return "text/javascript", text.encode()
         file = self._file(path)
         if file is None or not file.is_file():
             return None
         return KINDS.get(file.suffix, "text/html"), file.read_bytes()
 
-    def _words(self) -> dict[str, str]:
-        if self.language == "en":
+    def _words(self, language: str) -> dict[str, str]:
+        if language != "fr":
             return {}
         return words.read_po(words.FRENCH.read_text(encoding="utf-8"))
 
@@ -89,12 +88,12 @@ class LuciStandIn:
             return self.modules / name.removeprefix("fonshare/")
         return APP / "htdocs" / "luci-static" / "resources" / name
 
-    def _frame(self, path: str) -> tuple[str, bytes] | None:
+    def _frame(self, path: str, language: str) -> tuple[str, bytes] | None:
         if (view := self._views.get(path)) is None:
             return None
         text = (HERE / "stand_in.html").read_text()
         for mark, value in (
-            ("@LANGUAGE@", self.language),
+            ("@LANGUAGE@", language),
             ("@VIEW@", view),
             ("@READONLY@", str(self.is_readonly).lower()),
             ("@SESSION@", SESSION),
@@ -111,8 +110,12 @@ class LuciStandIn:
         head = {"jsonrpc": "2.0", "id": message["id"]}
         if name == "luci.fonshare" and not self.has_plugin:
             return {**head, "error": ABSENT}
+        if name == "uci" and self.is_signed_in and not self._may_uci(arguments, method):
+            return {**head, "result": [FORBIDDEN]}
         if session != SESSION or not self._may(name, method, arguments):
             return {**head, "error": DENIED}
+        if name == "session":
+            return {**head, "result": [0, {"access": True}]}
         if name == "luci.fonshare":
             return {**head, "result": [0, self._ask(method, **arguments)]}
         if name == "file":
@@ -120,28 +123,33 @@ class LuciStandIn:
         if name == "luci":
             return {**head, "result": [0, {"result": self.mounts}]}
         if method == "get":
-            return {**head, "result": [0, {"values": self._read_settings()}]}
+            return {**head, "result": [0, {"values": self.read_settings()}]}
         self._write_settings(arguments["values"])
         return {**head, "result": [0]}
 
     def _may(self, name: str, method: str, arguments: dict[str, Any]) -> bool:
-        granted = [
-            self._rights["read"],
-            *([] if self.is_readonly else [self._rights["write"]]),
-        ]
         if not self.is_signed_in:
             return False
-        if name == "uci":
-            right = "read" if method == "get" else "write"
-            uci = [one.get("uci", {}).get(arguments["config"], ()) for one in granted]
-            return any(right in rights for rights in uci)
+        if name in ("session", "uci"):  # LuCI's own rights
+            return True
         if name == "file" and not any(
             (method if method in ("exec", "read") else "write")
             in one.get("file", {}).get(named(arguments), ())
-            for one in granted
+            for one in self._granted()
         ):
             return False
-        return any(method in one["ubus"].get(name, ()) for one in granted)
+        return any(method in one["ubus"].get(name, ()) for one in self._granted())
+
+    def _may_uci(self, arguments: dict[str, Any], method: str) -> bool:
+        right = "read" if method == "get" else "write"
+        config = arguments["config"]
+        return any(
+            right in one.get("uci", {}).get(config, ()) for one in self._granted()
+        )
+
+    def _granted(self) -> list[dict[str, Any]]:
+        halves = ("read",) if self.is_readonly else ("read", "write")
+        return [self._rights[half] for half in halves]
 
     def _ask(self, method: str, command: str, arguments: Any) -> dict[str, Any]:
         """What the plugin does."""
@@ -166,7 +174,7 @@ class LuciStandIn:
 
     # --- settings --------------------------------------------------------------------
 
-    def _read_settings(self) -> dict[str, Any]:
+    def read_settings(self) -> dict[str, Any]:
         values = {}
         for number, section in enumerate(parse_uci(self.settings.read_text())):
             name = section.name or f"cfg{number:06x}"
@@ -252,7 +260,8 @@ def serving(luci: LuciStandIn) -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            found = luci.find_page(self.path.partition("?")[0])
+            language = self.headers.get("Accept-Language", "en")[:2]
+            found = luci.find_page(self.path.partition("?")[0], language)
             self._send(200 if found else 404, *(found or ("text/plain", b"")))
 
         def do_POST(self) -> None:

@@ -1,8 +1,8 @@
 /* A stand-in for LuCI in a browser, for tests: the interfaces that LuCI documents and that
    FonShare's views use (L, E, _, format, baseclass, view, rpc, uci, form, poll, ui, dom, fs,
    uqr), with the elements that LuCI makes where a test looks at them. Written from the
-   documentation, not from LuCI's code, and far smaller: it shows that the views hold to
-   those interfaces, not that LuCI does. */
+   documentation and from what was observed (tests/luci/observed), not from LuCI's code,
+   and far smaller. The tests are the same before a real LuCI: that holds it to the truth. */
 
 'use strict';
 
@@ -58,7 +58,7 @@ function append(element, children) {
 }
 
 const L = window.L = {
-	env: { sessionid: '', rpctimeout: 20 },
+	env: { sessionid: '', rpctimeout: 20, apply_display: 1.5 },
 	url: (...parts) => '/cgi-bin/luci/' + parts.join('/'),
 	resource: (...parts) => '/luci-static/resources/' + parts.join('/'),
 	resolveDefault: (value, fallback) => Promise.resolve(value).catch(() => fallback),
@@ -113,7 +113,8 @@ const ui = provide('ui', {
 	},
 	showModal(title, children) {
 		ui.hideModal();
-		document.body.append(E('div', { 'id': 'modal_overlay' }, [ E('h4', {}, [ title ]), ...children ]));
+		document.body.append(E('div', { 'id': 'modal_overlay' }, [
+			E('div', { 'class': 'modal', 'role': 'dialog' }, [ title ? E('h4', {}, [ title ]) : '', ...children ]) ]));
 	},
 	hideModal: () => document.getElementById('modal_overlay')?.remove()
 });
@@ -132,6 +133,8 @@ async function call({ object, method, params, expect, reject }, values) {
 	if (!response.ok)
 		throw new Error(where + ' failed with HTTP error ' + response.status + ': ' + response.statusText);
 	const message = await response.json();
+	if (message.error && message.error.code === -32002 && object !== 'session')
+		await call({ object: 'session', method: 'access' }, []).catch(tellSessionIsOver);
 	if (message.error)
 		throw new Error(where + ' failed with error ' + message.error.code + ': ' + message.error.message);
 	const [ code, result ] = message.result;
@@ -140,6 +143,13 @@ async function call({ object, method, params, expect, reject }, values) {
 	const reply = result === undefined ? code : result;
 	const [ key ] = Object.keys(expect || {});
 	return key === undefined ? reply : (reply?.[key] ?? expect[key]);
+}
+
+// LuCI asks whether the session is still good whenever it is denied something.
+function tellSessionIsOver() {
+	ui.showModal(_('Session expired'), [ E('div', { 'class': 'alert-message warning' },
+		[ 'A new login is required since the authentication session expired.' ]) ]);
+	throw Object.assign(new Error('Login session is expired'), { name: 'SessionError' });
 }
 
 const rpc = provide('rpc', { declare: options => (...values) => call(options, values) });
@@ -208,12 +218,11 @@ const Value = extend(baseclass, {
 	},
 	draw(name) {
 		if (this.choices.length)
-			return E('input', { 'type': 'text', 'value': this.cfgvalue(name) ?? '',
-				'data-choices': this.choices.map(([ key, label ]) => key + '=' + label).join('|') });
+			return drawDropdown(this.choices, this.cfgvalue(name));
 		return E('input', { 'type': this.password ? 'password' : 'text', 'class': 'cbi-input-text',
 			'placeholder': this.placeholder, 'value': this.cfgvalue(name) ?? this.default ?? '' });
 	},
-	read: field => field.value,
+	read: field => field.dataset.value ?? field.value,
 	render(name) {
 		const id = [ 'cbid', this.map.config, name, this.option ].join('.');
 		this.fields = this.fields || {};
@@ -230,11 +239,11 @@ const Value = extend(baseclass, {
 	parse(name) {
 		const field = this.fields[name], value = this.read(field);
 		const isEmpty = value === '' || value.length === 0;
-		const verdict = isEmpty ? this.rmempty || this.optional : isValid(this.datatype, value)
+		const verdict = (isEmpty ? this.rmempty || this.optional : isValid(this.datatype, value))
 			&& (!this.validate || this.validate(name, value) === true);
 		field.classList.toggle('cbi-input-invalid', !verdict);
 		if (!verdict)
-			return this.title;
+			return 'Option "' + this.title + '" contains an invalid input value.';
 		if (isEmpty || (this.rmempty && value === this.default))
 			uci.unset(this.map.config, name, this.option);
 		else if (this.forcewrite || String(this.cfgvalue(name)) !== String(value))
@@ -242,9 +251,22 @@ const Value = extend(baseclass, {
 		return null;
 	}
 });
+// A list to unfold, with a line for what it does not have; Enter takes that.
+function drawDropdown(choices, now) {
+	const place = E('div', { 'class': 'cbi-dropdown', 'tabindex': 0, 'data-value': now ?? '' });
+	const list = E('ul', {}, choices.map(([ key, label ]) =>
+		E('li', { 'data-value': key, 'click': () => choose(key) }, [ label ])));
+	const own = E('input', { 'type': 'text', 'class': 'create-item-input', 'placeholder': '-- custom --',
+		'keydown': event => event.key === 'Enter' && choose(event.target.value) });
+	const choose = value => { place.dataset.value = value; };
+	list.append(E('li', { 'data-value': '-', 'click': event => event.stopPropagation() }, own));
+	place.append(list);
+	return place;
+}
+
 const Flag = Value.extend({
 	draw(name) {
-		const field = E('input', { 'type': 'checkbox' });
+		const field = E('input', { 'type': 'checkbox', 'value': '1' });
 		field.checked = (this.cfgvalue(name) ?? this.default) === '1';
 		return field;
 	},
@@ -259,10 +281,19 @@ const ListValue = Value.extend({
 });
 const DynamicList = Value.extend({
 	draw(name) {
-		return E('input', { 'type': 'text', 'placeholder': this.placeholder,
-			'value': [].concat(this.cfgvalue(name) ?? []).join(' ') });
+		const add = value => last.before(E('div', { 'class': 'item' }, [
+			E('span', {}, [ value ]), E('input', { 'type': 'hidden', 'value': value }) ]));
+		const field = E('input', { 'type': 'text', 'placeholder': this.placeholder, 'keydown': event => {
+			if (event.key !== 'Enter' || field.value === '')
+				return;
+			add(field.value);
+			field.value = '';
+		} });
+		const last = E('div', { 'class': 'add-item' }, [ field ]), place = E('div', { 'class': 'cbi-dynlist' }, [ last ]);
+		[].concat(this.cfgvalue(name) ?? []).forEach(add);
+		return place;
 	},
-	read: field => field.value.split(' ').filter(part => part !== '')
+	read: place => Array.from(place.querySelectorAll('.item > input'), one => one.value)
 });
 const Section = extend(baseclass, {
 	option(Class, ...values) {
@@ -273,6 +304,10 @@ const Section = extend(baseclass, {
 	drawRow(name) {
 		return E('div', { 'class': 'cbi-section-node', 'data-section-id': name },
 			this.options.map(one => one.render(name)));
+	},
+	formvalue(name, option) {
+		const found = this.options.find(one => one.option === option);
+		return found && found.read(found.fields[name]);
 	},
 	parse() {
 		return this.names().flatMap(name => this.options.map(one => one.parse(name))).filter(one => one !== null);
@@ -347,14 +382,19 @@ provide('view', extend(baseclass, {
 			throw problem;
 		}
 	},
+	// In LuCI the router is asked for a while whether it is still there; then the page is loaded again.
 	async saveAndApply() {
 		try {
 			await Map_.last.save();
-			ui.addNotification(null, E('p', {}, [ 'Configuration changes applied.' ]));
 		}
 		catch (problem) {
-			ui.addNotification(_('Save error'), E('p', {}, [ problem.message ]), 'danger');
+			ui.showModal(_('Save error'), [ E('p', {}, [ problem.message ]),
+				E('button', { 'class': 'cbi-button', 'click': ui.hideModal }, [ 'Dismiss' ]) ]);
+			return;
 		}
+		document.dispatchEvent(new CustomEvent('uci-applied'));
+		ui.showModal(null, [ E('p', {}, [ 'Configuration changes applied.' ]) ]);
+		setTimeout(() => { window.location = window.location.href.split('#')[0]; }, L.env.apply_display * 1000);
 	}
 }));
 

@@ -92,7 +92,7 @@ function buildFrame(host) {
 		app.arrived = status.jobs.done;
 	};
 	frame.asked = (rows) => count(frame.links.get('groups'), rows.length,
-		fill(_('%d ask to join'), number(rows.length)));
+		fill(_('Asking to join: %d'), number(rows.length)));
 	return frame;
 }
 

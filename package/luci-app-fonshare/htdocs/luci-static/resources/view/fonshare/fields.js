@@ -37,8 +37,20 @@ function checkHours(sectionId, value) {
 	return !value || isHours(value) || _('Two times of the day, such as 23-7 or 22:30-06:45.');
 }
 
+// Guests of the house need no password; a login that may write does.
+function checkPassword(section, sectionId, value) {
+	return !!value || section.formvalue(sectionId, 'access') != 'write'
+		|| _('A login that may write needs a password.');
+}
+
 return baseclass.extend({
 	escaped: escaped,
+
+	// Return what *view* shows to a login that may only look, and that has nothing to save.
+	refuse(view) {
+		view.handleSave = view.handleSaveApply = view.handleReset = null;
+		return E('div', { 'class': 'alert-message warning' }, [ _('This login of the router may only look.') ]);
+	},
 
 	// Return the option *name* of the sections *type*.
 	find(type, name) {
@@ -58,12 +70,14 @@ return baseclass.extend({
 			option.choices.forEach(choice => field.value(choice));
 		if (option.widget == 'secret')
 			field.password = true;
+		if (option.name == 'password')
+			field.validate = (sectionId, value) => checkPassword(section, sectionId, value);
 		if (option.widget == 'flag' || option.widget == 'choice')
 			field.default = option.preset;
 		else
 			field.placeholder = [].concat(option.preset || option.placeholder || []).join(' ');
-		field.rmempty = !(option.isNeeded || option.isWritten);
-		field.optional = field.rmempty && option.widget == 'text';
+		field.rmempty = !(option.isNeeded || option.isWritten) || option.name == 'password';
+		field.optional = field.rmempty && (option.widget == 'text' || option.name == 'password');
 		return field;
 	}
 });

@@ -9,6 +9,7 @@
 const PAGED = [ 'ls', 'find' ];
 const ROWS = 1000;      // of a listing, where nobody says how many
 const REFUSED = '-32002';       // JSON-RPC's code for "access denied"
+const EXPIRED = 'SessionError';  // LuCI has looked, and says so itself over the whole page
 const ABSENT = [ 'ubus code 3', 'ubus code 4', '-32000', '-32601' ];
 
 function declare(method) {
@@ -59,6 +60,8 @@ function isRefusedForLooking(command) {
 // What LuCI's own library threw, as one of our errors.
 function explain(problem, command) {
 	const text = String(problem && problem.message || problem);
+	if (problem && problem.name == EXPIRED)
+		return fault('session_expired', command);
 	if (text.indexOf(REFUSED) >= 0)
 		return fault(isRefusedForLooking(command) ? 'not_allowed' : 'session_expired', command);
 	if (text.indexOf('HTTP error 403') >= 0)

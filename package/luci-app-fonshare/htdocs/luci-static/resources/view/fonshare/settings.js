@@ -21,7 +21,7 @@ return view.extend({
 	render() {
 		// The file holds passwords, so only who may change it reads it.
 		if (L.hasViewPermission() === false)
-			return E('div', { 'class': 'alert-message warning' }, [ _('This login of the router may only look.') ]);
+			return fields.refuse(this);
 
 		const map = new form.Map('fonshare', _('FonShare: settings'),
 			_('What is empty has the value shown in grey. Saving and applying starts FonShare anew; transfers go on where they were.'));

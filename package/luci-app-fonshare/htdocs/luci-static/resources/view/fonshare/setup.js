@@ -10,6 +10,12 @@
 
 const findMounts = rpc.declare({ object: 'luci', method: 'getMountPoints', expect: { result: [] } });
 const SYSTEM = [ '/', '/rom', '/overlay', '/tmp', '/dev' ];
+const KERNEL = [ '/dev/', '/proc/', '/sys/' ];
+
+// When all is applied LuCI loads this page again; what is wanted then is the page of FonShare.
+function goOnToSharing() {
+	window.history.replaceState(null, '', L.url('admin/services/fonshare/sharing'));
+}
 
 // The owner's login, and one for guests at home, unless there are logins.
 function proposeLogins() {
@@ -34,10 +40,14 @@ function addNode(map) {
 	enabled.forcewrite = true;
 }
 
+function isOfSystem(mount) {
+	return SYSTEM.indexOf(mount) >= 0 || KERNEL.some(place => mount.startsWith(place));
+}
+
 function addDisk(map, mounts) {
 	const section = map.section(form.NamedSection, 'disk', 'disk', _('Disk'));
 	const path = fields.add(section, fields.find('disk', 'path'));
-	mounts.filter(one => SYSTEM.indexOf(one.mount) < 0).forEach(one =>
+	mounts.filter(one => !isOfSystem(one.mount)).forEach(one =>
 		path.value(one.mount, _('%s, %s free').format(one.mount, '%1024.1mB'.format(one.free))));
 }
 
@@ -64,12 +74,17 @@ function addBroker(map) {
 
 return view.extend({
 	load() {
+		if (L.hasViewPermission() === false)
+			return null;
 		return Promise.all([ L.resolveDefault(findMounts(), []), uci.load('fonshare') ]);
 	},
 
 	render(found) {
+		if (!found)
+			return fields.refuse(this);
+		document.addEventListener('uci-applied', goOnToSharing);
 		const map = new form.Map('fonshare', _('Set up FonShare'),
-			_('Save and apply, then open Sharing: the page leads on from there.'));
+			_('Save and apply: the page leads on from there.'));
 
 		proposeLogins();
 		addNode(map);
