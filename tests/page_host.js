@@ -23,6 +23,7 @@ const world = {
 	entries: [], // [group, member id, share, path, size, modified]
 	jobs: [], shares: [{ name: 'Photos', path: 'Photos', groups: ['Famille'], files: 1204, bytes: 8 * GB }],
 	folders: ['Films', 'Photos', 'media', 'media/Music', 'media/Music/Live'],
+	follows: [],
 	requests: [], searches: [], news: [], findings: [], joining: null, settings: [],
 	limits: {
 		upload_kib_s: 500, download_kib_s: 0, transfers: 3, uploads: 4, hours: null, other_upload_kib_s: 0,
@@ -151,7 +152,7 @@ function find(wish) {
 function job(name, rest) {
 	return {
 		id: 'job' + (world.jobs.length + 1) + '-' + name, entry: '', name, size: 100 * MB, done_bytes: 0, state: 'queued',
-		sources: 0, error: null, path: '/mnt/sda1/downloads/Famille/Bob/' + name, place: null, first: false, ...rest
+		sources: 0, error: null, path: '/mnt/sda1/downloads/Famille/Bob/' + name, place: null, first: false, follow: null, ...rest
 	};
 }
 
@@ -283,6 +284,21 @@ const COMMANDS = {
 		const made = entries.map((id) => job(id.split('/').pop(), { state: 'locating' }));
 		world.jobs.push(...made);
 		return made;
+	},
+	'follow': ({ entry, budget, all }) => {
+		const [group, who, share, ...path] = entry.replace('id-share-', '').replace('id-folder-', '').split('/');
+		const row = {
+			id: entry, kind: path.length ? 'folder' : 'share', group, member: memberOf(group, who).name, member_id: who, share,
+			path: path.join('/'), budget, used_bytes: 0, files: 0, all, state: 'following', error: null
+		};
+		world.follows.push(row);
+		return [row];
+	},
+	'follow ls': () => world.follows,
+	'unfollow': ({ entry }) => {
+		const row = world.follows.find((one) => one.id === entry);
+		world.follows = world.follows.filter((one) => one !== row);
+		return row;
 	},
 	'jobs': () => world.jobs,
 	'jobs first': ({ id }) => moveJob(id, true),

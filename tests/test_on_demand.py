@@ -38,10 +38,7 @@ USES = [
     (["group", "requests"], "control.group_handlers"),
     (["disk", "ls"], "disk_folders"),
     (["settings"], "control.settings_handlers config_docs"),
-    (
-        ["follow", "ls"],
-        "control.follow_handlers social.follow social.holding index.state_follows",
-    ),
+    (["follow", "ls"], "control.follow_handlers index.state_follows"),
 ]
 # Used with members, or when the owner asks for it; other tests do.
 UNUSED = """
@@ -50,7 +47,7 @@ UNUSED = """
     index.browse invites protocol.inviting protocol.joining bundles gathering
     protocol.plan transfer.lanes backup command_line
     streaming transfer.stream protocol.stream_plan friends_tree
-    friends_reading ftp.arriving
+    friends_reading ftp.arriving social.follow social.holding
 """
 
 

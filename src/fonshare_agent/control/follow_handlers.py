@@ -48,6 +48,8 @@ class FollowHandlers:
         return [await self._row(kept)]
 
     async def follow_ls(self, arguments: Arguments) -> JSON:
+        if not await self._parts.store.run(self._parts.state.has_follows):
+            return []  # nothing is loaded for who only looks
         following = await self._parts.follows.get()
         await following.load()
         return [await self._row(one) for one in following.all()]

@@ -99,6 +99,10 @@ export function reason(error) {
 		return _('Your disk cannot hold a file that large.');
 	case 'disk.missing':
 		return _('Your disk is missing.');
+	case 'follow.full':
+		return _('Its budget is used: what is new waits until some of its files go.');
+	case 'follow.gone':
+		return _('Nothing is offered there now. It goes on when something is.');
 	default:
 		return error.message || error.code;
 	}

@@ -54,8 +54,6 @@ function table(_) {
 		'disk.full': [_('The disk is full.'), _('Free some space; the transfer then goes on by itself.')],
 		'disk.low': [_('The disk has little room left.'), _('Free some space; transfers wait when there is none.')],
 		'disk.ok': [_('The disk is there and can be written.'), ''],
-		'follow.full': [_('Its budget is used: what is new waits until some of its files go.'), _('Keep fewer of its files, or follow it with a larger budget.')],
-		'follow.gone': [_('Nothing is offered there now.'), _('It goes on by itself when something is.')],
 		'index.rebuilt': [_('The index was damaged and is made anew.'), _('Nothing to do: it fills by itself. If it recurs, check the disk.')],
 		'scan.skipped': [_('Some files or folders of the share %s are not offered.'), _('Their names or rights do not allow it.')],
 		'share.held_back': [_('Many files of the share %s are missing at once; friends still see them.'), _('Check the disk. If you deleted them, say so here; else they count as deleted when a later look misses them too.')],

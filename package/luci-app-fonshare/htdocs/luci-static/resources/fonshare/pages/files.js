@@ -1,8 +1,9 @@
 /* Files: what friends offer, by friend or all together, and the search through it all. */
 
-import { append, foreign, h, replace, set, write } from '../dom.js';
+import { append, foreign, h, replace, set, visible, write } from '../dom.js';
 import { canGet, entryRow, idsOf, isPlace, showEntry } from '../entry.js';
 import { asError, failure } from '../errors.js';
+import { askToFollow, canFollow } from '../follows.js';
 import { folderListing, searchListing } from '../listing.js';
 import { button, empty, link } from '../parts.js';
 import { decode, encode, placeOf } from '../paths.js';
@@ -70,10 +71,21 @@ function top(view) {
 		href: app.href('files?' + encode(address)), class: 'fs-choice', 'aria-current': isHere ? 'true' : null
 	}, label);
 	view.top = h('div', { class: 'fs-files-top' },
-		h('nav', { 'aria-label': _('Where you are') }, crumbs),
+		h('nav', { 'aria-label': _('Where you are') }, crumbs), followHere(app, scope, place),
 		h('div', { class: 'fs-choices', role: 'group', 'aria-label': _('Show') },
 			way('', _('By friend'), !isTogether(place)), way('/', _('All together'), isTogether(place))));
 	return view.top;
+}
+
+/* The button that follows the open share or folder of a friend. */
+function followHere(app, scope, place) {
+	const parts = place.split('/');
+	if (isTogether(place) || parts.length < 3)
+		return null;
+	const element = button(app, _('Follow'), () => askToFollow(app, parts[parts.length - 1], [place]),
+		{ symbol: 'star', name: fill(_('Follow %s'), visible(parts[parts.length - 1])) });
+	app.status.follow(scope, (status) => set(element, 'hidden', status.node.id === parts[1]));
+	return element;
 }
 
 function crumbsOf(app, place) {
@@ -239,9 +251,13 @@ function chosenBar(app, chosen, changed) {
 		update();
 		changed();
 	};
+	const follow = button(app, _('Follow'), () => {
+		const rows = [...chosen.values()];
+		askToFollow(app, rows.map((row) => row.name).join(', '), rows.flatMap(idsOf), clear);
+	}, { symbol: 'star' });
 	const element = h('div', { class: 'fs-chosen', hidden: true }, text,
 		h('div', { class: 'fs-actions' },
-			button(app, _('Clear'), clear, { symbol: 'close' }),
+			button(app, _('Clear'), clear, { symbol: 'close' }), follow,
 			button(app, _('Get'), async () => {
 				await get(app, [...chosen.values()]);
 				clear();
@@ -251,6 +267,7 @@ function chosenBar(app, chosen, changed) {
 		const rows = [...chosen.values()];
 		const bytes = rows.reduce((sum, row) => sum + row.size, 0);
 		set(element, 'hidden', !rows.length);
+		set(follow, 'hidden', !canFollow(rows));
 		write(text, rows.length ? plural(rows.length, _('%d chosen'), _('%d chosen'))
 			+ (bytes ? ' · ' + size(bytes) : '') : '');
 	}

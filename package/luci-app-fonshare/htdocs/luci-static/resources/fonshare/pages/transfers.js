@@ -1,6 +1,7 @@
 /* Transfers: what is on its way here, in which order, how fast, and why it waits. */
 
 import { append, foreign, h, keyed, replace, set, svg, visible, write } from '../dom.js';
+import { followsCard, tellFollow } from '../follows.js';
 import { icon } from '../icons.js';
 import { describeJob, hasEnded, isMoving, stateWord, whyItWaits } from '../jobs.js';
 import { orderBy } from '../order.js';
@@ -24,14 +25,15 @@ export function show(app, scope, page) {
 	const clear = h('div', { class: 'fs-actions' },
 		button(app, _('Clear the list'), () => act('jobs rm', 'all'), { symbol: 'close' }));
 	const past = h('details', { class: 'fs-past', open: true }, h('summary', null, _('Ended')), ended, clear);
-	append(page.content, [graph.element, tools, active, past, nothing, said]);
+	const follows = followsCard(app, scope);
+	append(page.content, [graph.element, tools, active, past, nothing, follows.element, said]);
 
 	async function act(command, id) {
 		await app.call(command, { id });
 		app.jobs.now();
 	}
 
-	const list = { app, act, said, active, rows: [] };
+	const list = { app, act, said, active, rows: [], labelOf: follows.labelOf };
 	list.draw = () => keyed(active, list.rows, (job) => job.id, (job) => activeRow(list, job),
 		(row, job) => row.update(job));
 	const order = orderBy(list, active);
@@ -61,6 +63,7 @@ function activeRow(list, job) {
 	const why = h('p', { class: 'fs-job-why' });
 	const sources = h('span', { class: 'fs-job-sources' });
 	const first = badge(_('first'));
+	const followed = badge('');
 	const named = (label) => fill(label, visible(job.name));
 	const pause = button(app, _('Pause'), () => act('jobs pause', job.id),
 		{ symbol: 'pause', quiet: true, name: named(_('Pause %s')) });
@@ -72,7 +75,7 @@ function activeRow(list, job) {
 	}, icon('grip'));
 	const row = h('li', { class: 'fs-job', 'data-job': job.id }, grip,
 		h('div', { class: 'fs-job-main' },
-			h('p', { class: 'fs-job-name' }, foreign(job.name), ' ', first),
+			h('p', { class: 'fs-job-name' }, foreign(job.name), ' ', first, ' ', followed),
 			bar,
 			h('p', { class: 'fs-job-line' }, state, sources), numbers, why),
 		h('div', { class: 'fs-job-tools' }, pause, resume,
@@ -92,6 +95,7 @@ function activeRow(list, job) {
 		write(why, visible(whyItWaits(now)));
 		set(why, 'hidden', !why.textContent);
 		set(first, 'hidden', !now.first);
+		tellFollow(followed, now, list.labelOf);
 		set(pause, 'hidden', now.state === 'paused');
 		set(resume, 'hidden', now.state !== 'paused');
 	};
@@ -108,6 +112,7 @@ async function cancel(list, job) {
 
 function endedRow(list, job) {
 	const { app, act } = list;
+	const followed = badge('');
 	const state = h('span', { class: 'fs-state' });
 	const text = h('p', { class: 'fs-job-numbers' });
 	const why = h('p', { class: 'fs-job-why' });
@@ -118,10 +123,11 @@ function endedRow(list, job) {
 		{ symbol: 'close', quiet: true, name: named(_('Take off the list: %s')) });
 	const symbol = h('span', { class: 'fs-job-symbol' });
 	const row = h('li', { class: 'fs-job', 'data-job': job.id }, symbol,
-		h('div', { class: 'fs-job-main' }, h('p', { class: 'fs-job-name' }, foreign(job.name)),
+		h('div', { class: 'fs-job-main' }, h('p', { class: 'fs-job-name' }, foreign(job.name), ' ', followed),
 			h('p', { class: 'fs-job-line' }, state), text, why),
 		h('div', { class: 'fs-job-tools' }, retry, remove));
 	row.update = (now) => {
+		tellFollow(followed, now, list.labelOf);
 		if (row.getAttribute('data-state') === now.state)
 			return;
 		set(row, 'data-state', now.state);
