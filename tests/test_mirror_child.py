@@ -1,8 +1,10 @@
 """The child that reads a server, and the agent's side of their conversation."""
 
 import os
+import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,15 +25,23 @@ class Held:
 
     def __init__(self, mirror: Mirrored, bucket: TokenBucket) -> None:
         self.flows: list[str] = []
+        self.watched: list[str] = []  # whose connections count as this node's
+        self.dropped = 0
 
         def find_flow(address: str) -> Flow:
             self.flows.append(address)
-            return Flow(bucket, b"mirror")
+            return Flow(bucket, b"mirror", self)
 
         self.talk = Conversation(find_flow, lambda message: None)
         self.report = None
         self._thread = threading.Thread(target=self._hold, args=(mirror,))
         self._thread.start()
+
+    def add(self, whose: object, find: Callable[[], socket.socket]) -> None:
+        self.watched.append(find().getpeername()[0])
+
+    def drop(self, whose: object) -> None:
+        self.dropped += 1
 
     def _hold(self, mirror: Mirrored) -> None:
         self.report = self.talk.hold(mirror.task())
@@ -54,10 +64,12 @@ def test_bytes_wait_for_leave_which_a_closed_bucket_does_not_give(tmp_path, buck
         bucket.close()
         held = Held(mirror, bucket)
         wait_until(lambda: held.flows, "it has begun to fetch")
-        assert held.flows == [ADDRESS]
+        wait_until(lambda: held.watched, "its connection is known to the agent")
+        assert held.flows == held.watched == [ADDRESS]
         assert not mirror.tree()
         bucket.set_rate(0)
         assert held.wait()["fetched"] == 1
+        assert held.dropped == 1
         assert mirror.tree() == {b"a": (old.disk / "top" / "a").read_bytes()}
 
 

@@ -149,7 +149,7 @@ STEPS = st.lists(
 
 
 @given(STEPS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_the_owners_files_stay_and_the_servers_come(steps):
     world = World()
     for step, path, content in steps:
