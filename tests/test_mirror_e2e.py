@@ -97,7 +97,7 @@ def test_friends_fetch_what_a_mirror_brought_and_its_troubles_are_told(
         told = mirror_of(alice)
         assert told["read_at"], "the last reading is still known"
 
-        alice("share", "rm", "Old")
+        assert alice("share", "rm", "Old")["kept"] == str(copy)
         assert PASSWORD not in secrets.read_text()
         assert (copy / "film.mkv").read_bytes() == film
         assert not list((alice.settings.parent / "state" / "mirrors").iterdir())

@@ -279,7 +279,7 @@ SHARE_COMMANDS = (
         "share rm",
         "stop publishing a share; its files stay on the disk",
         "share rm Films",
-        answer="`{name}`",
+        answer="`{name}`, of a copy of a server also `kept`, where its files stay",
         arguments=(SHARE,),
         access=Access.WRITE,
     ),

@@ -122,9 +122,10 @@ class NodeHandlers:
         shares = self._parts.published.shares
         before = next((share for share in shares if share.name == name), None)
         await self._parts.published.remove(name)
-        if before is not None and before.mirror_of:
-            await (await self._parts.mirrors.get()).forget(before)
-        return {"name": name}
+        if before is None or not before.mirror_of:
+            return {"name": name}
+        await (await self._parts.mirrors.get()).forget(before)
+        return {"name": name, "kept": str(before.path)}
 
     async def share_refresh(self, arguments: Arguments) -> JSON:
         name = str(arguments["name"])
