@@ -1,6 +1,7 @@
 """The child that reads a server, and the agent's side of their conversation."""
 
 import os
+import random
 import socket
 import threading
 import time
@@ -46,8 +47,15 @@ class Held:
     def _hold(self, mirror: Mirrored) -> None:
         self.report = self.talk.hold(mirror.task())
 
-    def wait(self) -> dict:
+    @property
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def join(self) -> None:
         self._thread.join()
+
+    def wait(self) -> dict:
+        self.join()
         assert self.report is not None
         return self.report
 
@@ -89,20 +97,31 @@ def test_a_child_that_is_told_to_stop_does_and_keeps_what_came(tmp_path, bucket)
 
 
 @pytest.mark.full
-def test_a_child_that_hears_nothing_is_ended(tmp_path, bucket, monkeypatch):
-    """As at the node's end: what has come is safe at any time."""
+def test_killed_again_and_again_no_file_is_wrong_or_half(tmp_path, bucket):
+    """As by a power cut, or at the node's end: what has come is safe at any time."""
+    draw = random.Random(98)
+    files = {b"%d" % number: draw.randbytes(100_000) for number in range(8)}
     with small_server(tmp_path / "old", ADDRESS) as old:
         mirror = Mirrored(tmp_path / "node", old.url("top"), PASSWORD)
-        content = os.urandom(MIB)
-        old.put("top/a", content)
-        bucket.set_rate(64)
-        held = Held(mirror, bucket)
-        wait_until(lambda: any(p.stat().st_size for p in mirror.partials()))
-        held.talk.stop("the node ends", 0.0)
-        held._thread.join()
-        assert not mirror.tree()
-        assert mirror.read()["fetched"] == 1
-        assert mirror.tree() == {b"a": content}
+        for name, content in files.items():
+            old.put("top/" + name.decode(), content)
+        bucket.set_rate(400)
+        for _ in range(6):
+            held = Held(mirror, bucket)
+            wanted = draw.randrange(1, 4)
+            before = len(mirror.tree())
+            wait_until(
+                lambda held=held, until=before + wanted: (
+                    len(mirror.tree()) >= until or not held.is_alive
+                )
+            )
+            time.sleep(draw.random() / 10)  # anywhere in the next file
+            held.talk.stop("the node ends", 0.0)
+            held.join()
+            assert mirror.tree().items() <= files.items()
+        assert mirror.read()["failures"] == []
+        assert mirror.tree() == files
+        assert not mirror.partials()
 
 
 @pytest.mark.full
