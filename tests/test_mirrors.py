@@ -18,6 +18,9 @@ LOST = {"error": {"code": "fxp.lost", "message": "gone", "thing": "", "next": ""
 class AtOnce:
     """A worker that does everything where it is asked; readings end by `finish`."""
 
+    def dismiss(self) -> None:
+        return
+
     def run(self, function, *args, **kwargs):
         promise: Promise = Promise()
         if getattr(function, "__name__", "") == "hold":
@@ -53,6 +56,7 @@ class World:
                 world.stops.append(why)
 
         monkeypatch.setattr(module, "Conversation", Talk)
+        self.all_mirrors: list[Mirrors] = []
         self.mirrors = self.make()
 
     def make(self) -> Mirrors:
@@ -65,6 +69,7 @@ class World:
             lambda share: self.moved.append(share.name),
         )
         mirrors._worker = AtOnce()  # type: ignore[assignment]
+        self.all_mirrors.append(mirrors)
         return mirrors
 
     def reading(self) -> str:
@@ -100,7 +105,12 @@ class World:
 
 @pytest.fixture
 def world(tmp_path, monkeypatch):
-    return World(tmp_path, monkeypatch)
+    made = World(tmp_path, monkeypatch)
+    yield made
+    for one in made.all_mirrors:  # what is still being read must begin nothing new
+        made.core.spawn(one.stop())
+        for _, promise in made.readings:
+            promise.resolve({"stopped": "the node ends"})
 
 
 def test_they_are_read_one_after_the_other_soon_after_the_start_and_hourly(world):
@@ -174,6 +184,31 @@ def test_what_was_gone_at_once_goes_when_it_is_confirmed(world):
     assert world.mirrors._mirrors["Old"].is_confirmed
     world.finish(WHOLE)
     assert not world.mirrors._mirrors["Old"].is_confirmed
+
+
+def test_what_is_asked_for_while_it_is_read_comes_after_it(world):
+    world.follow("Old")
+    world.go_on(BEGIN_S)
+    world.finish({**WHOLE, "held": 7})
+    world.go_on(PERIOD_S)
+    assert world.names() == ["Old"]
+    assert world.mirrors.confirm("Old") == 7, "this reading does not know it yet"
+    world.finish({**WHOLE, "held": 7})
+    assert world.names() == ["Old"], "it is read once more"
+    assert world.mirrors._mirrors["Old"].is_confirmed
+    world.finish(WHOLE)
+    assert not world.names()
+    assert not world.mirrors._mirrors["Old"].is_confirmed
+
+
+def test_a_reading_that_fails_by_a_bug_of_ours_does_not_stop_the_others(world):
+    world.follow("Old", "Other")
+    world.go_on(BEGIN_S)
+    world.readings.pop()[1].reject(IndexError("a bug"))
+    assert world.names() == ["Other"]
+    world.finish(WHOLE)
+    world.go_on(PERIOD_S)
+    assert world.names() == ["Old"]
 
 
 def test_a_share_that_is_removed_is_read_no_more(world):

@@ -52,6 +52,7 @@ class Mirror:
     readings: int = 0  # that have ended since the node began
     failures: int = 0  # of these, in a row, that broke off
     is_confirmed: bool = False
+    is_asked_for: bool = False  # while it is being read: then once more
 
 
 class Mirrors:
@@ -114,6 +115,7 @@ class Mirrors:
         """Read that mirror as soon as it can be."""
         mirror = self._find(name)
         mirror.due = self._core.clock()
+        mirror.is_asked_for = self._is_reading(name)
         self._consider()
 
     def confirm(self, name: str) -> int:
@@ -130,7 +132,7 @@ class Mirrors:
         mirror = self._mirrors.get(name)
         if mirror is None:
             return None
-        is_reading = self._running is not None and self._running[0] == name
+        is_reading = self._is_reading(name)
         state = "reading" if is_reading else "waiting"
         if not is_reading and not self._may_move():
             state = "closed"
@@ -144,6 +146,9 @@ class Mirrors:
             "next_s": None if is_reading else next_s,
             "readings": mirror.readings,
         }
+
+    def _is_reading(self, name: str) -> bool:
+        return self._running is not None and self._running[0] == name
 
     def _find(self, name: str) -> Mirror:
         if name not in self._mirrors:
@@ -171,15 +176,17 @@ class Mirrors:
         self._timer = self._core.call_later(wait_s, self._consider)
 
     async def _read(self, mirror: Mirror, talk: Conversation) -> None:
-        mirror.progress = {}
+        mirror.progress, was_confirmed = {}, mirror.is_confirmed
+        mirror.due = self._core.clock() + PERIOD_S  # whatever becomes of this one
         watch = self._core.call_later(HOURS_S, lambda: self._watch_hours(talk))
         try:
             report = await self._hold(mirror, talk)
+            self._running = None
+            await self._take(mirror, report, was_confirmed=was_confirmed)
         finally:
             watch.cancel()
             self._running = None
-        await self._take(mirror, report)
-        self._consider()
+            self._consider()
 
     async def _hold(self, mirror: Mirror, talk: Conversation) -> Message:
         try:
@@ -207,11 +214,14 @@ class Mirrors:
 
         return lambda message: self._core.post(lambda: take(message))
 
-    async def _take(self, mirror: Mirror, report: Message) -> None:
+    async def _take(
+        self, mirror: Mirror, report: Message, *, was_confirmed: bool
+    ) -> None:
         is_whole = "error" not in report and "stopped" not in report
         now = self._core.clock()
         if is_whole:
-            mirror.failures, mirror.is_confirmed = 0, False
+            mirror.failures = 0
+            mirror.is_confirmed = mirror.is_confirmed and not was_confirmed
             mirror.due = now + PERIOD_S
             report["read_at"] = int(time.time()) if clock.is_known() else None
         else:
@@ -222,6 +232,8 @@ class Mirrors:
                 report[name] = mirror.report.get(name, kept.EMPTY[name])
             if report.get("stopped") == "hours":
                 mirror.due = now
+        if mirror.is_asked_for:
+            mirror.due, mirror.is_asked_for = now, False
         if report.get("fetched") or report.get("deleted"):
             self._on_moved(mirror.share)
         mirror.readings += 1
