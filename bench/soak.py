@@ -4,7 +4,7 @@
 
 The node of bench/memory.py and a friend with as many small files. A tenth of the
 transfers and commands at a time; then, at rest, what the process holds. In the first
-half what is loaded on first use is loaded, and the databases' caches (up to 1 MB each)
+half what is loaded on first use is loaded, and the databases' caches (512 KiB each)
 fill; in the second no figure may rise by more than GROWTH_KIB. Exit status 1 if one
 does.
 """

@@ -31,7 +31,9 @@ from fonshare_agent.errors import (
 )
 
 SCHEMA_FOLDER = Path(__file__).parent / "schema"
-CACHE_KIB = 1024  # page cache: the router has 64 MB for everything
+# Page cache of each database: the router has 64 MB for everything. A scan is no quicker
+# with more (docs/decisions/0094).
+CACHE_KIB = 512
 # Compiled statements take some 4 KB each. Scanning, hashing and searching need up to 24
 # at a time, and compile nothing twice with so many.
 STATEMENTS_KEPT = 32
