@@ -46,7 +46,8 @@ PARTS = {
         "__main__ resident lean_imports lean_dataclasses lean_typing compact_code "
         "compact_copies compiling cli command_line agent_commands local_commands "
         "first_use help_texts broker_setup router_disks router_setup completion "
-        "terminal render progress joining fxp_command server_passwords layout words"
+        "terminal render render_shares progress joining fxp_command server_passwords "
+        "layout words"
     ),
 }
 

@@ -131,7 +131,8 @@ class World:
         self.taking = SlowWorker(self.core, self.draw)
         self.alice = Sharing(
             *(self.core, self.offering, self.offered, self.from_alice, self.announce),
-            *(lambda *told: None, CatchingUp(self.core, self.offering, None, None, None)),
+            lambda *told: None,
+            CatchingUp(self.core, self.offering, None, None, None),
         )
         self.bob = CatchingUp(
             self.core, self.taking, self.replica, self.from_bob, lambda *told: None

@@ -4,7 +4,9 @@
 escape sequence.
 """
 
+import time
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from fonshare_agent.words import say
 
@@ -88,3 +90,18 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
         + "\n"
         for line in lines
     )
+
+
+def shown_day(seconds: Any) -> str:
+    """Return the local date and time, or `-` where there is none."""
+    if not isinstance(seconds, int) or not seconds:  # members and groups have none
+        return "-"
+    try:
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+    except (ValueError, OverflowError, OSError):  # a friend may claim any date
+        return "?"
+
+
+def shown_size(value: Any) -> str:
+    """Return *value*, bytes, for people, or `-` where there is none."""
+    return human_size(value) if isinstance(value, int) else "-"

@@ -4,12 +4,12 @@ Every name that came from elsewhere passes `visible` before it reaches a termina
 values live in the JSON only.
 """
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 from fonshare_agent.control.quantities import shown_age
-from fonshare_agent.layout import human_size, table, visible
+from fonshare_agent.layout import shown_day, shown_size, table, visible
+from fonshare_agent.render_shares import share_troubles, shares
 from fonshare_agent.words import say, translate
 
 
@@ -44,19 +44,6 @@ def _plain(value: Any) -> str:
     return "-" if value is None else visible(str(value))
 
 
-def _day(seconds: Any) -> str:
-    if not isinstance(seconds, int) or not seconds:  # members and groups have none
-        return "-"
-    try:
-        return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
-    except (ValueError, OverflowError, OSError):  # a friend may claim any date
-        return "?"
-
-
-def _size(value: Any) -> str:
-    return human_size(value) if isinstance(value, int) else "-"
-
-
 def _entries(rows: Any) -> str:
     return table(
         ("ID", "KIND", "SIZE", "MODIFIED", "WHERE"),
@@ -64,8 +51,8 @@ def _entries(rows: Any) -> str:
             (
                 row.get("id") or "-",
                 say(row.get("kind") or "-"),
-                _size(row.get("size")),
-                _day(row.get("modified")),
+                shown_size(row.get("size")),
+                shown_day(row.get("modified")),
                 _where(row),
             )
             for row in rows
@@ -101,7 +88,10 @@ def _filters(row: Any) -> str:
     """Return what narrows a search, nearly as it is typed."""
     shown = {
         **{name: row[name] for name in ("group", "member", "kind")},
-        **{name: row[name] and _size(row[name]) for name in ("min_size", "max_size")},
+        **{
+            name: row[name] and shown_size(row[name])
+            for name in ("min_size", "max_size")
+        },
         **{name: row[name] and shown_age(row[name]) for name in ("newer", "older")},
     }
     words = [
@@ -118,7 +108,7 @@ def _jobs(rows: Any) -> str:
                 row["id"],
                 say(row["state"]),
                 _share(row["done_bytes"], row["size"]),
-                _size(row["size"]),
+                shown_size(row["size"]),
                 row["name"],
                 (row.get("error") and _error(row["error"])) or row.get("path") or "",
             )
@@ -144,8 +134,8 @@ def _follows(rows: Any) -> str:
             (
                 row["id"],
                 _follow_state(row["state"]),
-                _size(row["used_bytes"]),
-                _size(row["budget"]),
+                shown_size(row["used_bytes"]),
+                shown_size(row["budget"]),
                 "/".join(
                     str(row[part])
                     for part in ("group", "member", "share", "path")
@@ -201,7 +191,7 @@ def _presence(row: Any) -> str:
     if row["online"]:
         return say("online")
     seen = row.get("last_seen")
-    return say("offline, last seen {}", _day(seen)) if seen else say("offline")
+    return say("offline, last seen {}", shown_day(seen)) if seen else say("offline")
 
 
 def _requests(rows: Any) -> str:
@@ -214,53 +204,6 @@ def _requests(rows: Any) -> str:
     )
 
 
-def _shares(rows: Any) -> str:
-    shown = table(
-        ("NAME", "PATH", "GROUPS", "FILES", "SIZE"),
-        (
-            (
-                row["name"],
-                row["path"],
-                ", ".join(row["groups"]) or "-",
-                row.get("files", "-"),
-                _size(row.get("bytes")),
-            )
-            for row in rows
-        ),
-    )
-    return shown + "".join(_mirror(row) for row in rows if row.get("mirror"))
-
-
-def _mirror(row: Any) -> str:
-    """One line on a copy of a server; `doctor` tells what to do about troubles."""
-    told = row["mirror"]
-    words = [say("a copy of {}", told["url"]), _mirror_state(told)]
-    words += _mirror_troubles(told)
-    return say("{}: {}", visible(row["name"]), visible(", ".join(words))) + "\n"
-
-
-def _mirror_state(told: Any) -> str:
-    if told["state"] == "reading":
-        counts = told["found"], told["fetched"], _size(told["fetched_bytes"])
-        return say("being read: {} found, {} fetched, {}", *counts)
-    if told["read_at"] is None:
-        when = say("not read to its end yet")
-    else:
-        when = say("read {}", _day(told["read_at"]))
-    if told["state"] == "closed":
-        return say("{}, waits for the hours", when)
-    return say("{}, next in {} minutes", when, -(-told["next_s"] // 60))
-
-
-def _mirror_troubles(told: Any) -> list[str]:
-    error = told["error"]
-    return [
-        *([translate(str(error["message"]))] if error else []),
-        *([say("{} could not be copied", told["failed"])] if told["failed"] else []),
-        *([say("{} gone at once, kept here", told["held"])] if told["held"] else []),
-    ]
-
-
 def _status(answer: Any) -> str:
     disk, index, jobs = answer["disk"], answer["index"], answer["jobs"]
     name = f"{visible(answer['node']['name'])}  {answer['node']['id']}"
@@ -269,34 +212,17 @@ def _status(answer: Any) -> str:
         say("node    {}", name),
         say("disk    {}", _disk_line(disk)),
         say("broker  {}", say("connected") if is_connected else say("not connected")),
-        say("index   {} files, {}", index["files"], _size(index["bytes"]))
+        say("index   {} files, {}", index["files"], shown_size(index["bytes"]))
         + (say(", scanning") if index["scanning"] else ""),
         say("jobs    {}", ", ".join(f"{jobs[state]} {say(state)}" for state in jobs)),
     ]
-    lines += _share_troubles(index.get("shares", ()))
+    lines += share_troubles(index.get("shares", ()))
     for group in answer["groups"]:
         members = group["members"]
         online = sum(1 for member in members if member["online"])
         name = visible(group["name"])
         lines.append(say("group   {}: {} of {} online", name, online, len(members)))
     return "\n".join(lines) + "\n"
-
-
-def _share_troubles(shares: Any) -> list[str]:
-    """A line for each share that has something to tell; `doctor` tells what to do."""
-    lines = []
-    for share in shares:
-        left_out = sum(share["skipped"].values())
-        told = [
-            translate(share["problem"] or ""),
-            say("{} files missing at once", share["missing"]) * bool(share["missing"]),
-            say("{} not offered", left_out) * bool(left_out),
-            *(_mirror_troubles(share["mirror"]) if share.get("mirror") else []),
-        ]
-        if any(told):
-            words = ", ".join(one for one in told if one)
-            lines.append(say("share   {}: {}", visible(share["name"]), visible(words)))
-    return lines
 
 
 MISSING = ("disk.missing", "disk.wrong")  # else it is there, and something else is up
@@ -310,7 +236,9 @@ def _disk_line(disk: Any) -> str:
         if not is_away:
             return why
         return say("missing: {}", why) if why else say("missing")
-    room = say("{} free of {}", _size(disk["free_bytes"]), _size(disk["total_bytes"]))
+    room = say(
+        "{} free of {}", shown_size(disk["free_bytes"]), shown_size(disk["total_bytes"])
+    )
     return say("{}, not writable: {}", room, why) if problem else room
 
 
@@ -386,7 +314,7 @@ def _settings(rows: Any) -> str:
 RENDERERS: dict[str, Callable[[Any], str]] = {
     "status": _status,
     "doctor": _doctor,
-    **dict.fromkeys(("share ls", "share refresh", "share password"), _shares),
+    **dict.fromkeys(("share ls", "share refresh", "share password"), shares),
     "group ls": _groups,
     "group invite": _code,
     "group requests": _requests,
