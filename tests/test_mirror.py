@@ -85,6 +85,56 @@ def test_most_gone_at_once_is_kept_until_it_is_confirmed(tmp_path, mirror_of):
         assert len(mirror.tree()) == 5
 
 
+@pytest.mark.full
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_what_came_meanwhile_does_not_hide_that_the_rest_is_gone(
+    tmp_path, mirror_of, is_cut
+):
+    """A server that was set up anew, with more in it than there was before."""
+    with small_server(tmp_path / "old", ADDRESS) as old:
+        mirror = mirror_of(old)
+        for number in range(12):
+            old.put(f"top/old {number}", b"x")
+        mirror.read()
+        for number in range(12):
+            (old.disk / "top" / f"old {number}").unlink()
+            old.put(f"top/new {number}", b"y" * 1000)
+        old.put("top/new 12", b"y" * 1000)
+        if is_cut:  # most has come already when a reading comes to its end
+            assert mirror.read(at(9000, stop))["stopped"]
+        for _ in range(3):
+            assert mirror.read()["held"] == 12
+        assert len(mirror.tree()) == 25
+        assert mirror.read(is_confirmed=True)["deleted"] == 12
+        # From now on they are what there was before.
+        for number in range(4):
+            (old.disk / "top" / f"new {number}").unlink()
+        report = mirror.read()
+        assert (report["waiting"], report["held"]) == (4, 0)
+        assert mirror.read()["deleted"] == 4
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_the_last_file_of_a_server_is_kept_until_it_is_confirmed(
+    tmp_path, mirror_of, is_cut
+):
+    with small_server(tmp_path / "old", ADDRESS) as old:
+        mirror = mirror_of(old)
+        for name in "ab":
+            old.put(f"top/{name}", b"x" * 1000)
+        mirror.read(at(1500, stop) if is_cut else None)
+        before = mirror.tree()
+        assert before
+        for name in "ab":
+            (old.disk / "top" / name).unlink()
+        for _ in range(3):
+            assert mirror.read()["held"] == len(before)
+        assert mirror.tree() == before
+        assert mirror.read(is_confirmed=True)["deleted"] == len(before)
+        assert not mirror.tree()
+
+
 def test_a_cut_line_is_gone_on_with_and_a_partial_has_no_name(tmp_path, mirror_of):
     content = os.urandom(MIB)
     with small_server(tmp_path / "old", ADDRESS) as old:

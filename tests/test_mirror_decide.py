@@ -85,10 +85,17 @@ def test_most_of_a_mirror_going_at_once_is_held_back_until_it_is_confirmed():
     assert judge(20, 11, is_confirmed=False) is Gone.HOLD
     assert judge(20, 10, is_confirmed=False) is None
     assert judge(20, 20, is_confirmed=True) is None
-    assert judge(10, 10, is_confirmed=False) is None  # so few go by two listings
+    assert judge(10, 9, is_confirmed=False) is None  # so few go by two listings
     assert judge_one(KNOWN, is_confirmed=False) is Gone.WAIT
     assert judge_one(replace(KNOWN, missed=1), is_confirmed=False) is Gone.DELETE
     assert judge_one(KNOWN, is_confirmed=True) is Gone.DELETE
+
+
+@pytest.mark.parametrize("count", [1, 2, 8, 10, 11])
+def test_the_last_file_never_goes_unless_it_is_confirmed(count):
+    assert judge(count, count, is_confirmed=False) is Gone.HOLD
+    assert judge(count, count, is_confirmed=True) is None
+    assert judge(0, 0, is_confirmed=False) is None
 
 
 # --- a world ------------------------------------------------------------------------
@@ -102,12 +109,14 @@ class World:
     disk: dict[str, int] = field(default_factory=dict)
     known: dict[str, Known] = field(default_factory=dict)
     owners: dict[str, int] = field(default_factory=dict)  # what the owner laid
+    fresh: set[str] = field(default_factory=set)  # since a reading that held nothing
 
     def local(self, path: str) -> Local | None:
         return Local(10, self.disk[path]) if path in self.disk else None
 
     def read(self) -> None:
         """One complete reading, as reading.py does it."""
+        before = set(self.known)
         for path, content in sorted(self.server.items()):
             entry = Entry(path.encode(), Kind.FILE, 10, b"%014d" % content)
             known, local = self.known.get(path), self.local(path)
@@ -123,8 +132,13 @@ class World:
             if path in self.known:
                 self.known[path] = replace(self.known[path], missed=0)
         gone = [path for path in self.known if path not in self.server]
-        if judge(len(self.known), len(gone), is_confirmed=False) is Gone.HOLD:
-            return
+        self.fresh |= self.known.keys() - before
+        old = self.known.keys() - self.fresh
+        for known_before in (before, old):
+            missing = len(known_before & set(gone))
+            if judge(len(known_before), missing, is_confirmed=False) is Gone.HOLD:
+                return
+        self.fresh.clear()
         for path in gone:
             known = self.known[path]
             if judge_one(known, is_confirmed=False) is Gone.WAIT:
@@ -162,11 +176,13 @@ def test_the_owners_files_stay_and_the_servers_come(steps):
                 world.disk[path] = world.owners[path] = content + 100
             case _:
                 before, listed = dict(world.disk), set(world.server)
+                old = world.known.keys() - world.fresh
                 world.read()
                 # What goes was missing twice; and never most of it at once.
                 went = before.keys() - world.disk.keys()
                 assert not went & listed
-                assert len(went) <= max(10, len(before) // 2)
+                assert len(went) <= max(9, len(old) // 2)
+                assert not old or went < old
         assert world.owners.items() <= world.disk.items()
     for _ in range(2):
         world.read()

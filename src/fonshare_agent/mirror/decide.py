@@ -4,8 +4,9 @@ Theory of operation. Three things are known of a path: what the server's listing
 now, what was noted when the mirror copied it, and what lies on the disk. What the
 mirror did not copy, or somebody changed since, is the owner's: it is never written over
 nor deleted. What the mirror copied follows the server, but what is gone there is
-deleted here only when a second listing misses it too, and when most is gone at once
-only when the owner has said so: the bytes may lie nowhere else.
+deleted here only when a second listing misses it too, and when most or all is gone at
+once only when the owner has said so: the bytes may lie nowhere else. Most is meant of
+what was there before: what has just come says nothing about what has gone.
 """
 
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Final
 
 from fonshare_agent.transfer.fxp_listing import Entry
 
-FEW_FILES: Final = 10  # in so small a mirror any deletion is most of it
+FEW_FILES: Final = 10  # in so small a mirror some may be most of it
 SAME_TIME_S: Final = 2  # FAT's seconds are even
 _STAMP_WORDS: Final = 3  # Jan 1 12:00
 
@@ -114,7 +115,9 @@ def judge(known: int, gone: int, *, is_confirmed: bool) -> Gone | None:
 
     *gone* of *known* files are missing. None: each goes by its own `missed`.
     """
-    if known > FEW_FILES and 2 * gone > known and not is_confirmed:
+    is_most = known > FEW_FILES and 2 * gone > known
+    is_all = gone > 0 and gone >= known
+    if (is_most or is_all) and not is_confirmed:
         return Gone.HOLD
     return None
 

@@ -24,6 +24,7 @@ CREATE TABLE IF NOT EXISTS files (
 CREATE TABLE IF NOT EXISTS partials (
   path BLOB PRIMARY KEY, size INTEGER, modified BLOB, held INTEGER
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS fresh (path BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TEMP TABLE seen (path BLOB PRIMARY KEY) WITHOUT ROWID;
 """
 
@@ -76,10 +77,17 @@ class KnownFiles:
         """Note that *path* is here; it counts as seen in this reading."""
         local = known.local
         values = (known.size, known.modified, known.stamp, local.size)
-        self._base.execute(
-            f"REPLACE INTO files (path, {_COLUMNS}) VALUES (?,?,?,?,?,?,?)",
-            (path, *values, local.modified_ns, known.missed),
-        )
+        with self._base:
+            self._base.execute("BEGIN")
+            self._base.execute(
+                "INSERT OR IGNORE INTO fresh SELECT ?1"
+                " WHERE NOT EXISTS (SELECT 1 FROM files WHERE path = ?1)",
+                (path,),
+            )
+            self._base.execute(
+                f"REPLACE INTO files (path, {_COLUMNS}) VALUES (?,?,?,?,?,?,?)",
+                (path, *values, local.modified_ns, known.missed),
+            )
         self._base.execute("INSERT OR IGNORE INTO seen VALUES (?)", (path,))
 
     def see(self, paths: list[bytes]) -> None:
@@ -120,6 +128,19 @@ class KnownFiles:
             "SELECT count(*) FROM files WHERE path NOT IN seen"
         ).fetchone()
         return int(row[0])
+
+    def count_settled(self) -> tuple[int, int]:
+        """Return how many came before the last `settle`, and are missing of these."""
+        row = self._base.execute(
+            "SELECT count(*), total(path NOT IN seen) FROM files"
+            " WHERE path NOT IN fresh"
+        ).fetchone()
+        return row[0], int(row[1])
+
+    def settle(self) -> None:
+        """A complete listing was believed: what is here is what was there before."""
+        if self._base.execute("SELECT 1 FROM fresh LIMIT 1").fetchone():
+            self._base.execute("DELETE FROM fresh")
 
     def missing(self) -> Iterator[tuple[bytes, Known]]:
         """Yield what this reading has not seen; rows may be forgotten meanwhile."""

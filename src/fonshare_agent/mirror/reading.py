@@ -100,6 +100,7 @@ class Reading:
     def read(self) -> None:
         """Read the whole tree; raises what ends a run: the line, the disk, a stop."""
         demand_folder(self._server, self._top)
+        before, _ = self._known.count()
         folders = [b""]
         while folders and self._is_within_bounds():
             below = folders.pop()
@@ -110,7 +111,7 @@ class Reading:
             folders += reversed(list(self._folders(below, listed)))
             self._read_files(below, listed)
         if self._report.is_whole:
-            self._drop_what_is_gone()
+            self._drop_what_is_gone(before)
 
     def _is_within_bounds(self) -> bool:
         if self._report.found <= ENTRIES_MAX:
@@ -230,12 +231,18 @@ class Reading:
 
     # --- what is gone --------------------------------------------------------------
 
-    def _drop_what_is_gone(self) -> None:
-        here, _ = self._known.count()
+    def _is_to_be_held(self, before: int, gone: int) -> bool:
+        """Tell whether too much is missing of *before* files, or of the older ones."""
+        counts = [(before, gone), self._known.count_settled()]
+        verdicts = [judge(*one, is_confirmed=self._is_confirmed) for one in counts]
+        return Gone.HOLD in verdicts
+
+    def _drop_what_is_gone(self, before: int) -> None:
         gone = self._known.count_missing()
-        if judge(here, gone, is_confirmed=self._is_confirmed) is Gone.HOLD:
+        if self._is_to_be_held(before, gone):
             self._report.held = gone
             return
+        self._known.settle()
         for path, known in self._known.missing():
             self._arrivals.line.look()
             if judge_one(known, is_confirmed=self._is_confirmed) is Gone.WAIT:
