@@ -4,6 +4,10 @@ import os
 
 import pytest
 
+from fonshare_agent.errors import BadPath
+from fonshare_agent.mirror.kept import REPORT_BYTES_MAX
+from fonshare_agent.mirror.line import PACKET_BYTES_MAX, encode, error_fields
+from fonshare_agent.mirror.reading import FAILURES_MAX, Report
 from fxp_small import PASSWORD, refuses, small_server
 from mirrored import Leave, Mirrored, at, stop
 from waiting import wait_until
@@ -251,6 +255,22 @@ def test_hostile_names_are_refused_by_entry_and_leave_no_trace(tmp_path, mirror_
         refused = {one["path"] for one in report["failures"]}
         assert {"../out", ".fonshare", "a/b"} <= refused
         assert not (mirror.disk / "mirrors" / "out").exists()
+
+
+@pytest.mark.parametrize("letter", ["\U0001d11e", "\x01", "\ufffd", "x"])
+def test_a_report_fits_a_packet_and_is_read_again_whatever_the_names(letter):
+    report = Report()
+    for number in range(1000):
+        name, why = f"{number:04}" + letter * 4000, letter * 5000
+        report.note_failure(name.encode(), BadPath(why, thing=why, next=why))
+    told = {name: getattr(report, name) for name in Report.__slots__}
+    whole = {**told, "error": error_fields(BadPath(letter * 5000, next=letter * 5000))}
+    assert len(encode({"report": whole})) <= min(REPORT_BYTES_MAX, PACKET_BYTES_MAX)
+    assert (report.failed, len(report.failures)) == (1000, FAILURES_MAX)
+    assert {one["path"][:4] for one in report.failures} == {
+        f"{number:04}" for number in range(FAILURES_MAX)
+    }
+    assert all(len(one["message"]) >= 60 for one in report.failures)
 
 
 @pytest.mark.full

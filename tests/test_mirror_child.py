@@ -3,6 +3,7 @@
 import os
 import random
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from fonshare_agent.errors import MirrorEnded
 from fonshare_agent.mirror import conversation
 from fonshare_agent.mirror.conversation import Conversation
 from fonshare_agent.transfer.limits import Flow, TokenBucket
@@ -130,6 +132,19 @@ def test_a_child_that_dies_has_no_report(tmp_path, bucket, monkeypatch):
     mirror = Mirrored(tmp_path / "node", "ftp://127.0.0.1/top", PASSWORD)
     talk = Conversation(lambda address: None, lambda message: None)
     assert talk.hold(mirror.task()) is None
+
+
+@pytest.mark.parametrize("said", ["nonsense", "[]", "x" * 140_000])
+def test_a_child_that_says_nonsense_has_failed(tmp_path, monkeypatch, said):
+    program = tmp_path / "child"
+    text = f"import os\nos.read(0, 1)\nos.write(0, {said.encode()!r})\n"
+    program.write_text(f"#!{sys.executable} -S\n{text}")
+    program.chmod(0o700)
+    monkeypatch.setattr(conversation.sys, "executable", str(program))
+    mirror = Mirrored(tmp_path / "node", "ftp://127.0.0.1/top", PASSWORD)
+    talk = Conversation(lambda address: None, lambda message: None)
+    with pytest.raises(MirrorEnded):
+        talk.hold(mirror.task())
 
 
 @pytest.mark.full

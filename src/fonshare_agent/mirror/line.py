@@ -11,10 +11,10 @@ import select
 import socket
 from typing import Any, Final
 
-from fonshare_agent.errors import FonshareError
+from fonshare_agent.errors import FonshareError, MirrorEnded
 
 PACKET_BYTES_MAX: Final = 128 * 1024  # a task with a long path, a report with failures
-TEXT_MAX: Final = 300  # characters of a complaint: a packet holds 20 of them
+TEXT_BYTES_MAX: Final = 800  # of a path or complaint in JSON: a report holds 60 of them
 CREDIT_BYTES: Final = 256 * 1024  # asked for at once where there is no limit
 TELL_S: Final = 1.0  # between two words on how far it is
 
@@ -30,13 +30,30 @@ def encode(message: Message) -> bytes:
 
 
 def decode(raw: bytes) -> Message:
-    message: Message = json.loads(raw)
+    """Return the message of a packet; MirrorEnded if it is none, or was cut."""
+    try:
+        message = json.loads(raw)
+    except ValueError:
+        message = None
+    if not isinstance(message, dict):
+        raise MirrorEnded("the process that reads the server said what nobody knows")
     return message
 
 
 def error_fields(error: FonshareError) -> dict[str, str]:
     """Return an error as it is reported: a server's answer may be long."""
-    return {name: text[:TEXT_MAX] for name, text in error.as_dict().items()}
+    return {name: shortened(text) for name, text in error.as_dict().items()}
+
+
+def shortened(text: str) -> str:
+    """Return so much of *text* as a report has room for.
+
+    In JSON a letter may take twelve bytes, and names are as a server likes.
+    """
+    text = text[:TEXT_BYTES_MAX]
+    while len(json.dumps(text)) > TEXT_BYTES_MAX:
+        text = text[: len(text) * 9 // 10]
+    return text
 
 
 class Line:

@@ -34,7 +34,7 @@ from fonshare_agent.mirror.decide import (
     judge,
     judge_one,
 )
-from fonshare_agent.mirror.line import error_fields
+from fonshare_agent.mirror.line import error_fields, shortened
 from fonshare_agent.mirror.place import LEFT_ALONE
 from fonshare_agent.model import DEPTH_MAX, SharePath, printable
 from fonshare_agent.transfer.fxp_listing import Entry, Kind, demand_safe
@@ -43,7 +43,6 @@ from fonshare_agent.transfer.fxp_server import Server
 
 ENTRIES_MAX: Final = 100_000  # files and folders: what a node's index is made for
 FAILURES_MAX: Final = 20  # told one by one; the rest is counted
-PATH_SHOWN: Final = 300  # characters
 # What concerns one file or folder: the others go on.
 OF_ONE_FILE: Final = (
     AlreadyExists,
@@ -75,7 +74,7 @@ class Report:
         if len(self.failures) < FAILURES_MAX:
             fields = error_fields(error)
             told = {name: fields[name] for name in ("code", "message", "next")}
-            self.failures.append({"path": printable(path)[:PATH_SHOWN], **told})
+            self.failures.append({"path": shortened(printable(path)), **told})
 
 
 class Reading:
