@@ -4,10 +4,12 @@ import os
 
 import pytest
 
+from fonshare_agent.disk import Disk, DiskSpace
 from fonshare_agent.errors import BadPath
 from fonshare_agent.mirror.kept import REPORT_BYTES_MAX
 from fonshare_agent.mirror.line import PACKET_BYTES_MAX, encode, error_fields
 from fonshare_agent.mirror.reading import FAILURES_MAX, Report
+from fonshare_agent.transfer.disk_errors import RESERVE_BYTES
 from fxp_small import PASSWORD, refuses, small_server
 from mirrored import Leave, Mirrored, at, stop
 from waiting import wait_until
@@ -346,6 +348,41 @@ def test_a_disk_without_room_says_so(tmp_path, mirror_of):
         code = report.get("error", {}).get("code") or report["failures"][0]["code"]
         assert code in ("disk.full", "disk.file_too_large")
         assert not mirror.tree()
+
+
+def test_a_file_of_no_told_size_leaves_the_reserve_free(
+    tmp_path, mirror_of, monkeypatch
+):
+    """Its server may send for ever."""
+    rows = (b"type=file;modify=20260101000000; a", b"type=file;size=1; b")
+
+    def mlsd(handler, path):
+        handler.push_dtp_data(b"".join(row + b"\r\n" for row in rows), cmd="MLSD")
+        return path
+
+    def mlst(handler, path):
+        if not path.endswith("top"):
+            return refuses("550")(handler, path)
+        return type(handler).__mro__[1].ftp_MLST(handler, path)
+
+    with small_server(tmp_path / "old", ADDRESS, ftp_MLSD=mlsd, ftp_MLST=mlst) as old:
+        mirror = mirror_of(old)
+        old.put("top/a", os.urandom(4 * MIB))
+        old.put("top/b", b"b")
+        free = []
+
+        def space(disk):
+            used = sum(file.stat().st_size for file in mirror.partials())
+            free.append(RESERVE_BYTES + MIB - used)
+            return DiskSpace(100 * RESERVE_BYTES, free[-1])
+
+        monkeypatch.setattr(Disk, "space", space)
+        report = mirror.read()
+        assert min(free) >= RESERVE_BYTES
+        (failure,) = report["failures"]
+        assert (failure["path"], failure["code"]) == ("a", "disk.file_too_large")
+        assert mirror.tree() == {b"b": b"b"}, "the others come"
+        assert free[-1] > RESERVE_BYTES + MIB // 2, "nothing of it is kept"
 
 
 @pytest.mark.full

@@ -1,8 +1,9 @@
 """One file of a mirror arrives: a partial that is gone on with, then its name.
 
 Rules kept: bytes get their name only when they are as many as the server says, asked
-again at the end; what is there from before is gone on with only if it is of that very
-file and its last bytes are the server's; they move as fast as the agent gives leave.
+again at the end; where it says none, the disk's reserve stays free however many come;
+what is there from before is gone on with only if it is of that very file and its last
+bytes are the server's; they move as fast as the agent gives leave.
 """
 
 import calendar
@@ -14,7 +15,14 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
-from fonshare_agent.errors import FxpLost, FxpPartial, FxpRefused, FxpUnreachable
+from fonshare_agent.errors import (
+    DiskFull,
+    FileTooLarge,
+    FxpLost,
+    FxpPartial,
+    FxpRefused,
+    FxpUnreachable,
+)
 from fonshare_agent.mirror.decide import Known, Local
 from fonshare_agent.mirror.known import KnownFiles
 from fonshare_agent.mirror.line import CREDIT_BYTES, Line
@@ -123,6 +131,16 @@ class Arrivals:
                 if wanted.size is None or offset < wanted.size:
                     self._receive(partial, path, remote, wanted, offset)
                 os.fsync(partial)
+        except DiskFull as error:
+            if wanted.size is not None:
+                raise
+            with translated(self.place.disk):
+                os.ftruncate(partial, 0)  # it would not be gone on with
+            raise FileTooLarge(
+                "the server does not tell how large it is, and it does not fit",
+                thing=printable(remote),
+                next=error.next,
+            ) from None
         finally:
             os.close(partial)
 
@@ -185,9 +203,12 @@ class Arrivals:
         """Write what comes; return where the file ends, however it ended."""
         guard = DiskGuard(self.place.disk, time.monotonic)
         buffer = memoryview(bytearray(BUFFER_BYTES))
-        done = behind = held = offset
+        done = behind = held = looked = offset
         try:
             while True:
+                if wanted.size is None and done >= looked:
+                    demand_room(self.place.disk, CREDIT_BYTES)
+                    looked = done + CREDIT_BYTES - BUFFER_BYTES
                 left = CREDIT_BYTES if wanted.size is None else wanted.size - done
                 # One more than is left: the end itself must be seen.
                 leave = self.line.wait_leave(max(1, left))
