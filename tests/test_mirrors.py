@@ -7,6 +7,7 @@ import pytest
 
 from fonshare_agent.core import Core, Promise
 from fonshare_agent.errors import NotFound
+from fonshare_agent.mirror import kept, logins
 from fonshare_agent.mirror import mirrors as module
 from fonshare_agent.mirror.mirrors import AGAIN_S, BEGIN_S, HOURS_S, PERIOD_S, Mirrors
 from fonshare_agent.settings import ShareSettings
@@ -245,3 +246,43 @@ def test_without_its_password_it_says_how_to_give_it(world):
     world.go_on(BEGIN_S)
     assert not world.names()
     assert "share password" in world.mirrors.told("Old")["error"]["next"]
+
+
+@pytest.mark.parametrize(
+    ("url", "is_read"),
+    [
+        ("ftps://me@old.example:2121/films", True),
+        ("ftps://me@OLD.example:2121/music", True),  # another folder there
+        ("ftp://me@old.example:2121/films", False),  # in clear
+        ("ftps://me@old.example/films", False),
+        ("ftps://you@old.example:2121/films", False),
+        ("ftps://me@other.example:2121/films", False),
+    ],
+)
+def test_a_password_goes_to_no_server_but_the_one_it_was_given_for(world, url, is_read):
+    keys = world.settings.keys
+    logins.keep_password(keys, "Old", "ftps://me@old.example:2121/films", "geheim")
+    share = ShareSettings("Old", world.settings.disk / "mirrors", (), url)
+    world.core.spawn(world.mirrors.follow([share])).result()
+    world.go_on(BEGIN_S)
+    assert bool(world.names()) == is_read
+    if not is_read:
+        assert "share password" in world.mirrors.told("Old")["error"]["next"]
+        logins.keep_password(keys, "Old", url, "other")
+        world.mirrors.refresh("Old")
+        assert world.names() == ["Old"]
+
+
+def test_without_a_user_no_others_password_is_sent(world):
+    keys, url = world.settings.keys, "ftp://old.example/"
+    logins.keep_password(keys, "Old", "ftp://me@old.example/", "geheim")
+    share = ShareSettings("Old", world.settings.disk / "mirrors", (), url)
+    task = kept.task_with_password(world.settings, share, is_confirmed=False)
+    assert task["password"] == ""
+
+
+def test_a_password_of_which_no_server_is_noted_is_none(world):
+    (world.settings.keys / logins.FILE).write_text('{"Old": "geheim"}')
+    (world.settings.keys / logins.FILE).chmod(0o600)
+    url = "ftp://me@old.example/"
+    assert logins.read_password(world.settings.keys, "Old", url) is None

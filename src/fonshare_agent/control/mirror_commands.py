@@ -46,7 +46,9 @@ class MirrorCommands:
         await mirrors.look(share, password)
         files, keys = self._parts.files, self._settings.keys
         await files.run(self._make_folder, share.path)
-        await files.run(logins.keep_password, keys, share.name, password)
+        await files.run(
+            logins.keep_password, keys, share.name, share.mirror_of, password
+        )
         try:
             added = await self._parts.published.add(share)
         except FonshareError:
@@ -100,5 +102,7 @@ class MirrorCommands:
         mirrors = await self._parts.mirrors.get()
         await mirrors.look(share, password)
         keys = self._settings.keys
-        await self._parts.files.run(logins.keep_password, keys, name, password)
+        await self._parts.files.run(
+            logins.keep_password, keys, name, share.mirror_of, password
+        )
         mirrors.refresh(name)

@@ -73,7 +73,7 @@ def task_with_password(
 ) -> Message:
     """As `task`, with the password that is kept."""
     _folder(settings).mkdir(mode=0o700, parents=True, exist_ok=True)
-    password = logins.read_password(settings.keys, share.name)
+    password = logins.read_password(settings.keys, share.name, share.mirror_of)
     user = share.mirror_of.partition("://")[2].partition("/")[0].rpartition("@")[0]
     if password is None and user:
         raise NotFound(
