@@ -107,7 +107,7 @@ AGENT = 54321
 @pytest.mark.parametrize("has_started", [True, False])
 def test_what_root_restores_belongs_to_the_agents_user(alice, tmp_path, has_started):
     sealed = backup(alice, PASSPHRASE)
-    elsewhere = node_in(tmp_path / "elsewhere")
+    elsewhere = node_in(tmp_path / "there")
     if has_started:  # on another disk: a first start has made keys, of no group
         load_or_create(elsewhere.keys, os.urandom)
         owner = AGENT

@@ -241,6 +241,7 @@ class Watched:
         self.node = Node(folder)
         self.scanner = self.node.scanner
         self.watcher = Watcher(self.scanner.on_change, self.scanner.rescan)
+        self._on_shares = lambda shares: None
 
     def set_shares(self, *names):
         self.node.index.publish({name: frozenset([FAMILLE]) for name in names})
