@@ -9,6 +9,7 @@ from fonshare_agent.errors import BadPath
 from fonshare_agent.mirror.kept import REPORT_BYTES_MAX
 from fonshare_agent.mirror.line import PACKET_BYTES_MAX, encode, error_fields
 from fonshare_agent.mirror.reading import FAILURES_MAX, Report
+from fonshare_agent.transfer import fxp_places
 from fonshare_agent.transfer.disk_errors import RESERVE_BYTES
 from fxp_small import PASSWORD, refuses, small_server
 from mirrored import Leave, Mirrored, at, stop
@@ -290,6 +291,27 @@ def test_a_folder_that_cannot_be_listed_keeps_what_it_held(tmp_path, mirror_of):
             report = mirror.read()
         assert mirror.tree()[b"b"] == b"2"
         assert report["is_complete"]
+
+
+@pytest.mark.parametrize("way", ["MLSD", "LIST", "NLST"])
+def test_a_folder_of_too_many_names_is_told_and_the_others_come(
+    tmp_path, mirror_of, monkeypatch, way
+):
+    """Else its listing alone could use up a router's memory, each hour anew."""
+    monkeypatch.setattr(fxp_places, "NAMES_MAX", 3)
+    lacks = () if way == "MLSD" else ("MLSD", "MLST")
+    changes = {"ftp_LIST": refuses("550")} if way == "NLST" else {}
+    with small_server(tmp_path / "old", ADDRESS, lacks=lacks, **changes) as old:
+        mirror = mirror_of(old)
+        for number in range(3):
+            old.put(f"top/few/{number}", b"x")
+        for number in range(4):
+            old.put(f"top/many/{number}", b"x")
+        report = mirror.read()
+        (failure,) = report["failures"]
+        assert (failure["path"], failure["code"]) == ("many", "fxp.listing")
+        assert "too large" in failure["message"]
+        assert sorted(mirror.tree()) == [b"few/0", b"few/1", b"few/2"]
 
 
 @pytest.mark.full

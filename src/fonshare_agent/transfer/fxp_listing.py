@@ -143,10 +143,13 @@ def demand_safe(name: bytes) -> None:
 
 
 def _lines(raw: bytes) -> Iterator[bytes]:
-    for line in raw.split(b"\n"):
-        line = line.removesuffix(b"\r")
+    begin = 0
+    while begin < len(raw):  # not by split: all of them at once are twice the memory
+        end = raw.find(b"\n", begin) % (len(raw) + 1)  # -1: the last one has no end
+        line = raw[begin:end].removesuffix(b"\r")
         if line:
             yield line
+        begin = end + 1
 
 
 def _unclear(line: bytes) -> FxpListing:

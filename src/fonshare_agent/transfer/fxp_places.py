@@ -5,6 +5,7 @@ is in no form that is known. Never guesses: FxpListing says what could not be to
 """
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import Final
 
 from fonshare_agent.errors import FxpError, FxpListing, FxpRefused
@@ -20,6 +21,7 @@ from fonshare_agent.transfer.fxp_listing import (
 from fonshare_agent.transfer.fxp_relay import read_all
 from fonshare_agent.transfer.fxp_server import Server
 
+NAMES_MAX: Final = 100_000  # of one folder, 30 MB here: more than one can be used with
 UNKNOWN_COMMAND: Final = (500, 501, 502, 504)
 
 
@@ -71,11 +73,20 @@ def list_folder(server: Server, path: bytes) -> list[Entry]:
     # options, or a bracket for a pattern.
     server.demand(b"CWD " + (path or b"/"), path)
     if "MLST" in server.features or "MLSD" in server.features:
-        return list(parse_mlsd(read_all(server, b"MLSD", path)))
-    try:
-        return list(parse_list(_read_list(server, path)))
-    except (FxpListing, FxpRefused) as unclear:
-        return list(_by_names(server, path, unclear))
+        listed = _take(parse_mlsd(read_all(server, b"MLSD", path)))
+    else:
+        try:
+            listed = _take(parse_list(_read_list(server, path)))
+        except (FxpListing, FxpRefused) as unclear:
+            listed = _take(_by_names(server, path, unclear))
+    if len(listed) > NAMES_MAX:
+        raise FxpListing("the folder is too large to be listed", thing=printable(path))
+    return listed
+
+
+def _take(entries: Iterable[Entry]) -> list[Entry]:
+    """Return *entries*, one more than are allowed at most."""
+    return list(islice(entries, NAMES_MAX + 1))
 
 
 def _read_list(server: Server, path: bytes) -> bytes:
