@@ -6,10 +6,17 @@ from types import SimpleNamespace
 import pytest
 
 from fonshare_agent.core import Core, Promise
-from fonshare_agent.errors import NotFound
+from fonshare_agent.errors import AgentBusy, FonshareError, NotFound
 from fonshare_agent.mirror import kept, logins
 from fonshare_agent.mirror import mirrors as module
-from fonshare_agent.mirror.mirrors import AGAIN_S, BEGIN_S, HOURS_S, PERIOD_S, Mirrors
+from fonshare_agent.mirror.mirrors import (
+    AGAIN_S,
+    BEGIN_S,
+    HOURS_S,
+    LOOKS_MAX,
+    PERIOD_S,
+    Mirrors,
+)
 from fonshare_agent.settings import ShareSettings
 
 WHOLE = {"is_complete": True, "files": 3, "bytes": 30, "fetched": 1, "held": 0}
@@ -18,6 +25,9 @@ LOST = {"error": {"code": "fxp.lost", "message": "gone", "thing": "", "next": ""
 
 class AtOnce:
     """A worker that does everything where it is asked; readings end by `finish`."""
+
+    def start(self) -> None:
+        return
 
     def dismiss(self) -> None:
         return
@@ -77,7 +87,8 @@ class World:
         names = ("Old", "Other")
         states = {name: self.mirrors.told(name) for name in names}
         return next(
-            n for n, told in states.items() if told and told["state"] == "reading"
+            (n for n, told in states.items() if told and told["state"] == "reading"),
+            "a look",
         )
 
     def share(self, name: str) -> ShareSettings:
@@ -286,3 +297,21 @@ def test_a_password_of_which_no_server_is_noted_is_none(world):
     (world.settings.keys / logins.FILE).chmod(0o600)
     url = "ftp://me@old.example/"
     assert logins.read_password(world.settings.keys, "Old", url) is None
+
+
+def test_servers_are_tried_two_at_a_time(world, monkeypatch):
+    """Each is a process: whoever may give commands could begin any number."""
+    monkeypatch.setattr(module, "Worker", lambda name, core: AtOnce())
+    share = world.share("Old")
+    looks = [world.core.spawn(world.mirrors.look(share, "")) for _ in range(3)]
+    assert world.names() == ["a look"] * LOOKS_MAX
+    with pytest.raises(AgentBusy):
+        looks[-1].result()
+    world.finish({})
+    world.finish(LOST)
+    assert looks[1].result() is None
+    with pytest.raises(FonshareError):
+        looks[0].result()
+    again = world.core.spawn(world.mirrors.look(share, ""))
+    world.finish({})
+    assert again.result() is None

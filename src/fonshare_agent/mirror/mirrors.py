@@ -15,7 +15,13 @@ from typing import Final
 
 from fonshare_agent import clock
 from fonshare_agent.core import Core, Timer, Worker
-from fonshare_agent.errors import FonshareError, MirrorEnded, NotFound, StorageError
+from fonshare_agent.errors import (
+    AgentBusy,
+    FonshareError,
+    MirrorEnded,
+    NotFound,
+    StorageError,
+)
 from fonshare_agent.mirror import kept
 from fonshare_agent.mirror.conversation import Conversation, FindFlow
 from fonshare_agent.mirror.line import Message, error_fields
@@ -25,6 +31,7 @@ PERIOD_S: Final = 3600.0  # a listing of 10,000 files costs an old server a minu
 BEGIN_S: Final = 30.0  # after the node's start: first it is to be up
 AGAIN_S: Final = 120.0  # after a reading that broke off; then twice that, and so on
 END_S: Final = 1.0  # at the node's end: then the child is ended
+LOOKS_MAX: Final = 2  # servers that are tried at once: each is a process
 HOURS_S: Final = 30.0  # between two looks at whether files may move
 
 log = logging.getLogger(__name__)
@@ -75,6 +82,7 @@ class Mirrors:
         self._timer: Timer | None = None
         self._running: tuple[str, Conversation] | None = None
         self._is_stopped = self._has_begun = False
+        self._looks = 0
 
     async def follow(self, shares: Iterable[ShareSettings]) -> None:
         """These are the mirrors now."""
@@ -99,13 +107,17 @@ class Mirrors:
 
     async def look(self, share: ShareSettings, password: str) -> None:
         """Raise unless the server lets us in, and has the folder."""
+        if self._looks >= LOOKS_MAX:
+            raise AgentBusy("other servers are being tried")
         task = kept.task(self._settings, share, password, looks_only=True)
         talk = Conversation(self._find_flow, lambda message: None)
         looker = Worker("mirror look", self._core)  # the other may read for days
         looker.start()
+        self._looks += 1
         try:
             report = await looker.run(talk.hold, task)
         finally:
+            self._looks -= 1
             looker.dismiss()
         error = _ended() if report is None else report.get("error")
         if error is not None:
