@@ -76,6 +76,7 @@ class Mirrored:
             "disk_id": str(self.keys / "disk-id"),
             "folder": "mirrors/Old",
             "key": "0123",
+            "door": ["192.0.2.1", 21],
             "known": str(self.state / "known.db"),
             "looks_only": False,
             "is_confirmed": False,

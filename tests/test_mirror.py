@@ -342,6 +342,21 @@ def test_a_damaged_note_book_costs_a_comparison(tmp_path, mirror_of):
         assert (report["fetched"], report["failed"], report["files"]) == (0, 0, 1)
 
 
+@pytest.mark.parametrize("address", [ADDRESS, "0.0.0.0", "::"])
+def test_the_nodes_own_door_is_not_copied_into_itself(tmp_path, mirror_of, address):
+    """The copy would hold a copy of itself, one level deeper each hour."""
+    with small_server(tmp_path / "old", ADDRESS) as old:
+        mirror = mirror_of(old)
+        old.put("top/a", b"1")
+        for looks_only in (True, False):
+            report = mirror.read(door=[address, old.port], looks_only=looks_only)
+            assert report["error"]["code"] == "fxp.url"
+            assert "share add PATH" in report["error"]["next"]
+        assert not mirror.tree()
+        assert mirror.read(door=[address, old.port + 1])["fetched"] == 1
+        assert mirror.read(door=["192.0.2.1", old.port])["files"] == 1
+
+
 @pytest.mark.full
 def test_a_wrong_password_and_a_missing_folder_are_told(tmp_path, mirror_of):
     with small_server(tmp_path / "old", ADDRESS) as old:

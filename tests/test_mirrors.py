@@ -51,7 +51,10 @@ class World:
         self.moved: list[str] = []
         self.core = Core(lambda: self.now)
         self.settings = SimpleNamespace(
-            state=folder / "state", keys=folder / "keys", disk=folder / "disk"
+            state=folder / "state",
+            keys=folder / "keys",
+            disk=folder / "disk",
+            ftp=SimpleNamespace(address="0.0.0.0", port=2121),
         )
         (folder / "keys").mkdir()
         world = self
@@ -290,6 +293,7 @@ def test_without_a_user_no_others_password_is_sent(world):
     share = ShareSettings("Old", world.settings.disk / "mirrors", (), url)
     task = kept.task_with_password(world.settings, share, is_confirmed=False)
     assert task["password"] == ""
+    assert task["door"] == ["0.0.0.0", 2121]
 
 
 def test_a_password_of_which_no_server_is_noted_is_none(world):

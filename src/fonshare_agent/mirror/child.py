@@ -21,6 +21,7 @@ from fonshare_agent.errors import (
     FxpLogin,
     FxpLost,
     FxpUnreachable,
+    FxpUrl,
 )
 from fonshare_agent.mirror.arrive import Arrivals
 from fonshare_agent.mirror.known import KnownFiles
@@ -33,6 +34,7 @@ from fonshare_agent.transfer.fxp_tls import Trust
 from fonshare_agent.transfer.fxp_url import ServerUrl
 
 NICE: Final = 10  # after all that somebody waits for
+EVERYWHERE: Final = ("0.0.0.0", "::")
 OOM_SCORE: Final = Path("/proc/self/oom_score_adj")
 
 
@@ -42,6 +44,7 @@ def run(line: Line, task: Message) -> dict[str, Any]:
     told: dict[str, Any] = {}
     try:
         with closing(_open(task)) as server:
+            _demand_another(server, task["door"])
             if task["looks_only"]:
                 demand_folder(server, _top(task, server))
             else:
@@ -87,6 +90,21 @@ def _open(task: Message) -> Server:
     server = Server(Login(url, task["password"], trust))
     server.open()
     return server
+
+
+def _demand_another(server: Server, door: list[Any]) -> None:
+    """Raise FxpUrl if the server is *door*, this node's own: of (address, port).
+
+    Its copy would hold a copy of itself, one level deeper each hour.
+    """
+    address, port = door
+    is_reached = address in EVERYWHERE or address == server.peer
+    if server.is_here and is_reached and port == server.login.url.port:
+        raise FxpUrl(
+            "this is the FTP door of this node itself",
+            thing=server.name,
+            next="Share the folder by its path: `fonshare share add PATH`.",
+        )
 
 
 def _top(task: Message, server: Server) -> bytes:

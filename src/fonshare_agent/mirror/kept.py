@@ -60,6 +60,7 @@ def task(
         "disk": str(settings.disk),
         "disk_id": str(settings.keys / DISK_ID),
         "folder": str(share.path.relative_to(settings.disk)),
+        "door": [settings.ftp.address, settings.ftp.port],
         "key": key(share),
         "known": str(_folder(settings) / f"{key(share)}.db"),
         "looks_only": False,

@@ -284,6 +284,12 @@ class Server:
         address: str = self._get_socket().getpeername()[0]
         return address
 
+    @property
+    def is_here(self) -> bool:
+        """Whether the server is on this machine: both ends have the same address."""
+        own = self._get_socket().getsockname()[0]
+        return self.peer == own or self.peer == "::1" or self.peer.startswith("127.")
+
     def protect(self, *, is_protected: bool, is_client: bool = False) -> None:
         """Set what the next data connections are: PROT, and who begins TLS."""
         if not self.has_tls:
