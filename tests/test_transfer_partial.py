@@ -429,6 +429,36 @@ def test_what_went_wrong_aside_is_told_to_who_comes_next_and_once():
     aside.stop()
 
 
+def test_a_bug_aside_is_told_as_well(opened):
+    def fail():
+        raise ZeroDivisionError
+
+    aside = Aside()
+    aside.begin(fail)
+    with pytest.raises(ZeroDivisionError):
+        aside.wait()
+    aside.wait()
+
+
+def test_a_file_gets_no_name_before_the_sync_that_failed_aside_is_made(
+    disk, target, monkeypatch
+):
+    now, synced, data = [0.0], [], bytes(BLOCK)
+    partial = Partial.open(disk, "j", 0, BLOCK, root_of(data), lambda: now[0])
+    partial.set_hashes(hashes_of(data))
+    with monkeypatch.context() as broken:
+        broken.setattr(partial, "_write_out", lambda how: 1 // 0)
+        now[0] = SYNC_PERIOD_S
+        fill_with(partial, data, [0])
+        with pytest.raises(ZeroDivisionError):
+            partial.finish(target, NAME, MODIFIED)
+    whole_sync = os.fdatasync
+    monkeypatch.setattr(os, "fdatasync", lambda fd: (synced.append(fd), whole_sync(fd)))
+    assert partial.finish(target, NAME, MODIFIED) == NAME
+    assert synced
+    partial.close()
+
+
 def test_without_a_thread_it_is_done_at_once(monkeypatch):
     def none_left(_):
         raise RuntimeError("can't start new thread")

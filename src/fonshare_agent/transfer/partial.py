@@ -293,11 +293,12 @@ class Partial:
     def _sync(self) -> None:
         with self._sync_lock:
             with self._lock:
-                self._backlog.end()
+                length = self._backlog.begin_sync()
             have = self._write_out(os.fdatasync)
             with self._open_files() as files:
                 files.write_have(self.content, have)
                 self._synced = have
+                self._backlog.end_sync(length)
             self._read_back.end_writing(is_synced=True)
 
     def _write_out(self, how: Callable[[int], None]) -> BlockMap:

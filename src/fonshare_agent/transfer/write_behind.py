@@ -14,7 +14,6 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Final
 
-from fonshare_agent.errors import StorageError
 from fonshare_agent.libc import INT, LONG, MASK, MissingCall, libc_call
 
 # So much is dirty, as much on its way, and as much comes meanwhile.
@@ -51,30 +50,39 @@ class Due(Enum):
 
 
 class Backlog:
-    """How much of a file is verified and waits for the disk. Not for two threads."""
+    """How much of a file is verified and waits for the disk. Not for two threads.
+
+    `unsynced_bytes`: what no sync has surely brought there.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock, self._synced_at = clock, clock()
-        self.unsynced_bytes = self._unstarted_bytes = 0
+        self._clock, self._asked_at = clock, clock()
+        self.unsynced_bytes = self._unasked_bytes = self._unstarted_bytes = 0
 
     def add(self, length: int) -> Due:
         """*length* bytes more wait; return what is to be done now, and count from
         there."""
         self.unsynced_bytes += length
+        self._unasked_bytes += length
         self._unstarted_bytes += length
-        since_s = self._clock() - self._synced_at
-        if self.unsynced_bytes >= SYNC_BYTES or since_s >= SYNC_PERIOD_S:
-            self.end()
+        since_s = self._clock() - self._asked_at
+        if self._unasked_bytes >= SYNC_BYTES or since_s >= SYNC_PERIOD_S:
+            self.begin_sync()
             return Due.SYNC
         if self._unstarted_bytes >= STEP_BYTES:
             self._unstarted_bytes = 0
             return Due.START
         return Due.NOTHING
 
-    def end(self) -> None:
-        """All of it is about to be synced."""
-        self.unsynced_bytes = self._unstarted_bytes = 0
-        self._synced_at = self._clock()
+    def begin_sync(self) -> int:
+        """All of it is about to be synced; return how much that is."""
+        self._unasked_bytes = self._unstarted_bytes = 0
+        self._asked_at = self._clock()
+        return self.unsynced_bytes
+
+    def end_sync(self, length: int) -> None:
+        """What `begin_sync` told is on the disk."""
+        self.unsynced_bytes -= length
 
 
 class Aside:
@@ -85,7 +93,7 @@ class Aside:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._error: StorageError | None = None  # of the thread, once it has ended
+        self._error: BaseException | None = None  # of the thread, once it has ended
 
     def begin(self, call: Callable[[], None]) -> None:
         """Begin *call*. Waits for the one before, and raises what that raised."""
@@ -123,5 +131,5 @@ class Aside:
     def _run(self, call: Callable[[], None]) -> None:
         try:
             call()
-        except StorageError as error:
+        except BaseException as error:  # whatever it is, who comes next must know
             self._error = error
