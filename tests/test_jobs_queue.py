@@ -443,6 +443,30 @@ def test_all_jobs_may_be_paused_and_go_on_the_failed_and_ended_ones_stay(queue):
     queue.run_until(lambda: not running)
 
 
+def test_a_job_that_is_stopped_before_its_attempt_began_is_not_tried(queue):
+    running = hang_until_cancelled(queue)
+    queue.downloads.start(queue.state.get_job("a"))
+    queue.downloads.break_off("a")
+    queue.run_until(lambda: not queue.downloads.is_running("a"))
+    assert queue.attempts.turns == []
+    queue.run_until(lambda: running)
+    assert queue.state.get_job(running[0]).state is not JobState.DONE
+    ask(queue, queue.downloads.pause_all())
+    queue.run_until(lambda: not running)
+
+
+def test_a_place_is_free_again_though_the_end_of_an_attempt_went_wrong(queue):
+    def fail(job):
+        raise RuntimeError("a bug")
+
+    queue.attempts.end = fail
+    queue.downloads.wake()
+    queue.run_until(lambda: len(queue.attempts.turns) >= 3)
+    assert sorted(queue.attempts.turns[:3]) == ["a", "b", "c"]
+    queue.downloads.set_limits(NoTransfers())
+    queue.run_until(lambda: not queue.downloads.is_busy)
+
+
 # --- hours, and places at a source --------------------------------------------------
 
 

@@ -333,17 +333,18 @@ class Downloads:
             self._pauses.put(job.id, FAILURE_RETRY_S)
             raise
         finally:
-            self._attempts.end(job)
             del self._running[job.id]
+            self._fill_soon()  # whatever goes wrong below, its place is free
             if job.follow:
                 self.on_followed(job.id)
-            self._fill_soon()
+            self._attempts.end(job)
 
     async def _advance(self, job: Job, running: _Running) -> None:
         if not await self._store.run(self._state.begin_job, job.id):
             return  # paused or ended since the queue was read
         await self.streaming.join(job.id, running.watch)
-        is_whole = await self._attempts.bring(job, running.watch)
+        is_stopped = running.stop is not None  # before it had begun
+        is_whole = not is_stopped and await self._attempts.bring(job, running.watch)
         # If its owner was told that it was stopped, that stays.
         if is_whole and running.stop in (None, JobState.QUEUED):
             await self._set_state(job.id, JobState.DONE)
