@@ -20,6 +20,7 @@ from fonshare_agent.errors import (
 from fonshare_agent.index import database
 from fonshare_agent.index.state import BACKUP_PERIOD_S, StateStore
 from fonshare_agent.index.state_backup import back_up
+from fonshare_agent.index.state_follows import Fetched, Follow
 from fonshare_agent.index.state_records import Job, JobFile
 from fonshare_agent.model import GroupId, JobState, NodeId, Root, SharePath
 
@@ -198,6 +199,23 @@ def test_the_jobs_that_ended_last_are_kept_failed_ones_for_themselves(store):
     assert store.ended.over() == ["job1", "job6", "job0", "job5"]
     store.update_job("job3", JobState.QUEUED)
     assert store.ended.surplus(over=4, failed=1) == []
+
+
+def test_the_jobs_of_follows_push_nobody_elses_off_and_stay_until_recorded(store):
+    store.follows.put(Follow(0, "f", GROUP, ANNA, "Films", None, 1 << 20, False))
+    store.add_job(job("owners"))
+    store.update_job("owners", JobState.DONE)
+    for number in range(4):
+        store.add_job(job(f"job{number}", follow="f"))
+        store.update_job(f"job{number}", JobState.DONE)
+    assert store.ended.surplus(over=1) == []
+    for number in range(3):
+        store.follows.add_file("f", Fetched(0, f"job{number}", b"x", 1, 1))
+    assert store.ended.surplus(over=1) == ["job1", "job0"]
+    for number in range(4):
+        store.add_job(job(f"gone{number}", follow="gone"))
+        store.update_job(f"gone{number}", JobState.DONE)
+    assert len(store.ended.surplus(over=1)) == 6, "whose follow has ended need not wait"
 
 
 def test_of_a_folder_that_is_over_only_the_sums_are_kept(store):

@@ -12,6 +12,10 @@ OVER: Final = (JobState.DONE, JobState.CANCELLED)
 OVER_KEPT: Final = 100  # done or cancelled, and still listed
 FAILED_KEPT: Final = 500  # these wait for their owner; a bound there must be
 PAGE: Final = 100  # job ids in one answer
+_TO_RECORD: Final = (  # its follow is still to learn what it has brought
+    "(state = 'done' AND EXISTS (SELECT 1 FROM follow f WHERE f.id = job.follow)"
+    " AND NOT EXISTS (SELECT 1 FROM follow_file f WHERE f.job = job.id))"
+)
 
 
 class EndedJobs:
@@ -27,12 +31,20 @@ class EndedJobs:
         return self._ids(OVER, 0)
 
     def surplus(self, over: int = OVER_KEPT, failed: int = FAILED_KEPT) -> list[str]:
-        """Return those that ended longest ago, where there are more than so many."""
-        return [*self._ids(OVER, over), *self._ids((JobState.FAILED,), failed)]
+        """Return those that ended longest ago, where there are more than so many: the
+        owner's and those of follows each for themselves."""
+        return [
+            *self._ids(OVER, over, "follow IS NULL"),
+            *self._ids(OVER, over, f"follow IS NOT NULL AND NOT {_TO_RECORD}"),
+            *self._ids((JobState.FAILED,), failed),
+        ]
 
-    def _ids(self, states: tuple[JobState, ...], skipped: int) -> list[str]:
+    def _ids(
+        self, states: tuple[JobState, ...], skipped: int, which: str = "TRUE"
+    ) -> list[str]:
         sql = (
             f"SELECT id FROM job WHERE state IN ({', '.join('?' * len(states))})"
+            f" AND {which}"
             f" ORDER BY ended DESC, number DESC LIMIT {PAGE} OFFSET ?"
         )
         values = (*(state.value for state in states), skipped)
