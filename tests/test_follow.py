@@ -10,7 +10,7 @@ from fonshare_agent.core import Core, Worker
 from fonshare_agent.disk import Disk
 from fonshare_agent.index.records import Delta
 from fonshare_agent.index.state import StateStore
-from fonshare_agent.index.state_follows import Follow
+from fonshare_agent.index.state_follows import FILE_BYTES_MIN, Follow
 from fonshare_agent.index.state_records import Job, JobFile
 from fonshare_agent.model import IndexId, JobState, Root, SharePath
 from fonshare_agent.protocol.fields import Change
@@ -19,7 +19,7 @@ from fonshare_agent.social.holding import Holding
 from index_nodes import ALICE, BOB, FAMILLE, Node
 from waiting import PATIENCE_S
 
-SIZE = 7
+SIZE = 7000
 INDEX = IndexId(b"12345678")
 
 
@@ -126,7 +126,7 @@ class World:
     def offer(self, *names):
         self.tell(*((name, root(name)) for name in names))
 
-    def follow(self, path=None, budget=1000, wants_all=False, **more):
+    def follow(self, path=None, budget=1_000_000, wants_all=False, **more):
         path = None if path is None else SharePath.parse(path)
         found = self.store.run_and_wait(
             lambda: self.index.resolve(FAMILLE, BOB, "Films", path)
@@ -297,6 +297,31 @@ def test_a_used_budget_stops_it_and_room_lets_it_go_on(world):
     assert world.view(follow) == ("following", 2 * SIZE, 1)
 
 
+def test_the_smallest_file_takes_four_kibibytes_of_the_budget(world):
+    world.offer("old")
+    follow = world.follow(budget=2 * FILE_BYTES_MIN)
+    world.tell(*((name, root(name), 1) for name in ("a", "b", "c")))
+    assert world.wanted() == ["a", "b"]
+    world.finish("a")
+    assert world.view(follow) == ("full", 2 * FILE_BYTES_MIN, 1)
+
+
+def test_the_files_are_summed_up_once_a_look_not_for_each_new_one(world, monkeypatch):
+    world.offer("old")
+    world.follow()
+    sums, tables = [], world.state.follows
+    sum_up = tables.used_bytes
+
+    def count(follow):
+        sums.append(follow)
+        return sum_up(follow)
+
+    monkeypatch.setattr(tables, "used_bytes", count)
+    world.offer("a", "b", "c", "d", "e")
+    assert world.wanted() == ["a", "b", "c", "d", "e"]
+    assert len(sums) == 1
+
+
 @pytest.mark.full
 def test_a_larger_budget_lets_it_go_on_and_keeps_what_was_seen(world):
     world.offer("old")
@@ -338,6 +363,24 @@ def test_only_so_many_jobs_are_open_at_once(world, monkeypatch):
     world.finish("b")
     world.finish("c")
     assert world.wanted() == ["a", "b", "c", "d"]
+
+
+def test_what_is_to_be_looked_at_is_bounded_while_a_walk_goes_on(world, monkeypatch):
+    monkeypatch.setattr("fonshare_agent.social.follow.PATHS_MAX", 3)
+    world.offer("old")
+    follow = world.follow()
+    [state] = world.follows._states.values()
+    state.is_looking = True  # it goes on for long
+    for number in range(10):
+        path = SharePath.parse(f"new{number}")
+        change = Change("Films", path, SIZE, 9, root(f"{number}"), False)
+        world.follows.note_changes(FAMILLE, BOB, [change])
+        assert len(state.paths) <= 3
+    assert state.is_whole
+    state.is_looking = False
+    world.offer("new")
+    assert world.wanted() == ["new"]
+    assert world.view(follow)[0] == "following"
 
 
 @pytest.mark.full

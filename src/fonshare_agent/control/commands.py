@@ -109,7 +109,8 @@ FOLLOW_ANSWER = (
     "`[{id, kind, group, member, member_id, share, path, budget, used_bytes, files, "
     "all, state, error}]`, state one of looking (at what was there), following, full "
     "(its budget is used) or gone (nothing is offered there now); `used_bytes` what "
-    "its files and open jobs take; `error` `{code, message}` or null"
+    "its files and open jobs take, each file at least 4 KiB; `error` "
+    "`{code, message}` or null"
 )
 SAVED_ANSWER = (
     "`{name, words, group, member, member_id, kind, min_size, max_size, newer, older, "

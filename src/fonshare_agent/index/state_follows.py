@@ -18,7 +18,16 @@ _COLUMNS: Final = "number, id, grp, member, share, path, budget, wants_all, read
 _UNRECORDED: Final = (
     "(state = 'done' AND NOT EXISTS (SELECT 1 FROM follow_file f WHERE f.job = job.id))"
 )
+FILE_BYTES_MIN: Final = 4096  # a block of the disk, and rows: no file is for nothing
 _ENDED: Final = ", ".join(f"'{state.value}'" for state in ENDED)
+
+
+_CHARGE: Final = f"max(size, {FILE_BYTES_MIN})"
+
+
+def charge(size: int) -> int:
+    """Return what a file of *size* bytes takes of a budget."""
+    return max(size, FILE_BYTES_MIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +148,11 @@ class FollowTables:
     def used_bytes(self, follow: Follow) -> int:
         """Return what its files take, with what its jobs are to bring."""
         ((held,),) = self._rows(
-            "SELECT coalesce(sum(size), 0) FROM follow_file WHERE follow = ?",
+            f"SELECT coalesce(sum({_CHARGE}), 0) FROM follow_file WHERE follow = ?",
             (follow.number,),
         )
         ((coming,),) = self._rows(
-            "SELECT coalesce(sum(size), 0) FROM job WHERE follow = ?"
+            f"SELECT coalesce(sum({_CHARGE}), 0) FROM job WHERE follow = ?"
             f" AND (state NOT IN ({_ENDED}) OR {_UNRECORDED})",
             (follow.id,),
         )

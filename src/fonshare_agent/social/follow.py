@@ -21,7 +21,7 @@ from fonshare_agent.core import Core, Worker
 from fonshare_agent.errors import FonshareError, StorageError
 from fonshare_agent.index.records import PAGE, Found
 from fonshare_agent.index.state import StateStore
-from fonshare_agent.index.state_follows import Follow
+from fonshare_agent.index.state_follows import Follow, charge
 from fonshare_agent.index.state_records import Job
 from fonshare_agent.index.store import IndexStore
 from fonshare_agent.model import GroupId, JobState, NodeId, SharePath
@@ -61,6 +61,7 @@ class _State:
     is_looking: bool = False
     is_waiting: bool = False  # something new waits for jobs to end
     is_full: bool = False
+    used_bytes: int | None = None  # in this look; it is never less than what is true
 
 
 class Following:
@@ -160,9 +161,10 @@ class Following:
                 if not one.deleted and follow.covers(one.share, one.path)
             ]
             if covered:
-                state.paths.update(dict.fromkeys(covered))
+                if not state.is_whole:
+                    state.paths.update(dict.fromkeys(covered))
                 if len(state.paths) > PATHS_MAX:
-                    state.is_whole = True
+                    state.is_whole, state.paths = True, {}
                 self._look_soon(state)
 
     def note_job(self, job_id: str) -> None:
@@ -199,6 +201,7 @@ class Following:
         paths, state.paths = state.paths, {}
         is_whole, state.is_whole = state.is_whole, False
         state.is_waiting = state.is_full = False
+        state.used_bytes = None
         try:
             if is_whole or not state.follow.is_ready:
                 await self._walk(state)
@@ -257,7 +260,7 @@ class Following:
                 return False
             if await self._store.run(self._is_here, follow, found):
                 await self._see(follow, [found])
-            elif found.size > follow.budget:
+            elif charge(found.size) > follow.budget:
                 continue  # it would never fit
             elif not await self._start(state, found):
                 return False
@@ -269,13 +272,19 @@ class Following:
         if len(await self._store.run(tables.open_jobs, follow)) >= OPEN_JOBS_MAX:
             state.is_waiting = True
             return False
-        used = await self._store.run(tables.used_bytes, follow)
-        if used + found.size > follow.budget:
-            used -= await self._holding.release(follow, used + found.size)
-        if used + found.size > follow.budget:
+        used = state.used_bytes  # a sum over all files: not once more for each
+        if used is None:
+            used = await self._store.run(tables.used_bytes, follow)
+        used += charge(found.size)
+        if used > follow.budget:
+            await self._holding.release(follow)
+            used = await self._store.run(tables.used_bytes, follow)
+            used += charge(found.size)
+        if used > follow.budget:
             state.is_waiting = state.is_full = True
             log.info("follow %s waits: its budget is used", follow.id)
             return False
+        state.used_bytes = used
         try:
             await self._jobs.add(found, self._target(found), follow=follow.id)
         except StorageError:

@@ -37,17 +37,15 @@ class Holding:
         fetched = Fetched(0, job.id, below, file.size, file.modified)
         await self._store.run(self._state.follows.add_file, job.follow, fetched)
 
-    async def release(self, follow: Follow, wanted: int) -> int:
-        """Return how many bytes of the follow's files are not there any more."""
-        freed, after = 0, 0
+    async def release(self, follow: Follow) -> None:
+        """Forget the follow's files that are not there any more."""
+        after = 0
         while page := await self._store.run(
             self._state.follows.files, follow, after, PAGE
         ):
             after = page[-1].number
             for file in await self._files.run(self._missing, page):
                 await self._store.run(self._state.follows.claim, file.job)
-                freed += file.size
-        return freed
 
     def _missing(self, page: list[Fetched]) -> list[Fetched]:
         """Return those that are gone; on the files thread. StorageError: no disk."""
