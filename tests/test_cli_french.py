@@ -34,8 +34,34 @@ def table():
     return words.parse(cli_words.FRENCH.read_text(encoding="utf-8"))
 
 
-def test_everything_is_said_in_french_and_nothing_more(table):
-    assert cli_words.complain(cli_words.collect(), table) == []
+@pytest.fixture(scope="module")
+def said():
+    return cli_words.collect()
+
+
+def test_everything_is_said_in_french_and_nothing_more(said, table):
+    assert cli_words.complain(said, table) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("jobs    {}", "render.py"),  # say
+        ("Name of this node", "first_use.py"),  # ask
+        ("The owner's login needs a password.", "first_use.py"),  # complain
+        ("no broker is connected", "doctor.py"),  # finding
+        ("Brokers with a CA wait for NTP; all else works.", "doctor.py"),  # its next
+        ("friends reach this node", "doctor_reach.py"),  # handed on to a finding
+        ("share {} lacks a file: {}", "doctor_storage.py"),  # by a variable
+        ("called by too long a path", "doctor_storage.py"),  # in a table of it
+    ],
+)
+def test_whatever_is_said_is_looked_for(said, text, place):
+    assert said.get(text) == place
+
+
+def test_a_command_sent_to_the_agent_is_not_for_people(said):
+    assert not {"get", "share ls", "group join"} & said.keys()
 
 
 def test_the_french_is_well_set(table):

@@ -53,7 +53,11 @@ SAYERS = {
     "complain": (0,),
     "finding": (2, 4),
     "_finding": (2, 4),
+    "_reached": (1,),
+    "_unreached": (1,),
 }
+SENT = {command.name for command in COMMANDS}  # by an `ask` that is handed over
+SAID_TABLES = (("doctor_storage.py", "SKIPPED"),)  # beside those that are loaded here
 
 
 def template_of(node: ast.expr) -> str | None:
@@ -86,6 +90,11 @@ def said_by(call: ast.Call, place: str) -> Iterator[ast.expr]:
     if name in ERRORS and not is_logged:
         yield from call.args[:1]
         yield from (one.value for one in call.keywords if one.arg == "next")
+    if isinstance(function, ast.Name):  # a method of such a name asks a node or server
+        for position in SAYERS.get(name, ()):
+            for argument in call.args[position : position + 1]:
+                if not (name == "ask" and template_of(argument) in SENT):
+                    yield from values_of(argument, place)
     if name == "table" and isinstance(call.args[0], ast.Tuple):
         yield from call.args[0].elts
     if place.startswith(SETTINGS):
@@ -103,6 +112,36 @@ def complaints_of(call: ast.Call, name: str) -> Iterator[ast.expr]:
         yield from call.args[1:3]
     if name in ("Kind", "_kind"):
         yield from call.args[1:2]
+
+
+def values_of(argument: ast.expr, place: str) -> Iterator[ast.expr]:
+    """Yield what *argument* is: if a variable, all that the file *place* puts in it."""
+    if not isinstance(argument, ast.Name):
+        yield argument
+        return
+    for target, value in assignments(place):
+        if target == argument.id:
+            yield value
+
+
+@cache
+def assignments(place: str) -> list[tuple[str, ast.expr]]:
+    """Return each variable of a file with what is put in it, defaults too."""
+    found: list[tuple[ast.expr | str, ast.expr]] = []
+    for node in ast.walk(ast.parse((SOURCE / place).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                found.append((target, node.value))
+                if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+                    found += zip(target.elts, node.value.elts, strict=False)
+        elif isinstance(node, ast.arguments) and node.defaults:
+            names = [*node.posonlyargs, *node.args][-len(node.defaults) :]
+            found += [
+                (one.arg, value)
+                for one, value in zip(names, node.defaults, strict=True)
+            ]
+    named = [(t.id if isinstance(t, ast.Name) else t, value) for t, value in found]
+    return [(name, value) for name, value in named if isinstance(name, str)]
 
 
 def is_literal_of(text: str, literals: set[str]) -> bool:
@@ -164,6 +203,11 @@ def tables() -> Iterator[tuple[str, str]]:
             if argument.choices:
                 choices = " or ".join([words.GAP] * len(argument.choices))
                 yield f"{words.GAP} must be {choices}", "control/arguments.py"
+    for place, table in SAID_TABLES:
+        for name, value in assignments(place):
+            if name == table:
+                rows = ast.literal_eval(value).values()
+                yield from ((text, place) for row in rows for text in row)
     for _, text in OPTIONS:
         yield text, "help_texts.py"
     yield DEFAULT_CONFIG, "help_texts.py"
