@@ -14,6 +14,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Final
 
+from fonshare_agent.errors import StorageError
 from fonshare_agent.libc import INT, LONG, MASK, MissingCall, libc_call
 
 # So much is dirty, as much on its way, and as much comes meanwhile.
@@ -93,7 +94,7 @@ class Aside:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._error: BaseException | None = None  # of the thread, once it has ended
+        self._error: StorageError | None = None  # of the thread, once it has ended
 
     def begin(self, call: Callable[[], None]) -> None:
         """Begin *call*. Waits for the one before, and raises what that raised."""
@@ -129,7 +130,11 @@ class Aside:
             raise error
 
     def _run(self, call: Callable[[], None]) -> None:
+        # Who comes next hears of a bug too; what it is, the log says.
+        self._error = StorageError("what was to be written out aside is not")
         try:
             call()
-        except BaseException as error:  # whatever it is, who comes next must know
+        except StorageError as error:
             self._error = error
+        else:
+            self._error = None
