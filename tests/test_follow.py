@@ -1,6 +1,7 @@
 """Follows over a real index, state.db and disk; what jobs bring is put there here."""
 
 import os
+import stat
 import time
 from dataclasses import replace
 
@@ -363,6 +364,25 @@ def test_only_so_many_jobs_are_open_at_once(world, monkeypatch):
     world.finish("b")
     world.finish("c")
     assert world.wanted() == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("kind", ["fifo", "socket", "link"])
+def test_what_lies_in_a_files_place_is_not_the_file(world, kind):
+    world.offer("old")
+    follow = world.follow(budget=SIZE)
+    world.offer("a", "b")
+    place = world.finish("a")
+    os.unlink(place)
+    if kind == "fifo":
+        os.mkfifo(place)
+    elif kind == "socket":
+        os.mknod(place, 0o600 | stat.S_IFSOCK)
+    else:
+        os.symlink("/dev/null", place)
+    world.settle(FULL_RETRY_S)
+    world.settle()
+    assert world.wanted() == ["b"]
+    assert world.view(follow) == ("following", SIZE, 0)
 
 
 def test_what_is_to_be_looked_at_is_bounded_while_a_walk_goes_on(world, monkeypatch):

@@ -74,7 +74,7 @@ ALLOWED = {
     ),
     "tree": "core ftp group index jobs storage.disk",
     "mirror": "core protocol settings.settings storage transfer",
-    "social": "core index protocol storage.disk",
+    "social": "core index protocol storage.disk transfer.disk_errors",
     "reach": "core links.mapped links.mapping links.netinfo settings.settings",
     "control": (
         "core index links protocol storage settings writing group jobs reach mirror "

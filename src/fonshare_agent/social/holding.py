@@ -14,6 +14,7 @@ from fonshare_agent.index.state import StateStore
 from fonshare_agent.index.state_follows import Fetched, Follow
 from fonshare_agent.index.state_records import Job
 from fonshare_agent.model import SharePath
+from fonshare_agent.transfer.disk_errors import translated
 
 PAGE = 100  # files looked at in one go
 
@@ -51,7 +52,8 @@ class Holding:
         """Return those that are gone; on the files thread. StorageError: no disk."""
         root = self._disk.open_root()
         try:
-            gone = [one for one in page if not _is_there(root, one)]
+            with translated(self._disk):
+                gone = [one for one in page if not _is_there(root, one)]
             self._disk.check()  # it was there all the time
         finally:
             os.close(root)
@@ -60,6 +62,7 @@ class Holding:
 
 def _is_there(root: int, file: Fetched) -> bool:
     with suppress(FileNotFoundError, NotADirectoryError, BadPath):
-        os.close(open_below(root, SharePath.parse(file.place), os.O_RDONLY))
+        # O_PATH: whatever lies there now is not waited for, nor needs to be readable.
+        os.close(open_below(root, SharePath.parse(file.place), os.O_PATH))
         return True
     return False
