@@ -9,6 +9,7 @@ from nodes import befriend, eventually, running, share
 FILES = 120
 
 
+@pytest.mark.full
 def test_a_folder_of_small_files_needs_few_messages(make_node, broker):
     alice, bob = make_node("alice"), make_node("bob")
     contents = {b"f%d.txt" % n: os.urandom(n * 40) for n in range(FILES)}

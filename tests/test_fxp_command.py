@@ -149,6 +149,7 @@ def test_ctrl_c_ends_both_transfers_and_keeps_what_came(stack, tmp_path, target,
     assert not (target.disk / "a").exists()
 
 
+@pytest.mark.full
 def test_it_goes_on_in_the_background_and_writes_how_far_it_is(
     stack, tmp_path, target, secrets
 ):

@@ -45,6 +45,7 @@ def sees(node, group, *names):
     eventually(lambda: node.members(group) == wanted, f"{node.name} sees {names}")
 
 
+@pytest.mark.full
 def test_a_group_goes_on_over_its_second_broker_when_the_first_stops(
     make_node, broker, second_broker
 ):

@@ -115,6 +115,7 @@ def test_a_long_catalogue_is_pushed_where_only_that_way_is_open(
     assert assert_equal_catalogues(alice, bob) == 4000
 
 
+@pytest.mark.full
 def test_one_reachable_side_is_enough_for_both_directions(network, hide, make_node):
     """The hidden source pushes, also after its friend was killed; and it can pull."""
     alice = make_node(hide("alice", ALICE)[1], "alice", limits=SLOWLY)

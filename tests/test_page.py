@@ -254,6 +254,7 @@ def test_findings_are_told_in_the_language_of_the_host(visit):
     ).wait_for()
 
 
+@pytest.mark.full
 def test_hostile_names_are_text_everywhere(visit):
     """Of members, groups, files, shares, jobs, requests, findings and errors."""
     visit.open("overview", HOSTILE_WORLD.replace("__NAMES__", json.dumps(HOSTILE)))

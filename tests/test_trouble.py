@@ -99,6 +99,7 @@ def test_a_code_is_good_once_and_a_typing_error_is_found(make_node):
             carol("ls", "Famille")
 
 
+@pytest.mark.full
 def test_a_file_that_changed_is_fetched_anew_and_one_that_vanished_waits(make_node):
     alice = make_node("alice", limits={"upload_kib_s": 4096})
     bob = make_node("bob")
@@ -224,6 +225,7 @@ def test_a_full_disk_makes_the_job_wait_and_go_on(make_node, small_disk):
         assert bob.fetched() == {b"Famille/alice/film.mkv": content}
 
 
+@pytest.mark.full
 def test_the_main_job_in_1970_and_a_jump_of_56_years_in_its_middle(make_node, tmp_path):
     stamp = tmp_path / "time"
     stamp.write_text("@1970-01-01 00:10:00")
