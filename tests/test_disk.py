@@ -379,6 +379,28 @@ def test_room_that_is_used_up_and_freed_again_is_noticed():
     assert not watch.has_grown((2 << 20) + 4096, 1000)
 
 
+def test_a_disk_that_was_full_between_two_looks_is_noticed(disk, monkeypatch):
+    """The job that found it full would have waited for its own time to come."""
+    free, usual, watch = [50 << 20], os.statvfs, RoomWatch()
+
+    def statvfs(path):
+        blocks = [*usual(path)]
+        blocks[0:2], blocks[4] = [1, 1], free[0]  # f_bsize, f_frsize, f_bavail
+        return os.statvfs_result(blocks)
+
+    monkeypatch.setattr(os, "statvfs", statvfs)
+
+    def looked(now):
+        return [watch.has_grown(one, now) for one in disk.room_seen()]
+
+    assert not any(looked(0))
+    free[0] = 1 << 20
+    assert disk.space().free_bytes == 1 << 20  # what a job has found
+    free[0] = 50 << 20
+    assert any(looked(2))
+    assert not any(looked(4))
+
+
 @given(st.lists(st.integers(0, 5 << 20), min_size=2, max_size=40))
 def test_whoever_waits_hears_of_any_growth_within_a_minute(rooms):
     watch, now, least = RoomWatch(), 0.0, None

@@ -33,6 +33,7 @@ from fonshare_agent.errors import (
 )
 from fonshare_agent.model import PRIVATE_FOLDER, SharePath, base32, printable
 from fonshare_agent.mounts import find_mount, holds_system
+from fonshare_agent.room_watch import LeastRoom
 
 MARKER = b"disk-id"
 ID_BYTES = 16  # random: two disks never share an id
@@ -73,6 +74,7 @@ class Disk:
         self._id_file = id_file
         self._draw = draw
         self._needs_mount, self._devices = needs_mount, devices
+        self._least_room = LeastRoom()
         self._device: int | None = None
         self._id: str | None = None  # as `open` found it
         self._has_device_node = False
@@ -176,7 +178,15 @@ class Disk:
         except OSError as error:
             raise self._missing(error.strerror or "it does not answer") from None
         unit = figures.f_frsize
-        return DiskSpace(figures.f_blocks * unit, figures.f_bavail * unit)
+        free_bytes = figures.f_bavail * unit
+        self._least_room.note(free_bytes)
+        return DiskSpace(figures.f_blocks * unit, free_bytes)
+
+    def room_seen(self) -> tuple[int, int]:
+        """Return the least free bytes that `space` has found since the last call, for
+        whomever, and those of now."""
+        now = self.space().free_bytes
+        return self._least_room.take(now), now
 
     def open_root(self) -> int:
         """Check the disk and return a descriptor of its top folder; close it soon."""

@@ -299,7 +299,7 @@ class Node:
             if is_other or self._is_disk_away:
                 self._on_disk_back()
             self._is_disk_away = False
-            self._note_room((await self._files.run(self._disk.space)).free_bytes)
+            self._note_room(await self._files.run(self._disk.room_seen))
             await self._files.run(self._disk.check_writable)
         except DiskReadOnly as error:
             self._note_writable(False)
@@ -323,9 +323,10 @@ class Node:
             self._talking.watcher.watch_anew()  # and has all scanned
             self._moving.disk_is_back()
 
-    def _note_room(self, room: int) -> None:
+    def _note_room(self, seen: tuple[int, int]) -> None:
         """Somebody has deleted something: a job may have waited for that."""
-        if self._room.has_grown(room, self._core.clock()) and self._is_up:
+        grown = [self._room.has_grown(one, self._core.clock()) for one in seen]
+        if any(grown) and self._is_up:
             self._moving.downloads.wake("disk.full")
 
     def _note_writable(self, is_writable: bool) -> None:

@@ -1,5 +1,11 @@
-"""Tells when there is more room on the disk than what waits for it has found. Pure."""
+"""Tells when there is more room on the disk than what waits for it has found.
 
+It is to be told what anybody has found (`Disk.room_seen`): a disk that was full between
+two looks has made a job wait.
+"""
+
+import sys
+import threading
 from typing import Final
 
 AT_ONCE_BYTES: Final = 1 << 20  # that much more is worth another try in any case
@@ -23,3 +29,21 @@ class RoomWatch:
             return False
         self._least, self._said_at = room_bytes, now
         return True
+
+
+class LeastRoom:
+    """The least free bytes that anybody has found since the last `take`. Any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._least = sys.maxsize
+
+    def note(self, free_bytes: int) -> None:
+        with self._lock:
+            self._least = min(self._least, free_bytes)
+
+    def take(self, free_bytes: int) -> int:
+        """Return the least, and begin anew with *free_bytes*, those of now."""
+        with self._lock:
+            least, self._least = self._least, free_bytes
+        return min(least, free_bytes)
