@@ -232,7 +232,7 @@ PIECES += ["'", '"', "#", "|", ">", "?", "%", "1", "0x", ".inf", "<<", "é", "\0
 DOCUMENTS = st.lists(st.sampled_from(PIECES), max_size=40).map("".join).map(str.encode)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(raw=DOCUMENTS | st.binary(max_size=80))
 def test_any_text_makes_settings_or_a_settings_error(raw):
     values, complaints = read_yaml(raw)

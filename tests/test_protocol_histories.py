@@ -165,7 +165,7 @@ class Judge:
         )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(histories(), st.randoms(use_true_random=False))
 def test_any_order_and_any_doubling_folds_to_the_same_roster(operations, rng):
     log = log_of(operations)
@@ -177,7 +177,7 @@ def test_any_order_and_any_doubling_folds_to_the_same_roster(operations, rng):
     assert not other.missing()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(histories(kept=False), st.randoms(use_true_random=False))
 def test_what_a_log_keeps_depends_on_no_order_either(operations, rng):
     shuffled = operations[1:] + rng.choices(operations, k=5)
@@ -190,7 +190,7 @@ def test_what_a_log_keeps_depends_on_no_order_either(operations, rng):
     assert not other.missing()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(histories())
 def test_what_counts_was_allowed_and_is_not_struck(operations):
     log = log_of(operations)
@@ -225,7 +225,7 @@ def _could_strike_counted(judge, operation):
     )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(histories())
 def test_members_are_those_whose_admission_knows_all_their_endings(operations):
     log = log_of(operations)
@@ -243,7 +243,7 @@ def test_members_are_those_whose_admission_knows_all_their_endings(operations):
     assert admins or not roster.members
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(histories(), st.data())
 def test_more_operations_bring_nobody_back_but_by_admission_or_a_void_removal(
     operations, data
@@ -309,7 +309,7 @@ loyal = st.one_of(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_under_one_admin_nobody_comes_back_but_by_admission_after_all_removals(data):
     operations = [ANNA.creates()]
@@ -350,7 +350,7 @@ def _part_of(operations, data):
     return [one for one in operations if one.hash in kept]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(histories(), nodes, actions)
 def test_what_a_removed_member_adds_after_its_removal_changes_nothing(
     operations, node, action
@@ -366,7 +366,7 @@ def test_what_a_removed_member_adds_after_its_removal_changes_nothing(
     assert after.endings == before.endings
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(histories(), nodes, actions)
 def test_what_is_done_on_top_of_everything_works_just_as_allowed(
     operations, node, action
