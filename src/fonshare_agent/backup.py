@@ -36,6 +36,7 @@ from fonshare_agent.errors import (
     UnsealError,
 )
 from fonshare_agent.nodekeys import (
+    DISK_ID,
     GROUPS,
     INCARNATION,
     SECRETS,
@@ -58,7 +59,6 @@ from fonshare_agent.settings import USER_ID, Settings, SourceKind
 
 MAGIC: Final = b"FonShare backup 1\n"
 MADE: Final = "backup-made"  # in the keys folder: `doctor` warns until it is there
-DISK_ID: Final = "disk-id"
 SALT_BYTES: Final = 16
 # 8 MiB on a box of 64, four times over: as dear as 32 MiB once to who guesses.
 COST_LOG2, COST_BLOCK, COST_TIMES = 13, 8, 4

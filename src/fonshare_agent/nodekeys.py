@@ -38,6 +38,7 @@ from fonshare_agent.protocol.certificate import (
 from fonshare_agent.protocol.keys import KEY_BYTES, KeyStatement, SealingKey, Signer
 
 SECRETS: Final = "keys.json"
+DISK_ID: Final = "disk-id"  # which disk is this node's: see disk.py
 INCARNATION: Final = "incarnation.json"
 CERTIFICATE: Final = "tls-certificate.pem"
 PRIVATE_KEY: Final = "tls-key.pem"

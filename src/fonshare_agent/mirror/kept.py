@@ -17,9 +17,10 @@ from fonshare_agent.errors import NotFound
 from fonshare_agent.mirror import logins
 from fonshare_agent.mirror.line import Message
 from fonshare_agent.model import PRIVATE_FOLDER
+from fonshare_agent.nodekeys import DISK_ID
 from fonshare_agent.settings import Settings, ShareSettings
+from fonshare_agent.transfer.fxp_url import ServerUrl
 
-DISK_ID: Final = "disk-id"  # in the keys folder, as agent.py names it
 FOLDER: Final = "mirrors"
 REPORT_BYTES_MAX: Final = 64 * 1024
 _KEY_DIGITS: Final = 32
@@ -75,8 +76,7 @@ def task_with_password(
     """As `task`, with the password that is kept."""
     _folder(settings).mkdir(mode=0o700, parents=True, exist_ok=True)
     password = logins.read_password(settings.keys, share.name, share.mirror_of)
-    user = share.mirror_of.partition("://")[2].partition("/")[0].rpartition("@")[0]
-    if password is None and user:
+    if password is None and ServerUrl.parse(share.mirror_of).user is not None:
         raise NotFound(
             "no password is kept for the server of this mirror",
             thing=share.name,
