@@ -11,7 +11,6 @@ import os
 import signal
 import time
 from functools import partial
-from pathlib import Path
 from types import FrameType
 
 from fonshare_agent.control.door import Dispatch, bind
@@ -28,7 +27,8 @@ from fonshare_agent.errors import (
     StorageError,
 )
 from fonshare_agent.node import Node
-from fonshare_agent.nodekeys import load_or_create
+from fonshare_agent.nodekeys import DISK_ID, load_or_create
+from fonshare_agent.processes import offer_to_oom_killer
 from fonshare_agent.protocol.keys import node_id_text
 from fonshare_agent.services import Service
 from fonshare_agent.settings import Settings
@@ -37,8 +37,7 @@ log = logging.getLogger(__name__)
 
 DISK_CHECK_S = 2.0
 RETRY_S = 3.0  # while there is no disk to start on
-OOM_SCORE = "800"  # the agent dies before the router's own services do
-DISK_ID = "disk-id"
+OOM_SCORE = 800  # the agent dies before the router's own services do
 LOG_LEVEL = "FONSHARE_LOG"  # DEBUG shows names and paths too
 
 
@@ -205,7 +204,7 @@ def run_agent(settings: Settings) -> int:
     )
     for warning in settings.warnings:
         log.debug("%s", warning)
-    _offer_to_oom_killer(Path("/proc/self/oom_score_adj"))
+    _offer_to_oom_killer()
     agent = Agent(settings)
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
@@ -217,8 +216,8 @@ def run_agent(settings: Settings) -> int:
     return 0
 
 
-def _offer_to_oom_killer(path: Path) -> None:
+def _offer_to_oom_killer() -> None:
     try:
-        path.write_text(OOM_SCORE)
+        offer_to_oom_killer(OOM_SCORE)
     except OSError as error:
         log.info("the memory killer's score stays as it is: %s", error.strerror)

@@ -16,6 +16,7 @@ from pathlib import Path
 from fonshare_agent.command_line import CommandLine
 from fonshare_agent.control.rows import JSON, Command
 from fonshare_agent.errors import FonshareError, StorageError, UsageError
+from fonshare_agent.processes import offer_to_oom_killer
 from fonshare_agent.progress import ENDED, Screen, is_done
 from fonshare_agent.server_passwords import ask_passwords
 from fonshare_agent.terminal import show_result
@@ -25,7 +26,7 @@ from fonshare_agent.transfer.fxp_server import Login
 from fonshare_agent.transfer.fxp_tls import Trust
 from fonshare_agent.transfer.fxp_url import ServerUrl
 
-OOM_SCORE = Path("/proc/self/oom_score_adj")
+OOM_SCORE = 1000
 SHOW_S = 0.5  # a bar that moves twice a second looks alive
 WRITE_S = 5.0  # who reads the file looks now and then
 
@@ -191,7 +192,7 @@ def _in_background(
 def _leave_terminal() -> None:
     # Nobody watches it now: it ends before the router's own services, and the agent.
     with contextlib.suppress(OSError):
-        OOM_SCORE.write_text("1000")
+        offer_to_oom_killer(OOM_SCORE)
     os.setsid()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     nowhere = os.open(os.devnull, os.O_RDWR)

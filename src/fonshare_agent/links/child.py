@@ -6,15 +6,16 @@ is the first to die when memory runs out. Blocks: for threads that may wait.
 
 import os
 import select
-import signal
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple
 
+from fonshare_agent.processes import offer_to_oom_killer, reap
+
 OUTPUT_BYTES_MAX: Final = 64 * 1024
-LOOK_S: Final = 0.01  # between its last word and its end
 KILLED: Final = -1000  # no signal: the status of a child that took too long
-_OOM_FIRST: Final = b"1000"
+OOM_SCORE: Final = 1000
 
 
 class Ended(NamedTuple):
@@ -33,15 +34,8 @@ def run_child(words: Sequence[str], timeout_s: float) -> Ended:
         output = _read(reading, until)
     finally:
         os.close(reading)
-    while True:
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
-            return Ended(os.waitstatus_to_exitcode(status), output)
-        if time.monotonic() >= until:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            return Ended(KILLED, output)
-        time.sleep(LOOK_S)
+    status = reap(child, until)
+    return Ended(KILLED if status is None else status, output)
 
 
 def _start(words: Sequence[str], writing: int) -> int:
@@ -54,21 +48,9 @@ def _start(words: Sequence[str], writing: int) -> int:
         child = os.posix_spawnp(words[0], list(words), os.environ, file_actions=actions)
     finally:
         os.close(writing)
-    _offer_to_oom(child)
+    with suppress(OSError):  # it has ended already, or there is no /proc
+        offer_to_oom_killer(OOM_SCORE, child)
     return child
-
-
-def _offer_to_oom(child: int) -> None:
-    try:
-        place = os.open(f"/proc/{child}/oom_score_adj", os.O_WRONLY)
-    except OSError:
-        return  # it has ended already, or there is no /proc
-    try:
-        os.write(place, _OOM_FIRST)
-    except OSError:
-        return  # it ended meanwhile
-    finally:
-        os.close(place)
 
 
 def _read(reading: int, until: float) -> str:

@@ -29,13 +29,14 @@ from fonshare_agent.mirror.line import TELL_S, Line, Message, Stopped, error_fie
 from fonshare_agent.mirror.place import Place
 from fonshare_agent.mirror.reading import Reading, Report, demand_folder, totals
 from fonshare_agent.model import SharePath
+from fonshare_agent.processes import offer_to_oom_killer
 from fonshare_agent.transfer.fxp_server import Login, Server
 from fonshare_agent.transfer.fxp_tls import Trust
 from fonshare_agent.transfer.fxp_url import ServerUrl
 
 NICE: Final = 10  # after all that somebody waits for
 EVERYWHERE: Final = ("0.0.0.0", "::")
-OOM_SCORE: Final = Path("/proc/self/oom_score_adj")
+OOM_SCORE: Final = 1000  # it is the first to go when memory runs out
 
 
 def run(line: Line, task: Message) -> dict[str, Any]:
@@ -163,8 +164,8 @@ def main() -> int:
     """Do the task that comes on standard input, which is a socket."""
     logging.disable()  # whatever there is to say is in the report
     os.nice(NICE)
-    with suppress(OSError):  # it is the first to go when memory runs out
-        OOM_SCORE.write_text("1000")
+    with suppress(OSError):
+        offer_to_oom_killer(OOM_SCORE)
     line = Line(socket.socket(fileno=os.dup(0)))
     try:
         line.tell(report=run(line, line.take_task()))

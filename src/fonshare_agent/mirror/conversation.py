@@ -7,7 +7,6 @@ bucket of all downloads gives it. Runs on a thread of its own, as long as the re
 
 import os
 import select
-import signal
 import socket
 import sys
 import time
@@ -20,6 +19,7 @@ from fonshare_agent.mirror.line import (
     decode,
     encode,
 )
+from fonshare_agent.processes import reap
 from fonshare_agent.transfer.limits import Flow
 
 LOOK_S: Final = 0.5  # how soon a wish to stop is noticed
@@ -60,7 +60,7 @@ class Conversation:
             finally:
                 self._end_data()
                 ours.close()  # a child that still lives hears that it is over
-                _reap(child, time.monotonic() + self._grace_s)
+                reap(child, time.monotonic() + self._grace_s)
         return self._report
 
     def _serve(self, ours: socket.socket) -> None:
@@ -157,13 +157,3 @@ def _spawn(theirs: socket.socket) -> int:
         (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
     ]
     return os.posix_spawn(words[0], words, os.environ, file_actions=actions)
-
-
-def _reap(child: int, until: float) -> None:
-    """Wait for the child's end; end it if it takes too long."""
-    while not os.waitpid(child, os.WNOHANG)[0]:
-        if time.monotonic() >= until:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            return
-        time.sleep(0.01)
