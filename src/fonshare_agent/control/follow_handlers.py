@@ -1,5 +1,7 @@
 """Handlers of `follow` and `unfollow`."""
 
+from typing import TYPE_CHECKING
+
 from fonshare_agent.control.entries import find_entry
 from fonshare_agent.control.parts import Parts
 from fonshare_agent.control.rows import JSON
@@ -8,6 +10,9 @@ from fonshare_agent.index.state_follows import Follow
 from fonshare_agent.model import printable
 from fonshare_agent.protocol.keys import node_id_text
 from fonshare_agent.reasons import REASONS
+
+if TYPE_CHECKING:
+    from fonshare_agent.social.follow import Following
 
 Arguments = dict[str, JSON]
 
@@ -41,23 +46,20 @@ class FollowHandlers:
             budget if isinstance(budget, int) else BUDGET_BYTES,
             wants_all=arguments["all"] is True,
         )
-        following = await self._parts.follows.get()
-        await following.load()
+        following = await self._following()
         await following.add(follow)
         [kept] = [one for one in following.all() if one.id == follow.id]
-        return [await self._row(kept)]
+        return [await self._row(following, kept)]
 
     async def follow_ls(self, arguments: Arguments) -> JSON:
         if not await self._parts.store.run(self._parts.state.has_follows):
             return []  # nothing is loaded for who only looks
-        following = await self._parts.follows.get()
-        await following.load()
-        return [await self._row(one) for one in following.all()]
+        following = await self._following()
+        return [await self._row(following, one) for one in following.all()]
 
     async def unfollow(self, arguments: Arguments) -> JSON:
         text = str(arguments["entry"])
-        following = await self._parts.follows.get()
-        await following.load()
+        following = await self._following()
         for one in following.all():
             place = self._place(one)
             shown = [place[name] for name in ("group", "member", "share", "path")]
@@ -69,6 +71,12 @@ class FollowHandlers:
             f"{text!r} is not followed", thing=text, next="See `fonshare follow ls`."
         )
 
+    async def _following(self) -> "Following":
+        """Return the follows, loaded and taken up."""
+        following = await self._parts.follows.get()
+        await following.load()
+        return following
+
     def _place(self, follow: Follow) -> dict[str, JSON]:
         groups = self._parts.groups
         return {
@@ -79,8 +87,7 @@ class FollowHandlers:
             "path": printable(follow.path.raw) if follow.path else "",
         }
 
-    async def _row(self, follow: Follow) -> dict[str, JSON]:
-        following = await self._parts.follows.get()
+    async def _row(self, following: "Following", follow: Follow) -> dict[str, JSON]:
         state, used, files = await following.view(follow)
         reason = REASONS.get(f"follow.{state}")
         return {

@@ -12,9 +12,12 @@ OVER: Final = (JobState.DONE, JobState.CANCELLED)
 OVER_KEPT: Final = 100  # done or cancelled, and still listed
 FAILED_KEPT: Final = 500  # these wait for their owner; a bound there must be
 PAGE: Final = 100  # job ids in one answer
-_TO_RECORD: Final = (  # its follow is still to learn what it has brought
-    "(state = 'done' AND EXISTS (SELECT 1 FROM follow f WHERE f.id = job.follow)"
-    " AND NOT EXISTS (SELECT 1 FROM follow_file f WHERE f.job = job.id))"
+# Of a follow's job: what it has brought is not on the follow's record (yet).
+UNRECORDED: Final = (
+    "(state = 'done' AND NOT EXISTS (SELECT 1 FROM follow_file f WHERE f.job = job.id))"
+)
+_TO_RECORD: Final = (  # its follow is still to learn of it
+    f"({UNRECORDED} AND EXISTS (SELECT 1 FROM follow f WHERE f.id = job.follow))"
 )
 
 

@@ -10,19 +10,15 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from fonshare_agent.errors import UsageError
+from fonshare_agent.index.state_ended import UNRECORDED
 from fonshare_agent.index.state_records import ENDED
 from fonshare_agent.model import GroupId, NodeId, SharePath
 
 FOLLOWS_MAX: Final = 50
 _COLUMNS: Final = "number, id, grp, member, share, path, budget, wants_all, ready"
-_UNRECORDED: Final = (
-    "(state = 'done' AND NOT EXISTS (SELECT 1 FROM follow_file f WHERE f.job = job.id))"
-)
 FILE_BYTES_MIN: Final = 4096  # a block of the disk, and rows: no file is for nothing
 _ENDED: Final = ", ".join(f"'{state.value}'" for state in ENDED)
-
-
-_CHARGE: Final = f"max(size, {FILE_BYTES_MIN})"
+_CHARGE: Final = f"max(size, {FILE_BYTES_MIN})"  # as `charge`
 
 
 def charge(size: int) -> int:
@@ -153,7 +149,7 @@ class FollowTables:
         )
         ((coming,),) = self._rows(
             f"SELECT coalesce(sum({_CHARGE}), 0) FROM job WHERE follow = ?"
-            f" AND (state NOT IN ({_ENDED}) OR {_UNRECORDED})",
+            f" AND (state NOT IN ({_ENDED}) OR {UNRECORDED})",
             (follow.id,),
         )
         return int(held) + int(coming)
@@ -169,7 +165,7 @@ class FollowTables:
     def unrecorded_jobs(self) -> list[str]:
         """Return the done jobs of follows whose files are not on record yet."""
         rows = self._rows(
-            f"SELECT id FROM job WHERE follow IS NOT NULL AND {_UNRECORDED}"
+            f"SELECT id FROM job WHERE follow IS NOT NULL AND {UNRECORDED}"
         )
         return [job for (job,) in rows]
 
