@@ -97,10 +97,11 @@ def _server_password(agent: Agent, line: CommandLine, command: Command) -> JSON:
         url = str(mirrors[name]["url"])  # type: ignore[index, call-overload]
     if "://" not in url:
         return None
-    from fonshare_agent.server_passwords import ask_one
+    from fonshare_agent.server_passwords import ask_passwords
     from fonshare_agent.transfer.fxp_url import ServerUrl
 
-    return ask_one(ServerUrl.parse(url), line.arguments["password_file"])
+    file = line.arguments["password_file"]
+    return ask_passwords([ServerUrl.parse(url)], file, "--password-file")[0]
 
 
 def _get(

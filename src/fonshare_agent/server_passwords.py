@@ -17,13 +17,16 @@ from fonshare_agent.words import say
 PASSWORDS_CHARACTERS_MAX = 4096  # of two lines read from stdin
 
 
-def ask_passwords(urls: list[ServerUrl], file: JSON) -> list[str]:
-    """Return a password for each URL, empty for those that name no user."""
+def ask_passwords(
+    urls: list[ServerUrl], file: JSON, option: str = "--passwords"
+) -> list[str]:
+    """Return a password for each URL, empty for those that name no user. *option* is
+    how the command is given a *file*."""
     asked = [url for url in urls if url.user is not None]
     if not asked:
         return [""] * len(urls)
     if file is None:
-        found = [_prompt(url) for url in asked]
+        found = [_prompt(url, option) for url in asked]
     else:
         found = _read_lines(str(file))[: len(asked)]
         if len(found) < len(asked):
@@ -44,22 +47,11 @@ def _read_lines(file: str) -> list[str]:
     return lines[:-1] if lines[-1] == "" else lines  # what follows the last line break
 
 
-def _prompt(url: ServerUrl) -> str:
+def _prompt(url: ServerUrl, option: str) -> str:
     if not sys.stdin.isatty():
         raise UsageError(
             "nobody can be asked for the password here",
             thing=str(url),
-            next="Give it with `--passwords FILE`, or `-` for stdin.",
+            next=f"Give it with `{option} FILE`, or `-` for stdin.",
         )
     return getpass.getpass(f"{say('Password of {} at {}:', url.user, url.server)} ")
-
-
-def ask_one(url: ServerUrl, file: JSON) -> str:
-    """Return the password of *url*, "" if it names no user."""
-    if file is None and url.user is not None and not sys.stdin.isatty():
-        raise UsageError(
-            "nobody can be asked for the password here",
-            thing=str(url),
-            next="Give it with `--password-file FILE`, or `-` for stdin.",
-        )
-    return ask_passwords([url], file)[0]
