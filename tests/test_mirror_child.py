@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -67,13 +68,20 @@ def bucket():
     return TokenBucket(0, time.monotonic)
 
 
-def test_bytes_wait_for_leave_which_a_closed_bucket_does_not_give(tmp_path, bucket):
+@contextmanager
+def waiting_reading(tmp_path, bucket):
+    """A server with one file, its mirror, and a reading that has no leave to fetch."""
     with small_server(tmp_path / "old", ADDRESS) as old:
         mirror = Mirrored(tmp_path / "node", old.url("top"), PASSWORD)
         old.put("top/a", os.urandom(MIB))
         bucket.close()
         held = Held(mirror, bucket)
         wait_until(lambda: held.flows, "it has begun to fetch")
+        yield old, mirror, held
+
+
+def test_bytes_wait_for_leave_which_a_closed_bucket_does_not_give(tmp_path, bucket):
+    with waiting_reading(tmp_path, bucket) as (old, mirror, held):
         wait_until(lambda: held.watched, "its connection is known to the agent")
         assert held.flows == held.watched == [ADDRESS]
         assert not mirror.tree()
@@ -149,12 +157,7 @@ def test_a_child_that_says_nonsense_has_failed(tmp_path, monkeypatch, said):
 
 @pytest.mark.full
 def test_no_secret_is_in_an_argument_or_the_environment(tmp_path, bucket):
-    with small_server(tmp_path / "old", ADDRESS) as old:
-        mirror = Mirrored(tmp_path / "node", old.url("top"), PASSWORD)
-        old.put("top/a", os.urandom(MIB))
-        bucket.close()
-        held = Held(mirror, bucket)
-        wait_until(lambda: held.flows, "it has begun to fetch")
+    with waiting_reading(tmp_path, bucket) as (_, _, held):
         seen = []
         for process in Path("/proc").glob("[0-9]*"):
             try:

@@ -347,15 +347,21 @@ def test_another_ticket_may_bring_its_port_too(at, context):
 # --- what may go wrong on the way -------------------------------------------------
 
 
+def open_data(caller):
+    """Return the caller's data connection, ready for what it is to get."""
+    caller.log_in()
+    accept = caller.listen()
+    data = accept()
+    data.secure()
+    caller.say("150 here")
+    return data
+
+
 def serve_data(*, replies, content=b"x" * 1000, ends=True):
     """A script that sends *content* and then says *replies*."""
 
     def script(caller):
-        caller.log_in()
-        accept = caller.listen()
-        data = accept()
-        data.secure()
-        caller.say("150 here")
+        data = open_data(caller)
         data.socket.sendall(content)
         if ends:
             data.socket.close()
@@ -486,11 +492,7 @@ def drip(count=400):
     """A script that sends one byte at a time, never silent for long."""
 
     def script(caller):
-        caller.log_in()
-        accept = caller.listen()
-        data = accept()
-        data.secure()
-        caller.say("150 here")
+        data = open_data(caller)
         with suppress(OSError):  # it hangs up on us
             for _ in range(count):
                 data.socket.sendall(b"x")
@@ -529,11 +531,7 @@ def test_what_lies_ready_is_read_though_the_rest_of_what_was_gathered_lacks(
     gone_on = threading.Event()
 
     def script(caller):
-        caller.log_in()
-        accept = caller.listen()
-        data = accept()
-        data.secure()
-        caller.say("150 here")
+        data = open_data(caller)
         data.socket.sendall(b"a" * 3000)
         gone_on.wait(PATIENCE_S)
         data.socket.sendall(b"b" * 3000)

@@ -253,9 +253,8 @@ class TransferSide:
 
     def _set_limits(self, limits: LimitSettings) -> None:
         self._places = limits.uploads
-        if (
-            self.manners.traffic is not None
-        ):  # loaded where waiting for a disk is no harm
+        if self.manners.traffic is not None:
+            # Loaded where waiting for a disk is no harm.
             self._ground.files.run(self.manners.traffic.want, limits.give_way)
         if self.moving.made is not None:
             self.moving.made.serving.set_places(limits.uploads)
