@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fonshare_agent.errors import DiskMissing
-from fonshare_agent.ftp.accounts import Account
+from fonshare_agent.ftp.accounts import Account, Verify
 from fonshare_agent.ftp.flow import Throttle
 from fonshare_agent.ftp.server import FtpOptions, FtpService
 from fonshare_agent.ftp.tickets import Ticket, TicketDesk
@@ -136,6 +136,7 @@ def serving(
     *,
     throttle: Throttle | None = None,
     friends: Any = None,
+    verify: Verify = str.__eq__,
     **options: Any,
 ) -> Iterator[Served]:
     """Run a service whose disk is *folder*/disk; *friends* gives the friends' tree."""
@@ -161,7 +162,7 @@ def serving(
     }
     service = FtpService(
         FtpOptions(**(settings | options)),
-        verify=lambda stored, password: stored == password,
+        verify=verify,
         disk_check=check,
         desk=desk,
         on_change=lambda path, kind: changes.append((path, kind)),

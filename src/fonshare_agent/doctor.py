@@ -32,6 +32,7 @@ async def examine(parts: Parts) -> JSON:
         *await _disk(parts),
         *_brokers(parts),
         *_time(),
+        *_memory(),
         *_settings(parts),
         *await _shares(parts),
         *about_scans(parts),
@@ -115,6 +116,20 @@ def _time() -> Iterator[JSON]:
             "the time is not known yet",
             "clock",
             "Brokers with a CA wait for NTP; all else works.",
+        )
+
+
+def _memory() -> Iterator[JSON]:
+    from fonshare_agent.spare_memory import LOGIN_KIB, find_spare_kib
+
+    spare = find_spare_kib()
+    if spare is not None and spare < LOGIN_KIB:
+        yield _finding(
+            "warning",
+            "memory.short",
+            f"memory is short: a login takes {LOGIN_KIB} KiB, {max(spare, 0)} are free",
+            "memory",
+            "FTP logins are refused until more is free; stop other services.",
         )
 
 

@@ -282,6 +282,16 @@ class Starting(FonshareError):
     advice = "Try again in a few seconds."
 
 
+class MemoryShort(FonshareError):
+    """The machine has no memory for what was asked."""
+
+    code = "memory.short"
+    advice = "Try again later; stop other services if it lasts."
+
+    def __init__(self) -> None:
+        super().__init__("the machine is short of memory")
+
+
 class PortTaken(FonshareError):
     """A port of the settings cannot be listened on."""
 

@@ -95,15 +95,19 @@ def _parse(stored: str) -> _Parsed:
 
 
 def _scrypt(password: str, use: _Parsed) -> bytes:
-    return hashlib.scrypt(
-        _encoded(password),
-        salt=use.salt,
-        n=2**use.log_n,
-        r=use.block,
-        p=use.parallel,
-        maxmem=MEMORY_MAX + OPENSSL_SLACK,
-        dklen=HASH_BYTES,
-    )
+    try:
+        return hashlib.scrypt(
+            _encoded(password),
+            salt=use.salt,
+            n=2**use.log_n,
+            r=use.block,
+            p=use.parallel,
+            maxmem=MEMORY_MAX + OPENSSL_SLACK,
+            dklen=HASH_BYTES,
+        )
+    except ValueError as error:
+        # So Python 3.11 says that OpenSSL got no memory; the parameters are in range.
+        raise MemoryError("no memory for a password's hash") from error
 
 
 def _encoded(password: str) -> bytes:

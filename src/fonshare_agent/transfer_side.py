@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from fonshare_agent.friends_reading import FriendsReading
     from fonshare_agent.household import Household
     from fonshare_agent.moving import Moving
+    from fonshare_agent.spare_memory import SpareMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class TransferSide:
         self._ground, self._talking = ground, talking
         self._household: Household | None = None
         self._friends: FriendsReading | None = None
+        self._spare: SpareMemory | None = None
         self._doors = self._build_doors()
         self.manners = self._doors.manners
         self.desk, self.ftp = self._doors.desk, self._doors.ftp
@@ -90,7 +92,7 @@ class TransferSide:
         )
         ftp = FtpService(
             ftp_options(settings, ground.keys),
-            verify=verify_password,
+            verify=self._verify_password,
             disk_check=ground.disk.check,
             desk=desk,
             on_change=self._on_owner_change,
@@ -104,6 +106,15 @@ class TransferSide:
             Reach(settings, lambda: ftp.friends_port),
             ways,
         )
+
+    def _verify_password(self, stored: str, password: str) -> bool:
+        """On the one thread for it; MemoryShort where that would end the agent."""
+        from fonshare_agent.spare_memory import LOGIN_KIB, SpareMemory
+
+        if self._spare is None:
+            self._spare = SpareMemory()
+        self._spare.require(LOGIN_KIB, "a login")
+        return verify_password(stored, password)
 
     def _watch_household(self) -> Traffic:
         """With the first transfer; any thread, which may wait for the disk."""

@@ -6,7 +6,7 @@ Outside the house only the owner exists, and only by TLS.
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from fonshare_agent.errors import BadPath
+from fonshare_agent.errors import BadPath, FonshareError
 from fonshare_agent.ftp.accounts import Account
 from fonshare_agent.ftp.filesystem import Parts, View, resolve
 from fonshare_agent.ftp.loop import FTPHandler
@@ -92,6 +92,7 @@ class HouseLogin(ControlSession):
             self.username,
             line,
             then=self._on_checked,
+            failed=self._on_not_checked,
             pool=self.server.passwords,
         )
 
@@ -106,6 +107,11 @@ class HouseLogin(ControlSession):
             folders = None if account.is_owner else self.server.guest_folders
             self._view = View(folders, can_write=account.is_owner)
             self.succeed_login()
+
+    def _on_not_checked(self, error: OSError | FonshareError) -> None:
+        """Nobody knows whether the password is right: the client is to come again."""
+        self.respond(f"421 {error}; try again later")
+        self.close_when_done()
 
     def flush_account(self) -> None:
         super().flush_account()

@@ -149,9 +149,11 @@ class LineSession(TlsChannel, FTPHandler):  # type: ignore[misc]
         function: Callable[..., Any],
         *args: Any,
         then: Callable[[Any], None],
+        failed: Callable[[OSError | FonshareError], None] | None = None,
         pool: Runs | None = None,
     ) -> None:
-        """Run *function* on a worker, then ``then(value)`` here; errors become replies.
+        """Run *function* on a worker, then ``then(value)`` here; errors become replies,
+        unless *failed* takes them.
 
         If the session is gone by then, `abandon` gets the outcome instead.
         """
@@ -165,12 +167,15 @@ class LineSession(TlsChannel, FTPHandler):  # type: ignore[misc]
             try:
                 value = outcome.get()
             except (OSError, FonshareError) as error:
-                self.respond(reply_to_error(error))
+                (failed or self._respond_to)(error)
             else:
                 self._go_on(then, value)
             self._run_held()
 
         (pool or self.server.files).run(function, *args, then=done)
+
+    def _respond_to(self, error: OSError | FonshareError) -> None:
+        self.respond(reply_to_error(error))
 
     def _go_on(self, then: Callable[[Any], None], value: Any) -> None:
         is_done = False

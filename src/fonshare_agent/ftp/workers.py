@@ -11,14 +11,16 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
-from fonshare_agent.errors import FonshareError
+from fonshare_agent.errors import FonshareError, MemoryShort
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 Post = Callable[[Callable[[], None]], None]
+Job = Callable[[MemoryShort | None], None]  # told why it is not done, if it is not
 
 
 class WorkerFailed(FonshareError):
@@ -76,9 +78,10 @@ class WorkerPool:
 
     def __init__(self, name: str, threads: int, post: Post) -> None:
         self._name, self._limit, self._post = name, threads, post
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
+        self._is_short = False  # the last thread that was wanted could not be had
         self._waiting = 0  # jobs not yet ended
         self._unsettled = 0  # jobs whose outcome was not dealt with yet; loop thread
 
@@ -87,7 +90,8 @@ class WorkerPool:
     ) -> None:
         """Do ``function(*args)`` on a worker, then ``then(outcome)`` on the loop.
 
-        Loop thread only, so that `is_settled` holds there.
+        Loop thread only, so that `is_settled` holds there. Where there is no memory for
+        a worker, or for what it does, the outcome is MemoryShort.
         """
 
         def settle(outcome: Outcome[T]) -> None:
@@ -96,13 +100,17 @@ class WorkerPool:
             finally:
                 self._unsettled -= 1
 
-        def job() -> None:
+        def job(refusal: MemoryShort | None) -> None:
             # What is neither the world's nor a deliberate error is our bug: it ends
             # this thread with a traceback (the pool starts another), and the session
             # still gets its answer.
-            outcome: Outcome[T] = Outcome(None, WorkerFailed("internal error"))
+            bug = WorkerFailed("internal error")
+            outcome: Outcome[T] = Outcome(None, refusal or bug)
             try:
-                outcome = Outcome(function(*args), None)
+                if refusal is None:
+                    outcome = Outcome(function(*args), None)
+            except MemoryError:
+                outcome = Outcome(None, MemoryShort())
             except (OSError, FonshareError) as error:
                 outcome = Outcome(None, error)
             finally:
@@ -113,19 +121,37 @@ class WorkerPool:
         self._unsettled += 1
         with self._lock:
             self._waiting += 1
-            self._start_if_short()
-        self._jobs.put(job)
+            self._start_if_few()
+            self._jobs.put(job)
+            is_served = bool(self._threads)
+        if not is_served:
+            self._refuse_waiting()
 
     @property
     def is_settled(self) -> bool:
         """Whether no job runs and every outcome was dealt with. Loop thread only."""
         return self._unsettled == 0
 
-    def _start_if_short(self) -> None:
-        if len(self._threads) < min(self._limit, self._waiting):
-            thread = threading.Thread(target=self._serve, name=self._name, daemon=True)
-            self._threads.append(thread)
+    def _start_if_few(self) -> None:
+        if len(self._threads) >= min(self._limit, self._waiting):
+            return
+        thread = threading.Thread(target=self._serve, name=self._name, daemon=True)
+        try:
             thread.start()
+        except RuntimeError as error:  # no memory for its stack
+            if not self._is_short:
+                log.warning("memory is short: no thread %s: %s", self._name, error)
+            self._is_short = True
+        else:
+            self._threads.append(thread)
+            self._is_short = False
+
+    def _refuse_waiting(self) -> None:
+        with suppress(queue.Empty):
+            while True:
+                job = self._jobs.get_nowait()
+                if job is not None:
+                    job(MemoryShort())
 
     def stop(self, timeout_s: float) -> bool:
         """End the threads after the queued jobs; False if some still hang."""
@@ -141,9 +167,12 @@ class WorkerPool:
     def _serve(self) -> None:
         try:
             while (job := self._jobs.get()) is not None:
-                job()
+                job(None)
                 del job  # as in core.Worker: nothing is kept while waiting
         finally:
             with self._lock:
                 self._threads.remove(threading.current_thread())
-                self._start_if_short()  # we may be dying with jobs left
+                self._start_if_few()  # we may be dying with jobs left
+                is_served = bool(self._threads)
+            if not is_served:
+                self._refuse_waiting()

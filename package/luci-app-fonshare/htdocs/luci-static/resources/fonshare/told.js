@@ -52,6 +52,7 @@ function table(_) {
 		'disk.readonly': [_('The disk can be read but not written.'), _('Check the disk’s file system; transfers wait until it can be written.')],
 		'disk.file_too_large': [_('The disk cannot hold a file of this size.'), _('FAT holds files below 4 GiB; use a disk with ext4 or exFAT.')],
 		'disk.full': [_('The disk is full.'), _('Free some space; the transfer then goes on by itself.')],
+		'memory.short': [_('The device has little memory left: FTP logins are refused.'), _('Stop other services; logins work again by themselves.')],
 		'disk.low': [_('The disk has little room left.'), _('Free some space; transfers wait when there is none.')],
 		'disk.ok': [_('The disk is there and can be written.'), ''],
 		'index.rebuilt': [_('The index was damaged and is made anew.'), _('Nothing to do: it fills by itself. If it recurs, check the disk.')],
