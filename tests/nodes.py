@@ -33,6 +33,17 @@ def eventually(
     return wait_until(condition, what, within_s=within_s, look_s=LOOK_S)
 
 
+def last_word(node: "NodeProcess", code: str) -> Any:
+    """Return what doctor ends in, once it is *code*, and its verdict."""
+
+    def look() -> Any:
+        answer = node("doctor")
+        found = answer["findings"][-1]
+        return (found, answer["verdict"]) if found["code"] == code else None
+
+    return eventually(look, f"{node.name}'s doctor ends in {code}", 2 * PATIENCE_S)
+
+
 class CommandFailed(AssertionError):
     """A command ended with an error: its exit status and the error object."""
 

@@ -9,7 +9,15 @@ import pytest
 import yaml
 
 from networks import PUBLIC_GATEWAYS, InternetBroker, Network
-from nodes import NodeProcess, befriend, eventually, offer_film, running, share
+from nodes import (
+    NodeProcess,
+    befriend,
+    eventually,
+    last_word,
+    offer_film,
+    running,
+    share,
+)
 from provider_box import Box, switched_on
 
 MIB = 1 << 20
@@ -58,17 +66,6 @@ def wait_mapped(*nodes):
     word = "friends' ports are forwarded"
     for node in nodes:
         eventually(lambda node=node: word in node.log.read_text(), node.name)
-
-
-def last_word(node, code):
-    """Return what doctor ends in, once it is *code*."""
-
-    def look():
-        answer = node("doctor")
-        found = answer["findings"][-1]
-        return (found, answer["verdict"]) if found["code"] == code else None
-
-    return eventually(look, f"{node.name}'s doctor ends in {code}")
 
 
 def fetch(node, content):

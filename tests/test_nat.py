@@ -20,6 +20,7 @@ from nodes import (
     NodeProcess,
     befriend,
     eventually,
+    last_word,
     offer_film,
     running,
     share,
@@ -178,6 +179,23 @@ def friends_ports(node):
     door, passive = ftp["friends_port"], ftp["friends_passive_ports"]
     first, last = map(int, passive.split("-"))
     return range(door, door + 1), range(first, last + 1)
+
+
+@pytest.mark.full
+def test_a_door_without_its_data_ports_is_told_by_doctor(network, hide, make_node):
+    """Half of a forwarding looks well from outside, and moves nothing."""
+    house, home = hide("alice", ALICE)
+    alice = make_node(home, "alice", node={"public_name": ALICE})
+    bob = make_node(network.host("bob", BOB), "bob", address=BOB)
+    door, data = friends_ports(alice)
+    house.forward(door, HOME)
+    with running(alice, bob):
+        befriend("Famille", alice, bob)
+        found, _ = last_word(alice, "reach.data")
+        assert f"data ports {data[0]}-{data[-1]}" in found["message"]
+        assert f"TCP ports {data[0]}-{data[-1]} to {HOME}" in found["next"]
+        house.forward(data, HOME)
+        last_word(alice, "reach.open")
 
 
 @pytest.mark.full

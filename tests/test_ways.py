@@ -1,21 +1,28 @@
 """Which way connections come about: remembered, and tried when a member asks."""
 
+import json
+import socket
 import threading
+import time
+from contextlib import closing
 
 import pytest
 
 from fonshare_agent.asking import NoAnswer
 from fonshare_agent.core import Core, Promise, Worker
-from fonshare_agent.errors import StorageError
+from fonshare_agent.errors import PeerUnreachable, StorageError
 from fonshare_agent.ftp.tickets import TicketDesk
 from fonshare_agent.granting import Outside
 from fonshare_agent.model import NodeId
-from fonshare_agent.protocol.messages import PushEnded
+from fonshare_agent.protocol import data_try
+from fonshare_agent.protocol.messages import PushEnded, decode, encode
 from fonshare_agent.protocol.reach_messages import ReachAnswer, ReachAsk
-from fonshare_agent.trying_back import PAUSE_S, TryingBack
+from fonshare_agent.transfer.data_try import DataListener, at_host, knock_at_data
+from fonshare_agent.transfer.wire import Patience
+from fonshare_agent.trying_back import PAUSE_S, DataPorts, TryingBack
 from fonshare_agent.ways import DOCUMENT, FRESH_S, SAVE_S, Ways
 from test_ftp_tickets import some_ticket
-from waiting import wait_until
+from waiting import PATIENCE_S, wait_until
 
 ANNA, BEN = NodeId(b"a" * 32), NodeId(b"b" * 32)
 HERE, THERE = (("8.8.4.4", 2122),), (("9.9.9.9", 2122),)
@@ -141,15 +148,27 @@ class Member:
 class Friends:
     """A member's side of trying back, and what it does."""
 
-    def __init__(self, world, finds="", answer=None):
+    def __init__(self, world, finds="", answer=None, comes_to_data=None):
         self.sent, self.knocked, self.finds, self.answer = [], [], finds, answer
+        self.comes_to_data = comes_to_data
         self.asked = []
         self.members = {ANNA: Member()}
         outside = Outside(
             b"cert", lambda theirs: HERE, lambda theirs: theirs[:1], lambda der: None
         )
         self.trying = TryingBack(
-            world.core, self, self, lambda group: self, self._send, outside, world.ways
+            world.core,
+            self,
+            self,
+            lambda group: self,
+            self._send,
+            outside,
+            world.ways,
+            DataPorts(
+                "127.0.0.1",
+                lambda: [0] if comes_to_data is not None else [],
+                lambda port: (("127.0.0.1", port),),
+            ),
         )
 
     def _send(self, group, member, message):
@@ -165,6 +184,8 @@ class Friends:
     def ask(self, group, member, make, timeout_s):
         self.asked.append(make(NONCE))
         promise = Promise()
+        if self.comes_to_data:
+            knock_at_data(self.asked[-1].data, NONCE, patience())
         if self.answer is None:
             promise.reject(NoAnswer("nothing came"))
         else:
@@ -172,8 +193,13 @@ class Friends:
         return promise
 
 
-def ask_back(world, friends, member=ANNA):
-    work = friends.trying.on_ask(b"g", member, ReachAsk(NONCE, (*THERE, *HERE)))
+def patience():
+    return Patience(time.monotonic, lambda: False, PATIENCE_S)
+
+
+def ask_back(world, friends, member=ANNA, data=()):
+    ask = ReachAsk(NONCE, (*THERE, *HERE), data)
+    work = friends.trying.on_ask(b"g", member, ask)
     world.run(world.core.spawn(work))
     return friends.sent[-1][1]
 
@@ -200,7 +226,7 @@ def test_who_asks_too_often_or_is_no_member_is_not_dialled(world):
 @pytest.mark.parametrize(
     ("answer", "reason", "inward"),
     [
-        (ReachAnswer(NONCE, ""), "", True),
+        (ReachAnswer(NONCE, ""), "door", True),
         (ReachAnswer(NONCE, "unreachable"), "unreachable", False),
         (ReachAnswer(NONCE, "busy"), "busy", None),
         (PushEnded(NONCE, ""), "peer.silent", None),
@@ -213,6 +239,119 @@ def test_what_a_friend_found_is_remembered(world, answer, reason, inward):
     assert friends.asked == [ReachAsk(NONCE, HERE)]
     way = world.ways.find(ANNA)
     assert (way and way.inward) is inward
+
+
+# --- a data port
+
+
+def test_a_data_port_is_tried_where_a_ticket_could_name_it(world):
+    friends = Friends(world, "data")
+    data = (("9.9.9.9", 30010), ("8.8.4.4", 30010))
+    assert ask_back(world, friends, data=data) == ReachAnswer(NONCE, "data")
+    [task] = friends.knocked
+    assert (task.data, task.request) == (data[:1], NONCE)
+    assert world.ways.find(ANNA).outward is False
+
+
+@pytest.mark.parametrize(
+    ("comes", "answered", "reason", "inward"),
+    [
+        (True, "", "", True),
+        (False, "", "door", True),  # an older node knows no data ports
+        (False, "data", "data", False),
+        (True, "data", "data", False),
+        (False, "unreachable", "unreachable", False),
+        (False, "busy", "busy", None),
+    ],
+)
+def test_a_friend_who_was_at_the_data_port_tells_more(
+    world, comes, answered, reason, inward
+):
+    friends = Friends(world, "", ReachAnswer(NONCE, answered), comes)
+    assert world.run(world.core.spawn(friends.trying.ask(b"g", ANNA))) == reason
+    way = world.ways.find(ANNA)
+    assert (way and way.inward) is inward
+    [asked] = friends.asked
+    with pytest.raises(PeerUnreachable):  # it was open for that question alone
+        knock_at_data(asked.data, NONCE, patience())
+
+
+def test_older_nodes_neither_send_nor_see_the_data_port():
+    ask = ReachAsk(NONCE, THERE, (("9.9.9.9", 30010),))
+    assert decode("reach_ask", encode(ask)) == ask
+    body = json.loads(encode(ask))
+    del body["data"]
+    assert decode("reach_ask", json.dumps(body).encode()) == ReachAsk(NONCE, THERE)
+
+
+def test_the_proofs_are_those_of_the_document():
+    """As docs/protocol/transfer.md has them, made by another program."""
+    asked = "151761a31eb41c55d0b1ae20d83e662a45027c4c2fbfa03a023cf882730e122e"
+    here = "6eafc23fe6cbc029ccbe0208fdba0167262b5cd8845df2a0a14b6f1d184a03e0"
+    assert data_try.prove(bytes(range(16)), data_try.ASKED).hex() == asked
+    assert data_try.prove(bytes(range(16)), data_try.HERE).hex() == here
+
+
+@pytest.fixture
+def port():
+    """A data port that is listened at, on a thread."""
+    listener = DataListener.open("127.0.0.1", [0])
+    until = time.monotonic() + PATIENCE_S
+    serving = threading.Thread(
+        target=listener.serve, args=(NONCE, time.monotonic, until)
+    )
+    serving.start()
+    yield listener
+    listener.close()
+    serving.join()
+
+
+def call(port, said):
+    """Return what is answered at the data port to a caller who says *said*."""
+    with socket.create_connection(("127.0.0.1", port.port), PATIENCE_S) as caller:
+        caller.sendall(said)
+        return caller.recv(64)
+
+
+def test_a_stranger_at_the_data_port_gets_nothing_and_keeps_nobody_out(
+    port, monkeypatch
+):
+    monkeypatch.setattr("fonshare_agent.transfer.data_try.SPEAK_S", 0.1)
+    with closing(socket.create_connection(("127.0.0.1", port.port), PATIENCE_S)):
+        assert call(port, bytes(32)) == b""  # behind the silent one
+        assert not port.was_tried
+        knock_at_data([("127.0.0.1", port.port)], NONCE, patience())
+    assert port.was_tried
+
+
+def test_somebody_else_at_the_data_port_is_not_the_friend():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer():
+            came, _ = server.accept()
+            with came:
+                came.sendall(came.recv(32))
+
+        stranger = threading.Thread(target=answer)
+        stranger.start()
+        with pytest.raises(PeerUnreachable, match="somebody else"):
+            knock_at_data([server.getsockname()], NONCE, patience())
+        stranger.join()
+
+
+def test_a_port_where_another_listens_is_not_taken():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = server.getsockname()[1]
+        assert DataListener.open("127.0.0.1", [taken]) is None
+        listener = DataListener.open("127.0.0.1", [taken, 0])
+        listener.discard()
+        assert listener.port != taken
+
+
+def test_only_the_host_of_the_door_is_tried():
+    data = [("9.9.9.9", 1), ("2001:DB8::1", 2), ("8.8.8.8", 3)]
+    assert at_host(data, "2001:db8:0::1") == data[1:2]
+    assert at_host(data, "::ffff:8.8.8.8") == data[2:]
 
 
 def test_a_redeemed_ticket_is_told_without_the_desks_lock_held():

@@ -2,8 +2,8 @@
 
 Has some friends who are online try this node's door, looks at what the router upstream
 said to port mapping and which addresses this host has, and says one of: reached, by
-forwarded ports, what to forward where, or that the provider's NAT forbids it. Changes
-nothing.
+forwarded ports, reached but for the data ports, what to forward where, or that the
+provider's NAT forbids it. Changes nothing.
 """
 
 from typing import Final
@@ -33,7 +33,10 @@ async def about_reach(parts: Parts) -> JSON:
             "Set ftp.address to `::` for friends elsewhere.",
         )
     tries = await _tries(parts)
-    if "" in tries or ("unreachable" not in tries and parts.ways.was_reached()):
+    if "" not in tries and "data" in tries:
+        return _without_data(parts)
+    is_open = "" in tries or "door" in tries  # an older friend tries the door alone
+    if is_open or ("unreachable" not in tries and parts.ways.was_reached()):
         return _reached(parts)
     if "unreachable" in tries:
         return _unreached(parts, "friends cannot reach this node")
@@ -96,6 +99,24 @@ def _unreached(parts: Parts, said: str) -> JSON:
         f"{said}: forward {ports} to {(public or private)[0]}",
         (public or private)[0],
         f"{next_step} Until then {ONE_WAY}.",
+    )
+
+
+def _without_data(parts: Parts) -> JSON:
+    """The door is reached and nothing would come through: half of a forwarding."""
+    ftp, own = parts.published.settings.ftp, parts.reach.own_addresses()
+    first, last = ftp.friends_passive_ports
+    private = [str(ip) for ip in own if kind_of(ip) is Kind.PRIVATE and ip.version == 4]
+    public = [str(ip) for ip in own if kind_of(ip) is Kind.PUBLIC]
+    to = (private or public or [""])[0]
+    return finding(
+        "warning",
+        "reach.data",
+        f"friends reach port {ftp.friends_port} of this node, but not its data ports "
+        f"{first}-{last}: nothing can be fetched from it",
+        to,
+        f"Forward TCP ports {first}-{last} to {to} as well, each to the same port, or "
+        f"open them in the firewall. Until then {ONE_WAY}.",
     )
 
 

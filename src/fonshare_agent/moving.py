@@ -25,7 +25,7 @@ from fonshare_agent.serving import Serving
 from fonshare_agent.sources import Sources
 from fonshare_agent.transfer.worker import TransferWorkers
 from fonshare_agent.transfer_side import Doors
-from fonshare_agent.trying_back import TryingBack
+from fonshare_agent.trying_back import DataPorts, TryingBack
 
 if TYPE_CHECKING:
     from fonshare_agent.bundles import Bundles
@@ -165,6 +165,9 @@ class Moving:
             channel.send,
             self._outside,
             self._ways,
+            DataPorts(
+                self._reach.bound, self._reach.data_ports, self._reach.data_addresses
+            ),
         )
         self.copy_fetcher = CopyFetcher(
             ground.core,

@@ -43,11 +43,25 @@ class Reach:
 
     def addresses(self, theirs: tuple[Address, ...]) -> tuple[Address, ...]:
         """Return where a peer that shows *theirs* may try to reach us."""
+        return self._addresses(self.friends_port, theirs)
+
+    def data_ports(self) -> Sequence[int]:
+        """Return those of ours that transfers with peers from outside use."""
+        first, last = self._settings.ftp.friends_passive_ports
+        ports, mapped = range(first, last + 1), self.mapped
+        forwarded = [p for p in ports if mapped is not None and p in mapped.ports]
+        return forwarded or ports
+
+    def data_addresses(self, port: int) -> tuple[Address, ...]:
+        """Return where any peer may try to reach that data port of ours."""
+        return self._addresses(port, ())
+
+    def _addresses(self, port: int, theirs: tuple[Address, ...]) -> tuple[Address, ...]:
         return ticket_addresses(
             self.own_addresses(),
-            self.friends_port,
+            port,
             public_name=self._public_name,
-            outside=self._outside(),
+            outside=self._outside(port),
             theirs=theirs,
             allows_private=self._allows_private,
         )
@@ -57,7 +71,7 @@ class Reach:
         return dialable(
             theirs,
             self.own_addresses(),
-            outside=self._outside(),
+            outside=self._outside(self.friends_port),
             allows_private=self._allows_private,
         )
 
@@ -74,6 +88,11 @@ class Reach:
         """Ours; the router upstream may show another one."""
         return self._find_port()
 
+    @property
+    def bound(self) -> str:
+        """The one address of our doors; "" if they listen on all."""
+        return str(self._bound or "")
+
     def door(self) -> Address:
         """Return where this host itself finds the friends' door."""
         return str(self._bound or "127.0.0.1"), self.friends_port
@@ -87,12 +106,12 @@ class Reach:
         if Kind.PUBLIC in kinds or Kind.PRIVATE not in kinds:
             return None
         passive = range(data[0], min(data[1] + 1, data[0] + DATA_PORTS_MAX))
-        return Wish((port, *passive), key, str(self._bound or ""))
+        return Wish((port, *passive), key, self.bound)
 
-    def _outside(self) -> Address | None:
+    def _outside(self, port: int) -> Address | None:
         mapped = self.mapped
-        port = mapped and mapped.ports.get(self.friends_port)
-        return (mapped.address, port) if mapped and port else None
+        shown = mapped and mapped.ports.get(port)
+        return (mapped.address, shown) if mapped and shown else None
 
     def own_addresses(self) -> list[IP]:
         """Return those on which the doors listen."""

@@ -249,7 +249,7 @@ class TransferSide:
         self.downloads.wake()
 
     async def try_back(self, group: GroupId, member: NodeId) -> str:
-        """Have *member* try this node's door; return "", why not, or "peer.silent"."""
+        """Have *member* try this node's door; return as `TryingBack.ask`."""
         return await (await self.moving.get()).trying_back.ask(group, member)
 
     def network_changed(self) -> None:

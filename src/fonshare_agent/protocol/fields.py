@@ -341,6 +341,16 @@ def change_list() -> Any:
     return _wire(_decode_changes, _encode_changes)
 
 
+def added_addresses() -> Any:
+    """Addresses that older nodes do not send: none from them."""
+    decode = _list_of(_address, ADDRESSES_MAX)
+    return _wire(
+        lambda value: () if value is None else decode(value),
+        _encode_addresses,
+        default=(),
+    )
+
+
 def bundle_wishes() -> Any:
     return _wire(_list_of(_wish, BUNDLE_FILES_MAX), _encode_wishes)
 

@@ -3,7 +3,13 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fonshare_agent.protocol.fields import NONCE_BYTES, addresses, blob, code_text
+from fonshare_agent.protocol.fields import (
+    NONCE_BYTES,
+    added_addresses,
+    addresses,
+    blob,
+    code_text,
+)
 from fonshare_agent.protocol.message import Message
 
 NODE_BYTES = 32
@@ -11,11 +17,13 @@ NODE_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class ReachAsk(Message):
-    """Try whether my friends' door is reached at one of these addresses."""
+    """Try whether my friends' door is reached at one of these addresses, and then the
+    data port at the same host of `data`, where I listen for you."""
 
     KIND: ClassVar[str] = "reach_ask"
     request: bytes = blob(NONCE_BYTES)
     addresses: tuple[tuple[str, int], ...] = addresses()
+    data: tuple[tuple[str, int], ...] = added_addresses()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ jobs, rosters or shares.
 import os
 import ssl
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -26,6 +27,7 @@ from fonshare_agent.errors import (
     SourceVanished,
     StorageError,
 )
+from fonshare_agent.transfer.data_try import at_host, knock_at_data
 from fonshare_agent.transfer.limits import CHUNK_BYTES, Flow, TokenBucket, Traffic
 from fonshare_agent.transfer.reading import (
     Fetch,
@@ -61,10 +63,12 @@ class Push(Right):
 
 @dataclass(frozen=True, slots=True)
 class Knock:
-    """See whether a peer's door is at one of its addresses."""
+    """See whether a peer's door is at one of its addresses, and a data port there."""
 
     addresses: Sequence[Address]
     peer_fingerprint: bytes
+    data: Sequence[Address] = ()  # where it listens; () if no data port is tried
+    request: bytes = field(default=b"", repr=False)
 
 
 class TransferWorkers:
@@ -219,14 +223,21 @@ class TransferWorkers:
 
     def _knock(self, task: Knock) -> str:
         patience = Patience(self._clock, lambda: self._is_stopping, self._stall_s)
+        there: list[Address] = []
 
         def knock() -> None:
             addresses = self._resolve(task.addresses)
-            Session.knock(
+            session = Session.knock(
                 addresses, self._context, task.peer_fingerprint, patience
-            ).close()
+            )
+            with closing(session):
+                there.extend(at_host(self._resolve(task.data), session.peer))
 
-        return self._explained(knock)
+        reason = self._explained(knock)
+        if reason or not there:
+            return reason
+        failed = self._explained(lambda: knock_at_data(there, task.request, patience))
+        return "data" if failed else ""
 
     def _tend(self, _: None) -> str:
         self._pool.tend()

@@ -77,6 +77,7 @@ function table(_) {
 		'reach.open': [_('Friends reach this node.'), ''],
 		'reach.mapped': [_('Friends reach this node: the router upstream forwards its ports, at %s.'), ''],
 		'reach.forward': [_('Friends cannot reach this node.'), _('Forward the ports of the friends’ door to %s on your router. Until then you can fetch from friends who can be reached.')],
+		'reach.data': [_('Friends reach the door of this node, but not its data ports: they can fetch nothing from it.'), _('Forward the data ports of the friends’ door to %s as well. Until then you can fetch from friends who can be reached.')],
 		'reach.double_nat': [_('The router upstream is itself behind another router.'), _('Forward the ports to %s there, too, or connect this node to the outer router. Until then you can fetch from friends who can be reached.')],
 		'reach.cgnat': [_('Your provider shares one address among customers: you can fetch from friends who can be reached.'), _('Nothing; or ask the provider for a public IPv4 address, or for IPv6.')]
 	};
