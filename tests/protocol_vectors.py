@@ -301,6 +301,42 @@ def parts() -> Vector:
     }
 
 
+def ratings() -> Vector:
+    """Two ratings, of which one is taken back, the question for more, and no pages."""
+
+    def text(raw: bytes) -> str:
+        return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+    def body(**fields: Any) -> str:
+        return json.dumps(fields, sort_keys=True, separators=(",", ":"))
+
+    log, roots, stars = b"ratings8", [bytes(range(32)), b"\xff" * 32], [5, 0]
+    page = {"log": text(log), "after": 3, "upto": 7, "head": 9}
+    page |= {"roots": text(b"".join(roots)), "stars": text(bytes(stars))}
+    wrong = (
+        {"log": text(log[:7])},
+        {"after": 8},
+        {"upto": 10},
+        {"upto": -1},
+        {"stars": text(b"\x05")},
+        {"stars": text(b"\x05\x06")},
+        {"stars": [5, 0]},
+        {"roots": text(bytes(63))},
+        {"roots": text(bytes(513 * 32)), "stars": text(bytes(513))},
+    )
+    return {
+        "log": log.hex(),
+        "after": 3,
+        "upto": 7,
+        "head": 9,
+        "roots": [one.hex() for one in roots],
+        "stars": stars,
+        "body": body(**page),
+        "ask": body(log=text(log), after=7),
+        "refused": [body(**page | change) for change in wrong],
+    }
+
+
 def relay() -> Vector:
     """The lines that open streams, and lines that open none."""
     relay_id, secret = bytes(range(16)), bytes(range(16, 32))
@@ -345,6 +381,7 @@ def make_all() -> dict[str, str]:
         "content": content(),
         "catalogue": catalogue(),
         "parts": parts(),
+        "ratings": ratings(),
         "relay": relay(),
     }
     return {

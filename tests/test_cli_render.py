@@ -147,6 +147,17 @@ def test_a_row_tells_how_many_others_have_it():
     )
 
 
+def test_ratings_are_shown_where_there_are_any():
+    row = {"group": "G", "member": "bob", "share": "Films", "path": "a", "own": True}
+    rated = {**row, "rating": {"average": 10 / 3, "count": 3, "own": None}}
+    mine = {**row, "rating": {"average": 4.0, "count": 2, "own": 5}}
+    text = render("ls", [row, rated, mine])
+    assert [part in text for part in ("RATING", "3.3 (3)  ", "4.0 (2), yours 5  ")] == [
+        True
+    ] * 3
+    assert "RATING" not in render("ls", [row])
+
+
 def test_saved_searches_show_their_words_and_filters():
     row = {
         "name": "bz",

@@ -40,7 +40,7 @@ PARTS = {
     "control": "doctor doctor_reach doctor_storage",  # beside the folder of that name
     "tree": "friends_tree friends_reading",
     "wiring": (
-        "agent follow_side node ground group_side transfer_side door_options moving "
+        "agent node ground group_side social_side transfer_side door_options moving "
         "upkeep"
     ),
     "program": (  # the command line, which runs without an agent's modules
@@ -66,7 +66,8 @@ ALLOWED = {
     "writing": "links.uci settings",
     "sharing": "core index protocol",
     "group": (
-        "core index links protocol settings storage writing sharing jobs control.rows"
+        "core index links protocol settings storage writing sharing jobs control.rows "
+        "social.ratings_on_demand"
     ),
     "jobs": (
         "core index protocol storage settings.settings transfer ftp.tickets "

@@ -39,6 +39,7 @@ USES = [
     (["disk", "ls"], "disk_folders"),
     (["settings"], "control.settings_handlers config_docs"),
     (["follow", "ls"], "control.follow_handlers index.state_follows"),
+    (["rate", "ls"], "control.rating_handlers"),
 ]
 # Used with members, or when the owner asks for it; other tests do.
 UNUSED = """
@@ -48,6 +49,7 @@ UNUSED = """
     protocol.plan transfer.lanes backup command_line
     streaming transfer.stream protocol.stream_plan friends_tree
     friends_reading ftp.arriving social.follow social.holding
+    social.ratings index.state_ratings protocol.rating_messages
 """
 
 

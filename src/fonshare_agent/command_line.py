@@ -191,7 +191,7 @@ def _arguments(
         if argument.repeated:
             found[argument.name], words = [*words], []
         elif words:
-            found[argument.name], words = words[0], words[1:]
+            found[argument.name], words = _typed(argument, words[0]), words[1:]
     if words:
         raise UsageError(
             f"`{command.name}` takes fewer words",
@@ -199,9 +199,12 @@ def _arguments(
             next=_advice(command.name),
         )
     for flag in command.typed_flags:
-        value = vars(parsed)[flag.name]
-        found[flag.name] = _number(value) if flag.kind is Kind.INTEGER else value
+        found[flag.name] = _typed(flag, vars(parsed)[flag.name])
     return found
+
+
+def _typed(argument: Argument, value: str | None) -> JSON:
+    return _number(value) if argument.kind is Kind.INTEGER else value
 
 
 def _number(text: str | None) -> JSON:

@@ -73,7 +73,7 @@ class GroupSide:
             time.time,
         )
         self.seen = LastSeen(
-            core, ground.store, ground.state, time.time, self._members_of
+            core, ground.store, ground.state, time.time, self.members_of
         )
         self.invites = InvitesOnDemand(
             ground.files, ground.store, ground.state, self._build_invites
@@ -95,7 +95,8 @@ class GroupSide:
             self.catching_up,
         )
 
-    def _members_of(self, group: GroupId) -> Collection[NodeId]:
+    def members_of(self, group: GroupId) -> Collection[NodeId]:
+        """Return who is in *group* now; nobody if this node is not."""
         machine = self.channel.find_machine(group)
         return () if machine is None else machine.roster.members
 

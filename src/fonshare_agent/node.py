@@ -27,7 +27,6 @@ from fonshare_agent.errors import (
     SettingsError,
     StorageError,
 )
-from fonshare_agent.follow_side import build_follows
 from fonshare_agent.ground import Ground
 from fonshare_agent.group_side import Across, GroupSide
 from fonshare_agent.groups import Followers
@@ -41,6 +40,7 @@ from fonshare_agent.nodekeys import NodeKeys, settle_incarnation
 from fonshare_agent.room_watch import RoomWatch
 from fonshare_agent.routing import Routing
 from fonshare_agent.settings import Settings
+from fonshare_agent.social_side import SocialSide
 from fonshare_agent.transfer_side import TransferSide
 from fonshare_agent.upkeep import Upkeep
 
@@ -82,14 +82,12 @@ class Node:
             is_busy=lambda: self._moving.downloads.is_busy,
             revoke_lost_rights=lambda: self._moving.revoke_lost_rights(),
             on_shares=lambda shares: self._mirrors.follow(shares),
-            on_changes=lambda *told: self._follows.note_changes(*told),
+            on_changes=lambda *told: self._social.follows.note_changes(*told),
         )
         self._talking = GroupSide(self._ground, across)
         self._moving = TransferSide(self._ground, self._talking)
         self._mirrors = MirrorsOnDemand(self._core, self._files, self._load_mirrors)
-        self._follows = build_follows(
-            self._ground, self._talking, self._moving.downloads
-        )
+        self._social = SocialSide(self._ground, self._talking, self._moving.downloads)
         self._wire()
         await self._start_services()
         self._is_up = True
@@ -166,6 +164,7 @@ class Node:
             moving.downloads,
             moving.asking,
             talking.seen,
+            self._social.ratings,
             self._settings.node.relay,
         )
         talking.channel.wire(
@@ -216,8 +215,8 @@ class Node:
         self._started.append(moving.mapping.stop)
         moving.mapping.consider()
         await moving.ways.load()
-        self._started.append(self._end_follows)
-        self._core.spawn_service("follows", self._follows.load())
+        self._started.append(self._social.stop)
+        self._social.load()
 
     def _open_doors(self) -> None:
         try:
@@ -248,7 +247,8 @@ class Node:
             invites=talking.invites,
             published=talking.published,
             downloads=self._moving.downloads,
-            follows=self._follows,
+            follows=self._social.follows,
+            ratings=self._social.ratings,
             manners=self._moving.manners,
             reach=self._moving.reach,
             mapping=self._moving.mapping,
@@ -256,9 +256,6 @@ class Node:
             mirrors=self._mirrors,
             try_back=self._moving.try_back,
         )
-
-    async def _end_follows(self) -> None:
-        self._follows.stop()
 
     async def _end_questions(self) -> None:
         self._moving.asking.stop()
@@ -276,7 +273,7 @@ class Node:
     async def _on_dropped(self, group: GroupId) -> None:
         self._talking.published.refresh_rights()  # first: the rest may wait for a disk
         await self._talking.invites.drop_group(group)
-        self._follows.drop_group(group)
+        self._social.drop_group(group)
         await self._moving.downloads.history.drop_group(group)
         await self._store.run(self._ground.state.forget_group, group)
         await self._talking.sharing.drop_group(group)

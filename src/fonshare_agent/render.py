@@ -45,19 +45,31 @@ def _plain(value: Any) -> str:
 
 
 def _entries(rows: Any) -> str:
+    is_rated = any(row.get("rating") for row in rows)
     return table(
-        ("ID", "KIND", "SIZE", "MODIFIED", "WHERE"),
+        ("ID", "KIND", "SIZE", "MODIFIED", *["RATING"] * is_rated, "WHERE"),
         (
             (
                 row.get("id") or "-",
                 say(row.get("kind") or "-"),
                 shown_size(row.get("size")),
                 shown_day(row.get("modified")),
+                *[_rating(row.get("rating"))] * is_rated,
                 _where(row),
             )
             for row in rows
         ),
     )
+
+
+def _rating(rating: Any) -> str:
+    """Return the average, how many have rated, and what the owner thinks."""
+    if not rating:
+        return "-"
+    average = f"{rating['average']:.1f}".replace(".", say("."))
+    if rating["own"]:
+        return say("{} ({}), yours {}", average, rating["count"], rating["own"])
+    return f"{average} ({rating['count']})"
 
 
 def _where(row: Any) -> str:
@@ -325,6 +337,8 @@ RENDERERS: dict[str, Callable[[Any], str]] = {
     "search new": _new,
     "follow": _follows,
     "follow ls": _follows,
+    "rate": _entries,
+    "rate ls": _entries,
     "get": _jobs,
     "jobs": _jobs,
     "jobs first": _jobs,

@@ -48,6 +48,7 @@ from fonshare_agent.protocol.reach_messages import (
 )
 from fonshare_agent.published import Published
 from fonshare_agent.sharing import Sharing
+from fonshare_agent.social.ratings_on_demand import RatingsOnDemand
 
 if TYPE_CHECKING:
     from fonshare_agent.granting import Granting
@@ -93,6 +94,7 @@ class Routing:
     downloads: Downloads
     asking: Asking
     seen: LastSeen
+    ratings: RatingsOnDemand
     is_relay: bool = True  # whether its owner lets this node be one
     _open: dict[tuple[GroupId, NodeId], int] = field(default_factory=dict)
 
@@ -106,6 +108,7 @@ class Routing:
                 self.catching_up.note_head(group, member, (index_id, sequence))
             case MemberReady(member):
                 self.catching_up.note_ready(group, member)
+                self.ratings.note_ready(group, member)
                 self.downloads.wake()
             case MemberSeen(member, online):
                 self.seen.note(group, member, online)
@@ -120,6 +123,7 @@ class Routing:
             self.published.refresh_rights()
             work = self.sharing.keep_members(group, lambda: machine.roster.members)
             self.core.spawn_service("forget members", work)
+            self.ratings.note_members(group)
 
     def on_command(self, group: GroupId, member: NodeId, message: Message) -> None:
         """Give *message* to its decider; a kind nobody handles here is dropped."""
@@ -164,6 +168,9 @@ class Routing:
                 | RelayJoin()
             ):
                 work = self._grant(group, member, message)
+                self._serve(message.KIND, group, member, work)
+            case _ if message.KIND in self.ratings.KINDS:
+                work = self.ratings.on_message(group, member, message)
                 self._serve(message.KIND, group, member, work)
 
     async def _grant(self, group: GroupId, member: NodeId, message: Message) -> None:

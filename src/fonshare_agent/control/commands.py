@@ -97,7 +97,9 @@ JOB_ANSWER = (
 )
 ENTRY_ANSWER = (
     "`[{id, kind, name, path, size, modified, group, member, member_id, share, root, "
-    "online, own}]`, kind one of file, folder, group, member, share; `path_b64` is "
+    "online, own, rating}]`, kind one of file, folder, group, member, share; `rating` "
+    "`{average, count, own}`, what the row's group thinks of that content (`own` null "
+    "without one of this node), null if nobody has rated it; `path_b64` is "
     "added where a path is not UTF-8, `cursor` to the last row if there is more"
 )
 FIND_ANSWER = (
@@ -569,6 +571,38 @@ FOLLOW_COMMANDS = (
     ),
 )
 
+RATING_COMMANDS = (
+    Command(
+        "rate",
+        "rate a file, for all members of its group to see",
+        "rate Famille/bob/Films/Metropolis.mkv 5",
+        answer=f"{ENTRY_ANSWER}; one row",
+        arguments=(
+            Argument(
+                "entry", "a file: an id, or GROUP/MEMBER/SHARE/PATH", shown="ENTRY"
+            ),
+            Argument(
+                "stars",
+                "from 1 to 5; 0 takes the rating back",
+                Kind.INTEGER,
+                maximum=5,
+                shown="0|1|2|3|4|5",
+            ),
+        ),
+        access=Access.WRITE,
+    ),
+    Command(
+        "rate ls",
+        "list what is rated and offered, the best first",
+        "rate ls Famille",
+        answer=f"{ENTRY_ANSWER}, of files; by average, then by how many have rated",
+        arguments=(
+            Argument("group", "only of this group", optional=True, shown="GROUP"),
+        ),
+        flags=(LIMIT,),
+    ),
+)
+
 JOB_COMMANDS = (
     Command(
         "jobs",
@@ -806,6 +840,7 @@ COMMANDS: tuple[Command, ...] = (
     *GROUP_COMMANDS,
     *FILE_COMMANDS,
     *FOLLOW_COMMANDS,
+    *RATING_COMMANDS,
     *JOB_COMMANDS,
     FXP_COMMAND,
     *BOX_COMMANDS,

@@ -3,6 +3,7 @@
 from fonshare_agent.control import views
 from fonshare_agent.control.entries import find_entry, resolve
 from fonshare_agent.control.parts import Parts
+from fonshare_agent.control.rated import add_ratings
 from fonshare_agent.control.rows import JSON, ROWS_UNASKED, Page
 from fonshare_agent.errors import NotFound
 from fonshare_agent.index import cursors
@@ -87,7 +88,9 @@ class FileHandlers:
         if share is not None:
             top = await resolve(self._parts, group, member, share, path)
             if top.kind == "file":
-                return page.cut([self._row(top)])
+                row = self._row(top)
+                await add_ratings(self._parts, [row])
+                return page.cut([row])
         after: Found | Mark | None = page.mark(group, member)
         found: list[Found] = []
         while len(found) < page.wanted:
@@ -105,7 +108,9 @@ class FileHandlers:
             if len(some) < limit:
                 break
             after = some[-1]
-        return page.of([(self._row(one), one.name) for one in found])
+        rows = [self._row(one) for one in found]
+        await add_ratings(self._parts, rows)
+        return page.of([(row, one.name) for row, one in zip(rows, found, strict=True)])
 
     def _row(self, found: Found) -> dict[str, JSON]:
         machine = self._parts.channel.find_machine(found.group)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fonshare_agent.control.follow_handlers import FollowHandlers
     from fonshare_agent.control.group_handlers import GroupHandlers
     from fonshare_agent.control.node_handlers import NodeHandlers
+    from fonshare_agent.control.rating_handlers import RatingHandlers
     from fonshare_agent.control.search_handlers import SearchHandlers
     from fonshare_agent.control.settings_handlers import SettingsHandlers
 
@@ -38,6 +39,7 @@ class Handlers:
             **dict.fromkeys(("ls", "get", "jobs"), file),
             **dict.fromkeys(("find", "search"), search),
             **dict.fromkeys(("follow", "unfollow"), follow),
+            "rate": OnDemand(parts.files, self._load_rating),
             "settings": OnDemand(parts.files, self._load_settings),
         }
 
@@ -80,6 +82,11 @@ class Handlers:
         from fonshare_agent.control.follow_handlers import FollowHandlers
 
         return lambda: FollowHandlers(self._parts)
+
+    def _load_rating(self) -> Callable[[], "RatingHandlers"]:
+        from fonshare_agent.control.rating_handlers import RatingHandlers
+
+        return lambda: RatingHandlers(self._parts)
 
     def _load_settings(self) -> Callable[[], "SettingsHandlers"]:
         from fonshare_agent.control.settings_handlers import SettingsHandlers

@@ -24,6 +24,7 @@ from fonshare_agent.port_mapping import PortMapping
 from fonshare_agent.published import Published
 from fonshare_agent.reach import Reach
 from fonshare_agent.social.follows import Follows
+from fonshare_agent.social.ratings_on_demand import RatingsOnDemand
 from fonshare_agent.ways import Ways
 
 
@@ -48,6 +49,7 @@ class Parts:
     published: Published
     downloads: Downloads
     follows: Follows
+    ratings: RatingsOnDemand
     manners: Manners
     reach: Reach
     mapping: PortMapping

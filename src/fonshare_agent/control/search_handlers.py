@@ -6,6 +6,7 @@ from functools import cache
 from fonshare_agent import clock
 from fonshare_agent.control import views
 from fonshare_agent.control.parts import Parts
+from fonshare_agent.control.rated import add_ratings
 from fonshare_agent.control.rows import JSON, ROWS_UNASKED, Page
 from fonshare_agent.errors import NotFound
 from fonshare_agent.index.finder import Search
@@ -48,6 +49,7 @@ class SearchHandlers:
         while result is None:
             result = await self._parts.store.run(self._go_on, search, deadline)
         rows = self._rows(result, query)
+        await add_ratings(self._parts, rows)
         return Page(
             views.with_cursor(rows, result.more), result.more, is_cut=result.is_cut
         )
@@ -160,7 +162,9 @@ class SearchHandlers:
                 is_kept=arguments["keep"] is True,
                 deadline=self._parts.core.clock() + SEARCH_S,
             )
-            page += [{"search": one, **row} for row in self._rows(result, query)]
+            rows = self._rows(result, query)
+            await add_ratings(self._parts, rows)
+            page += [{"search": one, **row} for row in rows]
             page.is_cut |= result.is_cut
             page.has_more |= not result.is_complete
         return page

@@ -5,6 +5,7 @@ Raw bytes and epoch seconds only; wording and formatting belong to who shows it.
 
 import base64
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from fonshare_agent.control.rows import JSON
 from fonshare_agent.disk import DiskSpace
@@ -17,6 +18,9 @@ from fonshare_agent.model import GroupId, JobState, NodeId, base32, printable
 from fonshare_agent.protocol.keys import node_id_text
 from fonshare_agent.protocol.roster import Roster
 from fonshare_agent.settings import LimitSettings
+
+if TYPE_CHECKING:
+    from fonshare_agent.index.state_ratings import Verdict
 
 ID_BYTES = 10  # of a group's row: as long as an entry's
 
@@ -93,6 +97,7 @@ def entry(found: Found, group: str, member: str, online: bool) -> dict[str, JSON
         "root": None if found.root is None else found.root.hex(),
         "online": online,
         "own": found.own,
+        "rating": None,
     }
     if printable(path).encode() != path:
         row["path_b64"] = base64.b64encode(path).decode("ascii")
@@ -143,6 +148,16 @@ def place(
         "root": None,
         "online": online,
         "own": own,
+        "rating": None,
+    }
+
+
+def rating(verdict: "Verdict") -> JSON:
+    """What a group thinks of a file; who shows it rounds."""
+    return {
+        "average": verdict.average,
+        "count": verdict.count,
+        "own": verdict.own or None,
     }
 
 

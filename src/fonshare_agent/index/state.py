@@ -1,24 +1,24 @@
 """state.db: what this node must not forget, nor ever do twice.
 
-Owns counters leased in blocks, documents, jobs with their files (`ended`: which of them
-are over), (`searches`) saved searches and (`follows`) follows. Rules kept: every method
-is one transaction, durable when it returns, and joins the caller's where there is one
-(`transaction`); no method returns more rows than its limit. Belongs to the one store
-thread, which may block. Must not know what a job does or a message means.
+Owns counters leased in blocks, documents, and jobs with their files; what other tables
+there are is said in state_late.py. Rules kept: every method is one transaction, durable
+when it returns, and joins the caller's where there is one (`transaction`); no method
+returns more rows than its limit. Belongs to the one store thread, which may block. Must
+not know what a job does or a message means.
 """
 
 import contextlib
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from fonshare_agent.errors import NotFound, StorageError
 from fonshare_agent.index import database
 from fonshare_agent.index.database import close_database, translated
 from fonshare_agent.index.state_backup import back_up, open_or_recover
+from fonshare_agent.index.state_late import LateTables
 from fonshare_agent.index.state_records import (
     ENDED,
     FILE_COLUMNS,
@@ -28,13 +28,7 @@ from fonshare_agent.index.state_records import (
     file_of,
     job_of,
 )
-from fonshare_agent.loading import loading
 from fonshare_agent.model import SIZE_MAX, GroupId, JobState, NodeId, SharePath
-
-if TYPE_CHECKING:
-    from fonshare_agent.index.state_ended import EndedJobs
-    from fonshare_agent.index.state_follows import FollowTables
-    from fonshare_agent.index.state_searches import SearchTables
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +36,7 @@ BACKUP_PERIOD_S: Final = 600.0  # what is lost at most is this much of a job's p
 PAGE: Final = 100
 
 
-class StateStore:
+class StateStore(LateTables):
     """The one connection to state.db. *disk_id* names the disk it lies on."""
 
     def __init__(self, path: Path, disk_id: str, clock: Callable[[], float]) -> None:
@@ -55,30 +49,6 @@ class StateStore:
         self._depth = 0
         self._backed_up_at = clock()
         self._changes_then = self._connection.total_changes
-
-    @cached_property
-    def searches(self) -> "SearchTables":
-        """The saved searches; DiskMissing if their module cannot be read."""
-        with loading():
-            from fonshare_agent.index.state_searches import SearchTables
-        return SearchTables(self._rows, self._write, self.transaction)
-
-    @cached_property
-    def ended(self) -> "EndedJobs":
-        """The jobs that have ended; DiskMissing if their module cannot be read."""
-        with loading():
-            from fonshare_agent.index.state_ended import EndedJobs
-        return EndedJobs(self._rows, self._write)
-
-    @cached_property
-    def follows(self) -> "FollowTables":
-        """The follows; DiskMissing if their module cannot be read."""
-        with loading():
-            from fonshare_agent.index.state_follows import FollowTables
-        return FollowTables(self._rows, self._write, self.transaction)
-
-    def has_follows(self) -> bool:
-        return bool(self._rows("SELECT 1 FROM follow LIMIT 1"))
 
     def close(self) -> None:
         """Close the file; on a lost disk quietly."""
@@ -154,9 +124,9 @@ class StateStore:
         return int(following) - count
 
     def forget_group(self, group: GroupId) -> None:
-        """Drop the group's jobs, follows and searches; its counters stay."""
+        """Drop the group's jobs, follows, searches, ratings; its counters stay."""
         with self.transaction():
-            for table in ("job", "saved_search", "follow"):
+            for table in ("job", "saved_search", "follow", "rater"):
                 self._write(f"DELETE FROM {table} WHERE grp = ?", (group,))
 
     # --- documents ------------------------------------------------------------------

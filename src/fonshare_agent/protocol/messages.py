@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
+from fonshare_agent.loading import loading
 from fonshare_agent.model import SharePath
 from fonshare_agent.protocol.fields import (
     HASH_BYTES,
@@ -330,6 +331,14 @@ KINDS: dict[str, type[Message]] = {
         *REACH_KINDS,
     )
 }
+LATE = ("ratings", "ratings_ask")  # their classes are loaded with the first of them
+
+
+def late_kinds() -> dict[str, type[Message]]:
+    """Return the classes of LATE; DiskMissing if they cannot be read."""
+    with loading():
+        from fonshare_agent.protocol.rating_messages import RATING_KINDS
+    return RATING_KINDS
 
 
 def encode(message: Message) -> bytes:
@@ -346,7 +355,7 @@ def decode(kind: str, body: bytes) -> Message | None:
 
     Raises BadMessage for everything else.
     """
-    found = KINDS.get(kind)
+    found = KINDS.get(kind) or (late_kinds().get(kind) if kind in LATE else None)
     if found is None:
         return None
     try:

@@ -37,6 +37,8 @@ return baseclass.extend({
 		'follow': 'write',
 		'follow ls': 'read',
 		'unfollow': 'write',
+		'rate': 'write',
+		'rate ls': 'read',
 		'jobs': 'read',
 		'jobs first': 'write',
 		'jobs last': 'write',

@@ -56,6 +56,8 @@ const ACCESS = {
 	'follow': 'write',
 	'follow ls': 'read',
 	'unfollow': 'write',
+	'rate': 'write',
+	'rate ls': 'read',
 	'jobs': 'read',
 	'jobs first': 'write',
 	'jobs last': 'write',
