@@ -138,6 +138,12 @@ def test_a_group_talks_over_the_router_and_knows_it_by_its_certificate(router):
             wait_until(lambda: happened(heard, Received), "the message has come")
 
 
+def test_the_broker_holds_no_message_back_until_the_one_before_is_acknowledged(router):
+    add(router, "famille", 8883)
+    lines = (broker_setup.FOLDER / broker_setup.CONF).read_text().splitlines()
+    assert "set_tcp_nodelay true" in lines
+
+
 def test_other_logins_and_other_topics_are_refused(router):
     port = free_port()
     url = add(router, "Famille", port)

@@ -50,7 +50,8 @@ PASSWORD_BYTES = 16
 SALT_BYTES, ROUNDS = 12, 101  # Mosquitto's own; a drawn password needs no more
 
 # The largest envelope has 128 KiB; a member's queue may hold as much as a node takes
-# unhandled. A group has 64 members at most, each with one connection.
+# unhandled. A group has 64 members at most, each with one connection. Without
+# set_tcp_nodelay what follows a message waits until that one is acknowledged.
 SETTINGS = """\
 # Made by `fonshare broker`, which writes it again: change nothing here.
 listener {port}
@@ -60,6 +61,7 @@ allow_anonymous false
 password_file {folder}/logins
 acl_file {folder}/access
 max_connections 96
+set_tcp_nodelay true
 message_size_limit 147456
 max_inflight_messages 20
 max_queued_messages 256
