@@ -9,10 +9,12 @@ import pytest
 from fonshare_agent.core import Worker
 from fonshare_agent.errors import Ambiguous
 from fonshare_agent.groups import Followers, Groups, pick_node
+from fonshare_agent.leave_notices import LeaveNotices
 from fonshare_agent.memberships import Membership, Memberships
 from fonshare_agent.model import NodeId
 from fonshare_agent.protocol.group import GroupMachine
 from fonshare_agent.protocol.keys import node_id_text
+from fonshare_agent.sealing import Sealer
 from test_channel import Friend, Home
 
 
@@ -23,9 +25,12 @@ class Kept(Home):
         super().__init__(folder)
         self.files = Worker("f", self.core)
         self.memberships = Memberships(folder / "keys" / "groups")
+        sealer = Sealer(self.crypto, self.store, self.state, self.keys, os.urandom)
+        self.leaving = LeaveNotices(self.core, self.store, self.state, lambda: sealer)
+        self.leaving.wire(self.broker)
         self.groups = Groups(
             *(self.core, self.files, self.memberships, self.channel, self.keys),
-            *("anna", os.urandom, time.time),
+            *("anna", os.urandom, time.time, self.leaving),
         )
         self.groups.wire(Followers(self.joining, self.joined, self.dropped))
         self.start()

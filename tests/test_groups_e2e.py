@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from brokers import Mosquitto
+from fonshare_agent.protocol.envelope import PAYLOAD_SIZES
 from nodes import CommandFailed, befriend, eventually, running, share
 from settings_files import take_ports
 
@@ -37,6 +38,10 @@ def failure(node, *words):
         node(*words)
     assert failed.value.status == 1, failed.value
     return failed.value
+
+
+def is_envelope(payload):
+    return len(payload) in PAYLOAD_SIZES
 
 
 def sees(node, group, *names):
@@ -125,6 +130,26 @@ def test_two_groups_with_the_same_friend_never_mix(make_node):
         assert set(alice.members("Famille")) == {"alice", "bob"}
         wanted = "Famille/alice/Private/private.txt"
         assert bob("get", wanted, "--wait")[0]["state"] == "done"
+
+
+@pytest.mark.full
+def test_a_leave_while_the_broker_is_away_is_heard_when_it_is_back(make_node, broker):
+    """The one who left was killed, and the one who stays was off, in between."""
+    alice, bob = make_node("alice"), make_node("bob")
+    with running(alice, bob):
+        befriend("Famille", alice, bob)
+        sees(alice, "Famille", "alice", "bob")
+        assert bob.stop() == 0
+        broker.stop()
+        alice("group", "leave", "Famille")
+        assert alice("group", "ls") == []
+        alice.kill()
+        broker.start()
+        alice.start()
+        eventually(lambda: any(map(is_envelope, broker.retained().values())), "told")
+        assert alice.stop() == 0
+        bob.start()
+        eventually(lambda: list(bob.members("Famille")) == ["bob"], "bob knows")
 
 
 def test_rights_taken_away_end_a_running_transfer(make_node, broker):

@@ -27,7 +27,7 @@ PARTS = {
     "writing": "settings_writer",  # settings that commands change
     "group": (
         "announcing asking channel groups invite_sessions invites invites_on_demand "
-        "last_seen listening published routing sealing"
+        "last_seen leave_notices listening published routing sealing"
     ),
     "sharing": "sharing catching_up",
     "jobs": (

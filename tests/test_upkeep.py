@@ -8,6 +8,7 @@ import pytest
 
 from fonshare_agent.core import Core, Worker
 from fonshare_agent.index.state import StateStore
+from fonshare_agent.leave_notices import LeaveNotices
 from fonshare_agent.nodekeys import SEALING_PERIOD_S, load_or_create
 from fonshare_agent.upkeep import Upkeep
 from waiting import PATIENCE_S
@@ -72,7 +73,8 @@ def test_the_sealing_key_is_renewed_by_uptime_over_restarts(ground):
         done.result()
 
     for _ in range(2):  # two runs of half the period each
-        upkeep = Upkeep(ground, parts, parts.tend, parts, parts.tend)
+        leaving = LeaveNotices(ground.core, ground.store, ground.state, None)
+        upkeep = Upkeep(ground, parts, parts.tend, parts, parts.tend, leaving)
         tend(upkeep)
         assert ground.keys.sealing.public == before
         now[0] += SEALING_PERIOD_S / 2 + 10

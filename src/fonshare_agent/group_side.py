@@ -18,6 +18,7 @@ from fonshare_agent.index.scanner import Scanner
 from fonshare_agent.index.watcher import Watcher
 from fonshare_agent.invites_on_demand import InvitesOnDemand
 from fonshare_agent.last_seen import LastSeen
+from fonshare_agent.leave_notices import LeaveNotices
 from fonshare_agent.links.broker_url import BrokerUrl
 from fonshare_agent.links.link_events import LinkEvent
 from fonshare_agent.links.links import Handlers, Links
@@ -27,6 +28,7 @@ from fonshare_agent.model import GroupId, NodeId
 from fonshare_agent.nodekeys import GROUPS
 from fonshare_agent.protocol.fields import Change
 from fonshare_agent.published import Published
+from fonshare_agent.sealing import Sealer
 from fonshare_agent.settings import MqttSettings, ShareSettings
 from fonshare_agent.settings_writer import open_settings_writer
 from fonshare_agent.sharing import Sharing
@@ -62,6 +64,12 @@ class GroupSide:
         self.channel = ControlChannel(
             core, ground.crypto, ground.store, ground.state, keys, name, draw
         )
+        self.leaving = LeaveNotices(
+            core,
+            ground.store,
+            ground.state,
+            lambda: Sealer(ground.crypto, ground.store, ground.state, keys, draw),
+        )
         self.groups = Groups(
             core,
             ground.files,
@@ -71,6 +79,7 @@ class GroupSide:
             name,
             draw,
             time.time,
+            self.leaving,
         )
         self.seen = LastSeen(
             core, ground.store, ground.state, time.time, self.members_of
@@ -174,12 +183,13 @@ class GroupSide:
             ground.keys.tls_seed,
             Handlers(
                 brokers=self._wanted_brokers,
-                topics=lambda url: self.channel.topics(url) | self.invites.topics(url),
+                topics=self._wanted_topics,
                 on_connected=self._on_connected,
                 on_disconnected=self.channel.on_disconnected,
                 on_received=self._on_received,
             ),
         )
+        self.leaving.wire(self.links)
 
     def _make_link(
         self,
@@ -198,9 +208,15 @@ class GroupSide:
 
     def _wanted_brokers(self) -> set[str]:
         home = {self.home_broker} if self.home_broker else set()
-        return home | self.channel.brokers() | self.invites.brokers()
+        groups = self.channel.brokers() | self.leaving.brokers()
+        return home | groups | self.invites.brokers()
+
+    def _wanted_topics(self, broker: str) -> set[str]:
+        groups = self.channel.topics(broker) | self.leaving.topics(broker)
+        return groups | self.invites.topics(broker)
 
     def _on_connected(self, broker: str) -> None:
+        self.leaving.on_connected(broker)
         self.channel.on_connected(broker)
         self.invites.on_connected(broker)
 
@@ -214,7 +230,10 @@ class GroupSide:
         self, broker: str, topic: str, payload: bytes, done: Callable[[], None]
     ) -> None:
         try:
-            if not self.invites.receive(broker, topic, payload):
+            if not (
+                self.leaving.receive(broker, topic, payload)
+                or self.invites.receive(broker, topic, payload)
+            ):
                 await self.channel.receive(broker, topic, payload)
         finally:
             done()

@@ -20,6 +20,7 @@ from fonshare_agent.errors import (
     PeerError,
     UsageError,
 )
+from fonshare_agent.leave_notices import LeaveNotices
 from fonshare_agent.listening import sealing_keys
 from fonshare_agent.memberships import Membership, Memberships
 from fonshare_agent.model import LABEL_BYTES_MAX, GroupId, NodeId, is_label
@@ -57,9 +58,11 @@ class Groups:
         node_name: str,
         draw: Callable[[int], bytes],
         now: Callable[[], float],
+        leaving: LeaveNotices,
     ) -> None:
         self._core, self._files = core, files
         self._memberships, self._channel = memberships, channel
+        self._leaving = leaving
         self._keys, self._node_name = keys, node_name
         self._draw, self._now = draw, now
         self._kept: dict[GroupId, Membership] = {}
@@ -73,6 +76,7 @@ class Groups:
 
     async def load(self) -> None:
         """Take up every membership that can be read; complaints go to `doctor`."""
+        await self._leaving.load()
         found, self.complaints = await self._files.run(self._memberships.load)
         for membership in found:
             try:
@@ -84,7 +88,7 @@ class Groups:
             if machine.roster.is_member(machine.me):
                 await self._take_part(machine)
             else:
-                await self.drop(membership.group)  # the end came before it was dropped
+                await self._drop(machine)  # the end came before it was dropped
 
     def _machine(self, kept: Membership) -> GroupMachine:
         try:
@@ -238,6 +242,8 @@ class Groups:
         return self.free_label(label, others)
 
     async def _keep(self, machine: GroupMachine, label: str) -> None:
+        await self._wait_until_dropped(machine.group)
+        await self._leaving.forget(machine.group)
         kept = self._snapshot(machine, label)
         await self._files.run(self._memberships.save, kept)
         self._kept[machine.group] = kept
@@ -280,21 +286,32 @@ class Groups:
 
     async def drop(self, group: GroupId) -> None:
         """Forget everything of a group; its rights end before anything waits."""
+        machine = self._channel.find_machine(group)
+        if machine is not None:
+            await self._drop(machine)
+        await self._wait_until_dropped(group)  # its own end may have begun it already
+
+    async def _drop(self, machine: GroupMachine) -> None:
         assert self._followers is not None
+        group = machine.group
         self._channel.drop_group(group)
         kept = self._kept.pop(group, None)
-        if kept is not None:
-            # The file goes last: what a crash leaves is dropped at the next start.
-            self._dropping.add(group)
-            try:
-                await self._files.run(
-                    self._memberships.remember_left, kept.label, group
-                )
-                await self._followers.dropped(group)
+        if kept is None:
+            return
+        # The file goes last: what a crash leaves is dropped at the next start.
+        self._dropping.add(group)
+        try:
+            is_kept = await self._leaving.keep(machine)
+            self._leaving.tell(group)
+            await self._files.run(self._memberships.remember_left, kept.label, group)
+            await self._followers.dropped(group)
+            if is_kept:  # else the next start does
                 await self._files.run(self._memberships.delete, group)
-            finally:
-                self._dropping.discard(group)
-        while group in self._dropping:  # the group's own end has begun it already
+        finally:
+            self._dropping.discard(group)
+
+    async def _wait_until_dropped(self, group: GroupId) -> None:
+        while group in self._dropping:
             await self._core.sleep(DROP_POLL_S)
 
 

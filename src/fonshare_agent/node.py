@@ -206,7 +206,8 @@ class Node:
         self._started.append(moving.end_manners)
         moving.downloads.wake()
         self._upkeep = Upkeep(
-            self._ground, talking.channel, moving.tend, moving.ftp, talking.seen.save
+            *(self._ground, talking.channel, moving.tend, moving.ftp),
+            *(talking.seen.save, talking.leaving),
         )
         self._core.call_later(TEND_S, self._tend_soon)
         self._network = NetworkWatch()

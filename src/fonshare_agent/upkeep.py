@@ -12,6 +12,7 @@ from fonshare_agent import clock
 from fonshare_agent.channel import ControlChannel
 from fonshare_agent.ftp.server import FtpService
 from fonshare_agent.ground import Ground
+from fonshare_agent.leave_notices import LeaveNotices
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ class Upkeep:
     tend_sessions: Callable[[], Awaitable[None]]
     ftp: FtpService
     save_seen: Callable[[], Awaitable[None]]  # with what is written hourly
+    leaving: LeaveNotices
     _uptime_s: float | None = field(default=None, init=False)
     _counted_at: float = field(default=0.0, init=False)
     _saved_s: float = field(default=0.0, init=False)
@@ -39,6 +41,7 @@ class Upkeep:
         uptime_s = await self._count_uptime()
         await self._renew_sealing(uptime_s)
         self.channel.age(uptime_s)
+        self.leaving.tend(uptime_s)
         if clock.is_known():
             await self.ground.closer.run(self.ftp.purge_uploads, UPLOADS_KEPT_S)
 
