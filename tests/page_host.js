@@ -24,6 +24,7 @@ const world = {
 	jobs: [], shares: [{ name: 'Photos', path: 'Photos', groups: ['Famille'], files: 1204, bytes: 8 * GB }],
 	folders: ['Films', 'Photos', 'media', 'media/Music', 'media/Music/Live'],
 	follows: [],
+	ratings: {}, // by path: the stars of each who has rated
 	requests: [], searches: [], news: [], findings: [], joining: null, settings: [],
 	limits: {
 		upload_kib_s: 500, download_kib_s: 0, transfers: 3, uploads: 4, hours: null, other_upload_kib_s: 0,
@@ -72,6 +73,7 @@ function row(kind, name, rest) {
 	return {
 		id: 'id-' + kind + '-' + [rest.group, rest.member_id, rest.share, rest.path].join('/'), kind, name, path: '',
 		size: 0, modified: 0, group: null, member: null, member_id: null, share: null, root: null, online: true, own: false,
+		rating: null,
 		...rest
 	};
 }
@@ -79,8 +81,17 @@ function row(kind, name, rest) {
 function entryRow([group, who, share, path, size, modified]) {
 	const { name, online } = memberOf(group, who);
 	return row('file', path.split('/').pop(), {
-		path, size, modified, group, member: name, member_id: who, share, online, own: who === world.node.id
+		path, size, modified, group, member: name, member_id: who, share, online, own: who === world.node.id,
+		rating: ratingOf(path)
 	});
+}
+
+function ratingOf(path) {
+	const stars = Object.values(world.ratings[path] || {}).filter(Boolean);
+	return stars.length ? {
+		average: stars.reduce((sum, one) => sum + one, 0) / stars.length, count: stars.length,
+		own: world.ratings[path][world.node.id] || null
+	} : null;
 }
 
 function paged(rows, { limit, after }) {
@@ -293,6 +304,11 @@ const COMMANDS = {
 		};
 		world.follows.push(row);
 		return [row];
+	},
+	'rate': ({ entry, stars }) => {
+		const found = world.entries.find((one) => entryRow(one).id === entry);
+		world.ratings[found[3]] = { ...world.ratings[found[3]], [world.node.id]: stars };
+		return [entryRow(found)];
 	},
 	'follow ls': () => world.follows,
 	'unfollow': ({ entry }) => {

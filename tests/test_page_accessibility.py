@@ -35,6 +35,8 @@ WORLD = """
         path: 'Zénith.flac', size: 4.1e8, modified: 1.7e9, group: 'Famille',
         member: 'Bob', member_id: 'bobby-m3xr7-ccccc-ddddd', share: 'Musique',
         online: true, own: false}];
+    world.ratings['Bréhat 2019.mkv'] = {
+        [world.node.id]: 4, 'bobby-m3xr7-ccccc-ddddd': 5};
     world.settings = [{name: 'node.name', help: 'The name that friends see.',
         value: 'Anna'}];
 """
@@ -101,6 +103,23 @@ def test_no_page_keeps_anybody_out(chromium, page_address, axe, size, scheme):
         visit.open("settings", WORLD)
         for route, mark in PAGES.items():
             look_at(visit, axe, route, mark, f"{size['width']}-{scheme}")
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(("size", "scheme"), LOOKS)
+def test_the_stars_of_a_file_keep_nobody_out(chromium, page_address, axe, size, scheme):
+    options = {"viewport": size, "color_scheme": scheme}
+    with visiting(chromium, page_address, **options) as visit:
+        visit.open("files?%2FFilms", WORLD)
+        visit.page.get_by_role("button", name="Bréhat 2019.mkv").click()
+        dialog = visit.page.get_by_role("dialog")
+        dialog.get_by_text("4.5 of 5 stars, 2 ratings").wait_for()
+        assert complaints(visit, axe) == []
+        assert not visit.is_too_wide()
+        assert visit.page.evaluate(SMALL, SMALL_PX) == []
+        file = ARTEFACTS / f"file-{size['width']}-{scheme}.png"
+        ARTEFACTS.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(visit.page.screenshot())
 
 
 def test_the_overview_and_the_files_keep_nobody_out(chromium, page_address, axe):

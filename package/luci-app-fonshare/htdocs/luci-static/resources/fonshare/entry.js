@@ -1,9 +1,10 @@
 /* One entry of a listing: as a row, and all that is known of it as a dialog. */
 
-import { foreign, h, set, visible } from './dom.js';
+import { foreign, h, replace, set, visible } from './dom.js';
 import { icon } from './icons.js';
 import { pictureOf } from './kinds.js';
 import { badge, button, openDialog, person } from './parts.js';
+import { ratingBadge, starButtons } from './ratings.js';
 import { _, day, fill, plural, size } from './words.js';
 import { cell } from './window.js';
 
@@ -39,16 +40,18 @@ export function entryRow(list, row) {
 		type: 'button', class: 'fs-entry-name', tabindex: '-1', title: visible(row.name),
 		on: { click: () => list.open(row) }
 	}, foreign(row.name));
+	const rating = h('span');
 	const element = h('div', { class: 'fs-row fs-entry', 'data-kind': row.kind },
 		cell('fs-cell-box', canGet(row) ? box : null),
 		cell('fs-cell-name', icon(pictureOf(row)), h('div', { class: 'fs-entry-text' }, name,
-			list.showsPath ? h('span', { class: 'fs-entry-path' }, foreign(pathLine(row))) : null)),
+			list.showsPath ? h('span', { class: 'fs-entry-path' }, foreign(pathLine(row))) : null), rating),
 		cell('fs-cell-size', row.kind === 'file' ? size(row.size) : ''),
 		cell('fs-cell-day', day(row.modified)),
 		cell('fs-cell-from', from(row)));
 	element.update = () => {
 		const isChosen = list.isChosen(row);
 		box.checked = isChosen;
+		replace(rating, ratingBadge(row));
 		set(element, 'aria-selected', canGet(row) ? String(isChosen) : null);
 	};
 	element.classList.toggle('fs-is-away', !row.online);
@@ -74,8 +77,8 @@ function from(row) {
 	return person(row.member, row.online);
 }
 
-/* Show all that is known of a file, and who has it. */
-export function showEntry(app, row, get) {
+/* Show all that is known of a file, and who has it; *rated* is told of a new rating. */
+export function showEntry(app, row, get, rated) {
 	const sources = sourcesOf(row);
 	const fact = (name, value) => [h('dt', null, name), h('dd', null, value)];
 	const dialog = openDialog(app, foreign(row.name), [
@@ -83,6 +86,8 @@ export function showEntry(app, row, get) {
 			fact(_('Size'), size(row.size)),
 			row.modified ? fact(_('Changed'), day(row.modified)) : null,
 			fact(_('Where'), foreign([row.share, row.path].join('/'), 'fs-name fs-path'))),
+		h('h3', null, _('Rating')),
+		starButtons(app, [row], rated),
 		h('h3', null, _('Who has it')),
 		h('ul', { class: 'fs-people' }, sources.map((one) => h('li', null, person(one.member, one.online),
 			h('span', { class: 'fs-help' }, foreign(one.group), ' · ', foreign(one.share))))),

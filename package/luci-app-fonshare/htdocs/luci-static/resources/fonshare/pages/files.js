@@ -6,6 +6,7 @@ import { asError, failure } from '../errors.js';
 import { askToFollow, canFollow } from '../follows.js';
 import { folderListing, searchListing } from '../listing.js';
 import { button, empty, link } from '../parts.js';
+import { askToRate, canRate } from '../ratings.js';
 import { decode, encode, placeOf } from '../paths.js';
 import { searchBox } from '../search.js';
 import { togetherListing, togetherPlace } from '../together.js';
@@ -20,7 +21,11 @@ export function show(app, scope, page) {
 	const place = decode(page.of);
 	const chosen = app.chosen || new Map();
 	app.chosen = chosen;
-	const bar = chosenBar(app, chosen, () => table.update((row) => row.update()));
+	const bar = chosenBar(app, chosen, () => {
+		for (const row of view.listing ? view.listing.rows : []) // a chosen row may be of another listing
+			row.rating = chosen.has(row.id) ? chosen.get(row.id).rating : row.rating;
+		table.update((row) => row.update());
+	});
 	const said = h('p', { class: 'fs-said', role: 'status' });
 	const notHere = h('div');
 	const view = { app, scope, place, said, notHere, turn: 0, listing: null, wish: null, showsPath: false };
@@ -110,7 +115,7 @@ function memberName(app, group, id) {
 
 function openRow(view, row) {
 	if (!isPlace(row)) {
-		showEntry(view.app, row, view.get);
+		showEntry(view.app, row, view.get, () => view.table.update((one) => one.update()));
 		return;
 	}
 	const leads = isTogether(view.place) && !view.wish ? togetherPlace(row) : placeOf(row);
@@ -255,9 +260,13 @@ function chosenBar(app, chosen, changed) {
 		const rows = [...chosen.values()];
 		askToFollow(app, rows.map((row) => row.name).join(', '), rows.flatMap(idsOf), clear);
 	}, { symbol: 'star' });
+	const rate = button(app, _('Rate'), () => askToRate(app, [...chosen.values()], () => {
+		changed();
+		clear();
+	}), { symbol: 'star' });
 	const element = h('div', { class: 'fs-chosen', hidden: true }, text,
 		h('div', { class: 'fs-actions' },
-			button(app, _('Clear'), clear, { symbol: 'close' }), follow,
+			button(app, _('Clear'), clear, { symbol: 'close' }), follow, rate,
 			button(app, _('Get'), async () => {
 				await get(app, [...chosen.values()]);
 				clear();
@@ -268,6 +277,7 @@ function chosenBar(app, chosen, changed) {
 		const bytes = rows.reduce((sum, row) => sum + row.size, 0);
 		set(element, 'hidden', !rows.length);
 		set(follow, 'hidden', !canFollow(rows));
+		set(rate, 'hidden', !canRate(rows));
 		write(text, rows.length ? plural(rows.length, _('%d chosen'), _('%d chosen'))
 			+ (bytes ? ' · ' + size(bytes) : '') : '');
 	}
