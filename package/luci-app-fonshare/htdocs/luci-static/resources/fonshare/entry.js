@@ -1,6 +1,6 @@
 /* One entry of a listing: as a row, and all that is known of it as a dialog. */
 
-import { foreign, h, replace, set, visible } from './dom.js';
+import { append, foreign, h, replace, set, visible } from './dom.js';
 import { icon } from './icons.js';
 import { pictureOf } from './kinds.js';
 import { badge, button, openDialog, person } from './parts.js';
@@ -41,10 +41,11 @@ export function entryRow(list, row) {
 		on: { click: () => list.open(row) }
 	}, foreign(row.name));
 	const rating = h('span');
+	const below = h('span', { class: 'fs-entry-path' }, rating, list.showsPath ? foreign(pathLine(row)) : null);
+	const text = h('div', { class: 'fs-entry-text' }, name);
 	const element = h('div', { class: 'fs-row fs-entry', 'data-kind': row.kind },
 		cell('fs-cell-box', canGet(row) ? box : null),
-		cell('fs-cell-name', icon(pictureOf(row)), h('div', { class: 'fs-entry-text' }, name,
-			list.showsPath ? h('span', { class: 'fs-entry-path' }, foreign(pathLine(row))) : null), rating),
+		cell('fs-cell-name', icon(pictureOf(row)), text),
 		cell('fs-cell-size', row.kind === 'file' ? size(row.size) : ''),
 		cell('fs-cell-day', day(row.modified)),
 		cell('fs-cell-from', from(row)));
@@ -52,6 +53,10 @@ export function entryRow(list, row) {
 		const isChosen = list.isChosen(row);
 		box.checked = isChosen;
 		replace(rating, ratingBadge(row));
+		if (row.rating || list.showsPath)
+			append(text, [below]);
+		else
+			below.remove();
 		set(element, 'aria-selected', canGet(row) ? String(isChosen) : null);
 	};
 	element.classList.toggle('fs-is-away', !row.online);
