@@ -51,8 +51,8 @@ class StandInRouter:
     def settings(self) -> Sections:
         return without_marks(self.luci.read_settings())
 
-    def users(self) -> list[dict[str, Any]]:
-        return of_users(self.luci.read_settings())
+    def rows(self, kind: str) -> list[dict[str, Any]]:
+        return of_kind(self.luci.read_settings(), kind)
 
     def set_settings(self, text: str) -> None:
         self.luci.settings.write_text(text)
@@ -112,8 +112,8 @@ class RealRouter:
     def settings(self) -> Sections:
         return without_marks(self._sections())
 
-    def users(self) -> list[dict[str, Any]]:
-        return of_users(self._sections())
+    def rows(self, kind: str) -> list[dict[str, Any]]:
+        return of_kind(self._sections(), kind)
 
     def _sections(self) -> Sections:
         values: Sections = self._call("uci", "get", config="fonshare")["values"]
@@ -136,7 +136,7 @@ class RealRouter:
 
     def _add(self, kind: str, name: str | None, options: dict[str, Any]) -> None:
         named = {"name": name} if name else {}
-        values = {key: one for key, one in options.items() if not key.startswith(".")}
+        values = bare(options)
         self._call("uci", "add", config="fonshare", type=kind, values=values, **named)
 
     def _commit(self) -> None:
@@ -158,16 +158,19 @@ class RealRouter:
 Router = StandInRouter | RealRouter
 
 
-def of_users(sections: Sections) -> list[dict[str, Any]]:
-    return [one for one in sections.values() if one[".type"] == "user"]
+def of_kind(sections: Sections, kind: str) -> list[dict[str, Any]]:
+    """The options of the sections of one type."""
+    return [bare(one) for one in sections.values() if one[".type"] == kind]
+
+
+def bare(section: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in section.items() if not key.startswith(".")}
 
 
 def without_marks(sections: Sections) -> Sections:
     """Each section's options, those without a name under their type."""
     return {
-        one[".type"] if one[".anonymous"] else name: {
-            key: value for key, value in one.items() if not key.startswith(".")
-        }
+        one[".type"] if one[".anonymous"] else name: bare(one)
         for name, one in sections.items()
     }
 

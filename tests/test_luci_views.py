@@ -20,10 +20,16 @@ from luci_browser import OVERVIEW, REAL, SETTINGS, SHARING, Visit, visiting
 from luci_router import RealRouter, Router, StandInRouter, shipped_settings
 from luci_stand_in import ROOT, LuciStandIn, serving
 from nodes import NodeProcess
+from waiting import wait_until
 
 pytestmark = pytest.mark.full
 STAND_IN_PAGE = ROOT / "tests" / "luci" / "page"
 SETUP = "admin/services/fonshare/setup"
+NAMED = (
+    shipped_settings(ROOT)
+    .replace("#option name 'alice'", "option name alice")
+    .replace("#option path '/mnt/sda1'", "option path /mnt/sda1")
+)
 FRENCH = words.read_po(words.FRENCH.read_text(encoding="utf-8"))
 
 
@@ -413,17 +419,22 @@ def test_what_is_saved_is_what_the_agent_reads(visit, router, tmp_path):
 def add_row(visit: Visit, kind: str, **values: str) -> None:
     tab = visit.page.locator(f"[data-tab={kind}].cbi-section")
     visit.show_tab(tab)
+    before = rows_of(tab).count()
     tab.locator("button.cbi-button-add").click()
+    row = rows_of(tab).nth(before)  # LuCI saves the form first, then draws it anew
+    row.wait_for()
     for name, value in values.items():
-        row = tab.locator(f"[data-name={name}]").last
-        row.locator("input").first.fill(value)
+        row.locator(f"[data-name={name}] input").first.fill(value)
 
 
-def test_a_guest_needs_no_password_and_an_owner_does(visit, router, luci):
+def rows_of(tab):
+    return tab.locator(".cbi-section-node[data-section-id]")
+
+
+def test_a_guest_needs_no_password_and_an_owner_does(visit, router):
+    router.allow_changes()
     rows = "config user\n\toption name guest\n\toption access read\n"
-    named = shipped_settings(ROOT).replace("#option name 'alice'", "option name alice")
-    disk = named.replace("#option path '/mnt/sda1'", "option path /mnt/sda1")
-    router.set_settings(disk + rows)
+    router.set_settings(NAMED + rows)
     page = visit.open_form()
     add_row(visit, "user", name="owner")
     access = page.locator("[data-tab=user] [data-name=access] select").last
@@ -432,7 +443,7 @@ def test_a_guest_needs_no_password_and_an_owner_does(visit, router, luci):
     assert '"Password"' in visit.read_refusal()
     access.select_option("read")
     visit.save_and_apply()
-    users = router.users()
+    users = router.rows("user")
     assert [(one["name"], "password" in one) for one in users] == [
         ("guest", False),
         ("owner", False),
@@ -472,20 +483,37 @@ def test_what_the_agent_would_refuse_is_not_saved(visit, router):
         assert router.settings() != before
 
 
-def test_lists_of_the_form_have_every_option_of_their_rows(visit, luci):
+def test_lists_of_the_form_have_every_option_of_their_rows(visit, router):
+    router.allow_changes()
+    router.set_settings(NAMED)
     page = visit.open_form()
     for kind, name in ROW_TYPES.items():
-        tab = page.locator(f"[data-tab={kind}].cbi-section")
-        rows = tab.locator(".cbi-section-node[data-section-id]")
-        before = rows.count()
         add_row(visit, kind)
-        rows.nth(before).wait_for()
-        shown = (
-            rows.nth(before)
-            .locator("[data-name]")
-            .evaluate_all("all => all.map(one => one.dataset.name)")
-        )
+        tab = page.locator(f"[data-tab={kind}].cbi-section")
+        script = "all => all.map(one => one.dataset.name)"
+        shown = rows_of(tab).last.locator("[data-name]").evaluate_all(script)
         assert shown == [option.name for option in LISTS[name]]
+        tab.locator(".cbi-section-remove button").last.click()
+        rows_of(tab).wait_for(state="detached")
+
+
+def test_no_row_is_added_or_taken_away_unseen_while_a_field_is_wrong(visit, router):
+    router.allow_changes()
+    router.set_settings(NAMED)
+    page = visit.open_form()
+    tab = page.locator("[data-tab=share].cbi-section")
+    add_row(visit, "share", name="Films")
+    for _ in range(2):  # its folder is missing
+        tab.locator("button.cbi-button-add").click()
+        assert '"Folder"' in visit.read_refusal()
+    tab.locator("[data-name=path] input").first.fill("films")
+    add_row(visit, "share", name="Photos")
+    tab.locator(".cbi-section-remove button").first.click()
+    wait_until(lambda: rows_of(tab).count() == 1, "one row is left")
+    assert tab.locator("[data-name=name] input").input_value() == "Photos"
+    tab.locator("[data-name=path] input").fill("photos")
+    visit.save_and_apply()
+    assert router.rows("share") == [{"name": "Photos", "path": "photos"}]
 
 
 # --- LuCI's overview, and French -----------------------------------------------------

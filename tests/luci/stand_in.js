@@ -237,7 +237,10 @@ const Value = extend(baseclass, {
 	},
 	/* Write what the field says; return what is wrong with it. */
 	parse(name) {
-		const field = this.fields[name], value = this.read(field);
+		const field = this.fields?.[name];
+		if (!field)
+			return null; // of a row that is not drawn yet: as in LuCI not looked at
+		const value = this.read(field);
 		const isEmpty = value === '' || value.length === 0;
 		const verdict = (isEmpty ? this.rmempty || this.optional : isValid(this.datatype, value))
 			&& (!this.validate || this.validate(name, value) === true);
@@ -331,10 +334,23 @@ const TypedSection = Section.extend({
 	names() {
 		return uci.sections(this.map.config, this.type).map(one => one['.name']);
 	},
+	/* As in LuCI, both save the form, and say nothing where a field is wrong. */
+	handleAdd() {
+		uci.add(this.map.config, this.type);
+		return this.map.save(null, true);
+	},
+	handleRemove(name) {
+		uci.remove(this.map.config, name);
+		return this.map.save(null, true);
+	},
 	draw() {
-		const rows = E('div', {}, this.names().map(name => this.drawRow(name)));
-		return [ rows, this.addremove ? E('button', { 'class': 'cbi-button cbi-button-add', 'click': () =>
-			rows.append(this.drawRow(uci.add(this.map.config, this.type))) }, [ _('Add') ]) : '' ];
+		const rows = this.names().flatMap(name => [
+			E('div', { 'class': 'cbi-section-remove' }, [ E('button', { 'class': 'cbi-button',
+				'data-section-id': name, 'click': () => this.handleRemove(name) }, [ _('Delete') ]) ]),
+			this.drawRow(name)
+		]);
+		return [ ...rows, this.addremove ? E('button', { 'class': 'cbi-button cbi-button-add',
+			'click': () => this.handleAdd() }, [ _('Add') ]) : '' ];
 	}
 });
 const Map_ = extend(baseclass, {
@@ -349,18 +365,36 @@ const Map_ = extend(baseclass, {
 	async render() {
 		await uci.load(this.config);
 		Map_.last = this;
-		return E('div', { 'class': 'cbi-map', 'id': 'cbi-' + this.config }, [
+		this.root = E('div', { 'class': 'cbi-map', 'id': 'cbi-' + this.config });
+		this.renderContents();
+		return this.root;
+	},
+	renderContents() {
+		this.root.replaceChildren(
 			E('h2', {}, [ this.title ]), E('div', { 'class': 'cbi-map-descr' }, this.description),
 			...this.sectionsOfMap.map(one => E('div', { 'class': 'cbi-section', 'data-tab': one.type,
 				'data-tab-title': one.title }, [ E('h3', {}, [ one.title ]),
-				E('div', { 'class': 'cbi-section-descr' }, one.description || ''), ...one.draw() ]))
-		]);
+				E('div', { 'class': 'cbi-section-descr' }, one.description || ''), ...one.draw() ])));
 	},
-	async save() {
+	findElements(name, value) {
+		return this.root.querySelectorAll('[' + name + '="' + value + '"]');
+	},
+	async parse() {
 		const wrong = this.sectionsOfMap.flatMap(one => one.parse());
 		if (wrong.length)
 			throw new Error(wrong.join(', '));
-		await uci.store(this.config);
+	},
+	async save(callback, isSilent) {
+		try {
+			await this.parse();
+		}
+		catch (problem) {
+			if (!isSilent)
+				ui.showModal(_('Save error'), [ E('p', {}, [ problem.message ]),
+					E('button', { 'class': 'cbi-button', 'click': ui.hideModal }, [ 'Dismiss' ]) ]);
+			throw problem;
+		}
+		this.renderContents();
 	}
 });
 provide('form', { Map: Map_, NamedSection, TypedSection, Value, Flag, ListValue, DynamicList });
@@ -387,11 +421,10 @@ provide('view', extend(baseclass, {
 		try {
 			await Map_.last.save();
 		}
-		catch (problem) {
-			ui.showModal(_('Save error'), [ E('p', {}, [ problem.message ]),
-				E('button', { 'class': 'cbi-button', 'click': ui.hideModal }, [ 'Dismiss' ]) ]);
-			return;
+		catch {
+			return; // told by it
 		}
+		await uci.store(Map_.last.config);
 		document.dispatchEvent(new CustomEvent('uci-applied'));
 		ui.showModal(null, [ E('p', {}, [ 'Configuration changes applied.' ]) ]);
 		setTimeout(() => { window.location = window.location.href.split('#')[0]; }, L.env.apply_display * 1000);

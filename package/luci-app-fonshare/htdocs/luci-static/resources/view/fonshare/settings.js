@@ -7,9 +7,26 @@
 // Every setting of /etc/config/fonshare; which there are, options.js says. The agent checks
 // them all again when it starts, and better.
 
+// LuCI's own buttons save the form first. Where another field is wrong, "Add" then says nothing
+// and leaves an empty row that nobody sees until it is saved, and "Delete" leaves the row in sight.
+const Rows = form.TypedSection.extend({
+	handleAdd(ev, name) {
+		return this.map.parse().then(
+			() => form.TypedSection.prototype.handleAdd.call(this, ev, name),
+			() => this.map.save().catch(told => told.message));
+	},
+
+	handleRemove(sectionId, ev) {
+		return form.TypedSection.prototype.handleRemove.call(this, sectionId, ev).catch(() => {
+			this.map.findElements('data-section-id', sectionId)
+				.forEach(one => (one.closest('.cbi-section-remove') || one).remove());
+		});
+	}
+});
+
 function addSection(map, kind) {
 	const section = kind.isList
-		? map.section(form.TypedSection, kind.type, kind.title, fields.escaped(kind.help))
+		? map.section(Rows, kind.type, kind.title, fields.escaped(kind.help))
 		: map.section(form.NamedSection, kind.type, kind.type, kind.title);
 
 	section.anonymous = kind.isList;
