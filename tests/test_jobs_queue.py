@@ -28,9 +28,13 @@ class Attempts:
     def __init__(self, disk) -> None:
         self.turns: list[str] = []
         self.given_up: list[str] = []
+        self.expected: list[object] = []
         self.places: dict[str, int] = {}
         self.disk = disk
         self.how = lambda job: Postponed("source.silent")
+
+    def expect(self, group, source):
+        self.expected.append(source)
 
     async def bring(self, job, watch):
         self.turns.append(job.id)
@@ -546,3 +550,20 @@ def test_what_the_owner_gets_of_a_follow_is_the_owners_reading_it_is_not(queue):
     wanted = ask(queue, queue.downloads.add(a_film("d"), None))
     assert (wanted.id, wanted.follow) == (job.id, None)
     assert queue.state.get_job(job.id).follow is None
+
+
+def test_a_source_is_expected_before_its_job_is_written_if_it_can_begin(queue):
+    for name in "abc":
+        queue.state.delete_job(name)
+    hang_until_cancelled(queue)
+    member = NodeId(bytes(32))
+    first = ask(queue, queue.downloads.add(a_film("d"), None))
+    assert queue.attempts.expected == [member]
+    queue.run_until(lambda: queue.downloads.is_running(first.id))
+    ask(queue, queue.downloads.add(a_film("e"), None))  # has to wait for that one
+    assert queue.attempts.expected == [member]
+    closed = "waits for the hours"
+    ask(queue, queue.downloads.pause(first.id))
+    queue.downloads.wire_limits(lambda limits: None, lambda: closed)
+    ask(queue, queue.downloads.add(a_film("f"), None))
+    assert queue.attempts.expected == [member]

@@ -44,7 +44,8 @@ USES = [
 # Used with members, or when the owner asks for it; other tests do.
 UNUSED = """
     moving granting copies copy_fetching bringing attempts sources fetching
-    transfer.worker transfer.session transfer.partial transfer.copy_files
+    transfer.worker transfer.session transfer.session_data
+    transfer.partial transfer.copy_files
     index.browse invites protocol.inviting protocol.joining bundles gathering
     protocol.plan transfer.lanes backup command_line
     streaming transfer.stream protocol.stream_plan friends_tree

@@ -45,6 +45,9 @@ class Attempts:
     def place(self, job_id: str) -> None:
         """It waits in no source's queue."""
 
+    def expect(self, group, source) -> None:
+        """Nothing is opened ahead of it."""
+
     async def bring(self, job, watch: Watch) -> bool:
         self.begun.append(job.id)
         if self.reason:

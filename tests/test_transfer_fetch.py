@@ -5,6 +5,7 @@ import shutil
 import socket
 import threading
 import time
+from contextlib import closing
 
 import pytest
 
@@ -241,6 +242,34 @@ def test_a_kept_session_that_has_died_is_replaced(world):
     assert world.fetch(world.partial(1)) == ""
     world.tend()
     assert world.fetch(world.partial(2)) == ""
+
+
+def test_what_was_opened_before_the_ticket_was_there_serves_it(world, monkeypatch):
+    held, opened, real = world.grant(), [], Session._begin_on_new
+
+    def note(*arguments):
+        opened.append(1)
+        return real(*arguments)
+
+    monkeypatch.setattr(Session, "_begin_on_new", note)
+    assert world.fetch(world.partial(0), ticket=held) == ""
+    assert opened == [1]
+    world.expect()
+    assert world.fetch(partial := world.partial(1)) == ""
+    assert opened == [1]
+    assert arrived(world, partial) == world.data
+
+
+def test_on_a_connection_opened_ahead_nothing_comes_without_a_ticket(world):
+    with closing(open_session(world, world.grant())) as session:
+        world.served.desk.retire(lambda ticket: True)  # the session may stay
+        session.prepare()
+        assert session.is_ready
+        with pytest.raises(SourceRefused, match="No ticket"):
+            session.read_from(0)
+        session.take_ticket(Credentials(world.grant().id, b"x" * 16), ahead=True)
+        with pytest.raises(SourceRefused, match="no such ticket"):
+            session.read_from(0)
 
 
 def test_a_range_in_the_middle_leaves_the_session_in_step(world):

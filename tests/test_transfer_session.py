@@ -344,6 +344,136 @@ def test_another_ticket_may_bring_its_port_too(at, context):
     session.close()
 
 
+def make_ready(caller):
+    """Let the caller open a data connection before it says for what."""
+    caller.log_in()
+    reply, accept = caller.open_port()
+    assert caller.hear() == "EPSV"
+    caller.say(reply)
+    data = accept()
+    data.secure()
+    return data
+
+
+def give(caller, data, content):
+    """Serve one transfer on a connection that is there already."""
+    caller.say("125 here")
+    data.socket.sendall(content)
+    data.socket.close()
+    caller.say("226 done")
+
+
+def test_on_a_ready_connection_ticket_and_file_are_asked_for_in_one_go(at, context):
+    def script(caller):
+        data = make_ready(caller)
+        # Without a word in between: three answers, one round trip.
+        assert caller.hear().startswith("SITE TICKET ")
+        assert [caller.hear(), caller.hear()] == ["REST 0", "RETR file"]
+        caller.say("200 taken", "350 there")
+        give(caller, data, b"first")
+        caller.send(caller.listen(), b"second")
+        caller.hear()
+
+    session = enter(at(script), context)
+    session.prepare()
+    session.prepare()  # once is enough
+    session.take_ticket(CREDENTIALS, ahead=True)
+    assert read_all(session) == b"first"
+    assert read_all(session) == b"second"
+    session.close()
+
+
+def test_who_shows_another_certificate_on_the_ready_connection_is_sent_nothing(
+    at, context, tmp_path
+):
+    other = load_or_create(tmp_path / "other", os.urandom)
+    strange = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    strange.load_cert_chain(other.certificate_path, other.private_key_path)
+
+    def script(caller):
+        caller.log_in()
+        reply, accept = caller.open_port()
+        caller.hear()
+        caller.say(reply)
+        accept().secure(strange)
+        caller.hear()
+
+    door = at(script)
+    session = enter(door, context)
+    with pytest.raises(WrongCertificate):
+        session.prepare()
+    assert not session.is_ready
+    session.close()
+    assert b"SITE TICKET" not in door.heard
+
+
+def test_a_ready_connection_that_has_gone_is_made_anew(at, context):
+    def script(caller):
+        make_ready(caller).socket.close()
+        caller.hear(3)
+        caller.say("200 taken", "350 there", "425 Use PASV or EPSV first")
+        caller.send(caller.listen(), b"bytes")
+        caller.hear()
+
+    session = enter(at(script), context)
+    session.prepare()
+    session.take_ticket(CREDENTIALS, ahead=True)
+    assert read_all(session) == b"bytes"
+    session.close()
+
+
+def test_a_ready_connection_is_not_believed_in_for_long(at, context, monkeypatch):
+    def script(caller):
+        data = make_ready(caller)
+        reply, accept = caller.open_port()
+        assert caller.hear().startswith("SITE TICKET ")
+        assert caller.hear() == "EPSV"
+        with suppress(OSError):  # it hangs up there
+            assert data.socket.recv(9) == b""
+        caller.say("200 taken", reply)
+        caller.hear(2)
+        caller.say("350 there")
+        caller.send(accept, b"bytes")
+        caller.hear()
+
+    session = enter(at(script), context)
+    session.prepare()
+    monkeypatch.setattr("fonshare_agent.transfer.session.READY_S", 0.0)
+    session.take_ticket(CREDENTIALS, ahead=True)
+    assert read_all(session) == b"bytes"
+    session.close()
+
+
+def test_a_ticket_refused_on_a_ready_connection_is_a_refusal(at, context):
+    def script(caller):
+        make_ready(caller)
+        caller.hear(3)
+        caller.say("550 no such ticket", "350 there", "550 No ticket: it was revoked")
+        caller.hear()
+
+    session = enter(at(script), context)
+    session.prepare()
+    session.take_ticket(CREDENTIALS, ahead=True)
+    with pytest.raises(SourceRefused, match="no such ticket"):
+        session.read_from(0)
+    session.close()
+
+
+def test_what_is_asked_behind_a_ticket_hears_its_own_answer(at, context):
+    def script(caller):
+        make_ready(caller)
+        assert caller.hear().startswith("SITE TICKET ")
+        assert caller.hear() == "SITE HAVE"
+        caller.say("200 taken", "213 gA AA")
+        caller.hear()
+
+    session = enter(at(script), context)
+    session.prepare()
+    session.take_ticket(CREDENTIALS, ahead=True)
+    assert session.ask_maps() == (b"\x80", b"\x00")
+    session.close()
+
+
 # --- what may go wrong on the way -------------------------------------------------
 
 
@@ -679,3 +809,56 @@ def test_only_a_few_sessions_are_kept(context):
     assert [one.is_closed for one in idle] == [True, True] + [False] * IDLE_MAX
     pool.close()
     assert all(one.is_closed for one in idle)
+
+
+def test_who_wants_a_session_waits_for_the_one_that_is_being_prepared(at, context):
+    asked, go_on = threading.Event(), threading.Event()
+
+    def script(caller):
+        caller.log_in()
+        reply, accept = caller.open_port()
+        assert caller.hear() == "EPSV"
+        asked.set()
+        assert go_on.wait(PATIENCE_S)
+        caller.say(reply)
+        data = accept()
+        data.secure()
+        caller.hear(3)
+        caller.say("200 taken", "350 there")
+        give(caller, data, b"bytes")
+        caller.hear()
+
+    door, pool = at(script), SessionPool(context, Clock())
+    peer, got = door.keys.tls_fingerprint, list[bytes]()
+    pool.prepare(peer, patience())  # there is none: nothing happens
+    pool.give_back(enter(door, context))
+    preparing = threading.Thread(target=pool.prepare, args=(peer, patience()))
+    preparing.start()
+    assert asked.wait(PATIENCE_S)
+    pool.prepare(peer, patience())  # that is being done
+
+    def borrow():  # nobody is at this address: another session would fail
+        session = pool.borrow([], peer, CREDENTIALS, patience(), ahead=True)
+        got.append(read_all(session))
+        session.close()
+
+    borrowing = threading.Thread(target=borrow)
+    borrowing.start()
+    go_on.set()
+    preparing.join(PATIENCE_S)
+    borrowing.join(PATIENCE_S)
+    assert got == [b"bytes"]
+
+
+def test_a_session_found_dead_when_it_is_prepared_is_not_kept(at, context):
+    def script(caller):
+        caller.log_in()
+        caller.hear()
+
+    door, pool = at(script), SessionPool(context, Clock())
+    peer = door.keys.tls_fingerprint
+    pool.give_back(enter(door, context))
+    with pytest.raises(ConnectionLost):
+        pool.prepare(peer, patience())
+    with pytest.raises(PeerUnreachable):
+        pool.borrow([], peer, CREDENTIALS, patience())

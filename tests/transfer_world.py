@@ -135,6 +135,10 @@ class World:
         task = Push(**(values | changes))  # type: ignore[arg-type]
         return self._begin(lambda: self.workers.push(task))
 
+    def expect(self) -> None:
+        peer = self.peer.tls_fingerprint
+        self.settled(self._begin(lambda: self.workers.expect(peer)))
+
     def tend(self) -> None:
         self.settled(self._begin(self.workers.tend))
 

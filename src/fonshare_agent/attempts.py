@@ -17,7 +17,7 @@ from fonshare_agent.disk import Disk
 from fonshare_agent.fetching import Fetcher, target_folder
 from fonshare_agent.index.state import StateStore
 from fonshare_agent.index.state_records import MISSING, Job, JobFile
-from fonshare_agent.model import NodeId
+from fonshare_agent.model import GroupId, NodeId
 from fonshare_agent.protocol.content import BUNDLED_BYTES_MAX
 from fonshare_agent.protocol.fields import BUNDLE_FILES_MAX
 from fonshare_agent.reasons import Postponed
@@ -70,6 +70,10 @@ class Attempts:
     @property
     def disk(self) -> Disk:
         return self._fetcher.disk
+
+    def expect(self, group: GroupId, source: NodeId) -> None:
+        """Something that *source* offers is about to be fetched."""
+        self._fetcher.expect(group, source)
 
     def give_up(self, job_id: str) -> None:
         """Nobody waits for this job's answers any more."""

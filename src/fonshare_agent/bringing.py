@@ -112,6 +112,18 @@ class Bringer:
         watch.start_at(kept.done_bytes)
         return await self._gather(None, kept, watch, others)
 
+    def expect(self, group: GroupId, source: NodeId) -> None:
+        """*source* is about to be asked: whatever can be opened before it has answered
+        is opened. Round trips cost more than that is worth if it refuses."""
+        machine = self._machine(group)
+        member = machine and machine.roster.members.get(source)
+        if member:
+            expected = self._expect(member.statement.tls_fingerprint)
+            self._core.spawn_service("a connection ahead", expected)
+
+    async def _expect(self, peer_fingerprint: bytes) -> None:
+        await self._workers.expect(peer_fingerprint)  # what fails is opened when needed
+
     def is_pusher(self, source: NodeId) -> bool:
         """Tell whether only *source* itself can make the connection, it seems."""
         return self._ways.is_pusher(source)

@@ -108,6 +108,8 @@ class Downloads:
         its beginning first (streaming), whether it is kept or only opened; *follow*
         wants it, and gives its place to what the owner wants."""
         is_wish = mark is not False
+        if len(self._placed()) < self._transfers and not self._why_closed():
+            self._attempts.expect(found.group, found.member)
         job, is_new = await self._adding.add(found, to, follow, is_wish=is_wish)
         rests = job.has_ended or job.id in self._running
         if is_wish and follow is None and not rests:

@@ -22,7 +22,7 @@ from fonshare_agent.errors import (
 )
 from fonshare_agent.index.state import StateStore
 from fonshare_agent.index.state_records import Job, JobFile
-from fonshare_agent.model import JobState, Root
+from fonshare_agent.model import GroupId, JobState, NodeId, Root
 from fonshare_agent.protocol.messages import TicketGrant
 from fonshare_agent.reasons import Postponed
 from fonshare_agent.sources import Sources, owner_of
@@ -48,6 +48,10 @@ class Fetcher:
         self._store, self._files = store, files
         self._state, self.disk = state, disk
         self._bringer, self._sources = bringer, sources
+
+    def expect(self, group: GroupId, source: NodeId) -> None:
+        """Something that *source* offers is about to be fetched."""
+        self._bringer.expect(group, source)
 
     async def fetch(self, job: Job, file: JobFile, watch: Watch) -> JobFile:
         """Bring *file* here and return it as done; Postponed if that must wait."""
@@ -87,6 +91,9 @@ class Fetcher:
             self._sources.holdings.end(owner_of(file))
 
     async def _fetch_and_hold(self, job: Job, file: JobFile, watch: Watch) -> JobFile:
+        # Who waits in a queue is refused more often than not.
+        if not self._sources.is_queued_at(job.id, job.member):
+            self.expect(job.group, job.member)
         try:
             granted = await self._sources.find(job, file, watch)
         except Postponed as postponed:

@@ -315,6 +315,10 @@ class Attempter:
             raise Postponed("disk.missing", str(error)) from error
         return await moving.attempts.bring(job, watch)
 
+    def expect(self, group: GroupId, source: NodeId) -> None:
+        if self._moving.made is not None:
+            self._moving.made.attempts.expect(group, source)
+
     def give_up(self, job_id: str) -> None:
         if self._moving.made is not None:
             self._moving.made.attempts.give_up(job_id)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from fonshare_agent.disk import Disk
     from fonshare_agent.index.state_records import Job
-    from fonshare_agent.model import NodeId
+    from fonshare_agent.model import GroupId, NodeId
     from fonshare_agent.transfer.stream import Stream
 
 
@@ -46,6 +46,8 @@ class Attempts(Protocol):
 
     @property
     def disk(self) -> "Disk": ...
+
+    def expect(self, group: "GroupId", source: "NodeId") -> None: ...
 
     async def bring(self, job: "Job", watch: Watch) -> bool: ...
 

@@ -10,7 +10,8 @@ from fonshare_agent.errors import BadContent, BlockLacking, SourceRefused
 from fonshare_agent.transfer.limits import CHUNK_BYTES, Flow
 from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.transfer.reading import wait_for_turn
-from fonshare_agent.transfer.session import Download, Session
+from fonshare_agent.transfer.session import Session
+from fonshare_agent.transfer.session_data import Download
 from fonshare_agent.transfer.wire import Patience
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 from fonshare_agent.errors import TransferCancelled
 from fonshare_agent.transfer.limits import CHUNK_BYTES, Flow
 from fonshare_agent.transfer.partial import Partial
-from fonshare_agent.transfer.session import Download, Session
+from fonshare_agent.transfer.session import Session
+from fonshare_agent.transfer.session_data import Download
 from fonshare_agent.transfer.wire import POLL_S, Address, Patience
 
 if TYPE_CHECKING:  # an idle node does without them

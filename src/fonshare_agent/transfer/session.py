@@ -3,9 +3,11 @@
 Owns the order of commands and what each reply means. Rules kept: nothing is sent before
 the pinned certificate was seen, on control and data connections alike; nothing that
 came before TLS is believed afterwards; where a data connection goes is the control
-connection's address and never what the peer says. Commands that need no answer first
-are sent together, *ahead* also what asks for the first data's port: on a long line
-every round trip counts. One thread at a time.
+connection's address and never what the peer says. On a long line every round trip
+counts: commands that need no answer first are sent together, *ahead* also what asks for
+the first data's port; and while a ticket is asked for, a session that was kept can
+`prepare` its data connection, on which the peer gives nothing but for a ticket. One
+thread at a time.
 """
 
 import ssl
@@ -15,23 +17,26 @@ from typing import Final, Self
 
 from fonshare_agent.errors import (
     ConnectionLost,
-    FonshareError,
     PeerUnreachable,
     SourceRefused,
     WrongCertificate,
 )
 from fonshare_agent.model import base32
+from fonshare_agent.transfer.session_data import Download, Upload
 from fonshare_agent.transfer.session_replies import Reply, bytes_in, port_in
-from fonshare_agent.transfer.wire import Address, Pace, Patience, Wire, connect
+from fonshare_agent.transfer.wire import Address, Patience, Wire, connect
 
 # How a connection to an address is made: straight, or through a relay.
 Dial = Callable[[Sequence[Address], Patience], tuple[Wire, Address]]
 
 FILE: Final = b"file"  # a ticket names exactly one
+BEGINS: Final = (125, 150)
+NO_DATA: Final = 425  # no data connection is open
 LINE_BYTES_MAX: Final = 4096
 REPLY_LINES_MAX: Final = 64
 READ_BYTES: Final = 2048
 PORT_S: Final = 3.0  # so long a port that was asked for ahead is believed to be open
+READY_S: Final = 10.0  # and so long a data connection, if nothing is moved on it
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -64,6 +69,8 @@ class Session:
         self._wire, self._context = wire, context
         self._received = bytearray()
         self._port: tuple[int, float] | None = None  # asked for ahead, and when
+        self._ready: tuple[Wire, float] | None = None  # the next data's, and since when
+        self._owes_ticket = False  # its answer is the next to be read
         # Told of every data connection, if anybody counts what they move.
         self.on_data: Callable[[Wire], None] | None = None
 
@@ -130,11 +137,54 @@ class Session:
     def be_patient(self, patience: Patience) -> None:
         """From now on wait as *patience* says."""
         self._wire.patience = patience
+        if self._ready is not None:
+            self._ready[0].patience = patience
+
+    def prepare(self) -> None:
+        """Open the data connection for what will be moved next.
+
+        A refusal costs only that; after ConnectionLost the session is of no use.
+        """
+        if self._ready is not None or self._dial is not connect:
+            return  # what a relay carries is its owner's to spare
+        self._send(b"EPSV")
+        reply = self._read_reply()
+        if reply.is_refusal:
+            return
+        wire = self._dial_data(port_in(reply))
+        try:
+            self._secure_data(wire)
+        except BaseException:
+            wire.close()
+            raise
+        self._ready = wire, self._wire.patience.clock()
+
+    def drop_ready(self) -> None:
+        """Close a data connection that was prepared and is not needed."""
+        if self._ready is not None:
+            self._ready[0].close()
+            self._ready = None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a data connection waits that is believed to be open."""
+        now = self._wire.patience.clock()
+        return self._ready is not None and now - self._ready[1] < READY_S
 
     def take_ticket(self, credentials: Credentials, *, ahead: bool = False) -> None:
-        """Redeem another ticket here; the following commands are about its file."""
+        """Redeem another ticket here; the following commands are about its file.
+
+        With a data connection that is ready what is said of it is heard later: so
+        shortly after that was made the session is alive.
+        """
         ticket, secret = credentials.words
-        self._send_ahead(ahead, b"SITE TICKET " + ticket + b" " + secret)
+        command = b"SITE TICKET " + ticket + b" " + secret
+        if ahead and self.is_ready:
+            self._send(command)
+            self._owes_ticket = True
+            return
+        self.drop_ready()
+        self._send_ahead(ahead, command)
         self._expect(200)
         self._keep_port(ahead)
 
@@ -170,6 +220,7 @@ class Session:
 
     def close(self) -> None:
         """Hang up. A second call does nothing."""
+        self.drop_ready()
         self._wire.close()
 
     # --- opening ------------------------------------------------------------------
@@ -208,28 +259,45 @@ class Session:
         return port[0] if port is not None and now - port[1] < PORT_S else None
 
     def _open_data(self, command: bytes, place: bytes, placed: int) -> Wire:
-        """Open a data connection for *command*, after *place* said what of the file
-        is meant and was answered by *placed*."""
+        """Return a data connection on which *command* begins, after *place* said what
+        of the file is meant and was answered by *placed*."""
+        commands = place, command + b" " + FILE
+        wire = self._begin_on_ready(commands, placed) if self.is_ready else None
+        if wire is None:
+            wire = self._begin_on_new(commands, placed)
+        if self.on_data is not None:
+            self.on_data(wire)
+        return wire
+
+    def _begin_on_ready(self, commands: Sequence[bytes], placed: int) -> Wire | None:
+        """Begin on the data connection that waits; None if it has gone meanwhile."""
+        assert self._ready is not None
+        self._send(*commands)
+        self._expect(placed)
+        reply = self._read_reply()
+        if reply.code == NO_DATA:
+            self.drop_ready()
+            return None
+        if reply.code not in BEGINS:
+            raise reply.error()
+        (wire, _), self._ready = self._ready, None
+        return wire
+
+    def _begin_on_new(self, commands: Sequence[bytes], placed: int) -> Wire:
+        self.drop_ready()
         port = self._find_port()
         ahead = () if port is not None else (b"EPSV",)
-        self._send(*ahead, place, command + b" " + FILE)
+        self._send(*ahead, *commands)
         if port is None:
             port = port_in(self._expect(229))
-        try:
-            # Never the address that a reply names: it could be anybody's.
-            address = (self._wire.peer, port)
-            wire, _ = self._dial([address], self._wire.patience)
-        except PeerUnreachable as error:
-            raise ConnectionLost(f"no data connection: {error}") from None
+        wire = self._dial_data(port)
         try:
             self._expect(placed)
-            wire.secure(
-                self._context, self.fingerprint, self._wire.session, self._hear_refusal
-            )
+            self._secure_data(wire)
             # A refusal may leave the data connection open, and silent.
-            self._expect_beginning()
-            if self.on_data is not None:
-                self.on_data(wire)
+            reply = self._read_reply()
+            if reply.code not in BEGINS:
+                raise reply.error()
         except ConnectionLost:
             wire.close()
             self._hear_refusal()  # says why, if it said anything
@@ -238,6 +306,19 @@ class Session:
             wire.close()
             raise
         return wire
+
+    def _dial_data(self, port: int) -> Wire:
+        try:
+            # Never the address that a reply names: it could be anybody's.
+            wire, _ = self._dial([(self._wire.peer, port)], self._wire.patience)
+        except PeerUnreachable as error:
+            raise ConnectionLost(f"no data connection: {error}") from None
+        return wire
+
+    def _secure_data(self, wire: Wire) -> None:
+        wire.secure(
+            self._context, self.fingerprint, self._wire.session, self._hear_refusal
+        )
 
     def _hear_refusal(self) -> None:
         """Raise what the peer says if it has said anything instead of beginning."""
@@ -260,11 +341,6 @@ class Session:
             raise SourceRefused(f"the peer answers {reply.code} instead of {code}")
         return reply
 
-    def _expect_beginning(self) -> None:
-        reply = self._read_reply()
-        if reply.code not in (125, 150):
-            raise reply.error()
-
     def _expect_end(self) -> None:
         reply = self._read_reply()
         if reply.code not in (226, 250):
@@ -272,6 +348,9 @@ class Session:
         self.used_at = self._wire.patience.clock()
 
     def _read_reply(self) -> Reply:
+        if self._owes_ticket:
+            self._owes_ticket = False
+            self._expect(200)
         line = self._read_line()
         code = line[:3]
         if not (code.isascii() and code.isdigit()) or line[3:4] not in (" ", "-"):
@@ -302,68 +381,3 @@ class Session:
         """Read the reply to a transfer that we broke off."""
         self._read_reply()  # 426, or 226 if everything was on its way already
         self.used_at = self._wire.patience.clock()
-
-
-class Download:
-    """The bytes of a file from some offset on."""
-
-    def __init__(self, session: Session, wire: Wire) -> None:
-        self._session, self._wire = session, wire
-        self._pace = Pace(wire.patience)
-
-    def fill(self, view: memoryview) -> int:
-        """Read until *view* is full; fewer bytes come only at the end."""
-        return self._wire.fill(view, self._pace)
-
-    def gather(self, count: int) -> None:
-        """From now on it may come in such pieces, a fifth of a second late at most."""
-        self._wire.gather(count)
-
-    def finish(self) -> None:
-        """Demand that the file ends here, and that the peer found nothing amiss.
-
-        Raises SourceChanged if the file changed while it was read.
-        """
-        extra = self._wire.receive_into(memoryview(bytearray(1)))
-        self._wire.close()
-        if extra:
-            raise SourceRefused("the peer sends more than the file has")
-        self._session._expect_end()
-
-    def explain(self) -> FonshareError:
-        """End it; return why the bytes ended too soon, as the peer says it."""
-        self._wire.close()
-        try:
-            self._session._expect_end()
-        except FonshareError as error:
-            return error
-        return ConnectionLost("the file ended too soon")
-
-    def break_off(self) -> None:
-        """Want no more of the file; the session serves on."""
-        self._wire.close()
-        self._session._end_early()
-
-    def close(self) -> None:
-        """Hang up without waiting for anything. A second call does nothing."""
-        self._wire.close()
-
-
-class Upload:
-    """Bytes on their way into a file at the peer."""
-
-    def __init__(self, session: Session, wire: Wire) -> None:
-        self._session, self._wire = session, wire
-
-    def send(self, view: memoryview) -> None:
-        self._wire.send(view)
-
-    def finish(self) -> None:
-        """Say that this was all, and wait until the peer confirms it."""
-        self._wire.end_sending()
-        self._wire.close()
-        self._session._expect_end()
-
-    def close(self) -> None:
-        """Hang up; the peer takes what it got for cut short. Twice does nothing."""
-        self._wire.close()

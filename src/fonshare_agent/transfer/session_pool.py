@@ -1,7 +1,8 @@
 """Keeps ticket sessions open between transfers: opening one costs several round trips.
 
 Owns the idle sessions, a few in all, at most one use at a time. Any thread may borrow
-and give back. Must not know what is transferred.
+and give back; one that is being prepared for the next ticket is waited for. Must not
+know what is transferred.
 """
 
 import ssl
@@ -11,7 +12,7 @@ from typing import Final
 
 from fonshare_agent.errors import ConnectionLost, FonshareError
 from fonshare_agent.transfer.session import Credentials, Dial, Session
-from fonshare_agent.transfer.wire import Address, Patience, connect
+from fonshare_agent.transfer.wire import POLL_S, Address, Patience, connect
 
 IDLE_MAX: Final = 4  # each holds 50 KiB of TLS here and a slot at a friend's door
 IDLE_S: Final = 600.0
@@ -20,12 +21,14 @@ NOOP_PATIENCE_S: Final = 5.0
 
 
 class SessionPool:
-    """Immutable: context, clock. Guarded by the lock: the idle sessions."""
+    """Immutable: context, clock. Guarded by the lock: the idle sessions, and whose are
+    being prepared."""
 
     def __init__(self, context: ssl.SSLContext, clock: Callable[[], float]) -> None:
         self._context, self._clock = context, clock
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._idle: list[tuple[float, Session]] = []  # since when; the newest last
+        self._preparing: set[bytes] = set()
 
     def borrow(
         self,
@@ -39,7 +42,7 @@ class SessionPool:
     ) -> Session:
         """Return a session with that peer that has redeemed the ticket; *ahead*: and
         has the port for what will be moved at once."""
-        while (session := self._find(fingerprint)) is not None:
+        while (session := self._await(fingerprint, patience)) is not None:
             try:
                 session.be_patient(patience)
                 session.take_ticket(credentials, ahead=ahead)
@@ -69,6 +72,31 @@ class SessionPool:
         for _, one in spare:
             one.close()
 
+    def prepare(self, fingerprint: bytes, patience: Patience) -> None:
+        """Have an idle session with that peer, if there is one, open the connection on
+        which data will come. Waits for the peer, so on a thread that may."""
+        with self._lock:
+            if fingerprint in self._preparing:
+                return
+            self._preparing.add(fingerprint)
+        try:
+            session = self._find(fingerprint)
+            if session is not None:
+                self._prepare(session, patience)
+        finally:
+            with self._lock:
+                self._preparing.remove(fingerprint)
+                self._lock.notify_all()
+
+    def _prepare(self, session: Session, patience: Patience) -> None:
+        try:
+            session.be_patient(patience)
+            session.prepare()
+        except BaseException:
+            session.close()
+            raise
+        self.give_back(session)
+
     def tend(self) -> None:
         """Keep idle sessions alive, and end those nobody needs. Call twice a minute.
 
@@ -93,6 +121,8 @@ class SessionPool:
     def _is_well(self, session: Session) -> bool:
         if not session.is_alive():
             return False
+        if not session.is_ready:
+            session.drop_ready()
         if self._clock() - session.used_at < NOOP_S:
             return True
         try:
@@ -101,6 +131,19 @@ class SessionPool:
         except FonshareError:
             return False
         return True
+
+    def _await(self, fingerprint: bytes, patience: Patience) -> Session | None:
+        """As `_find`, but wait for one that is being prepared."""
+        while True:
+            with self._lock:
+                is_settled = fingerprint not in self._preparing
+            session = self._find(fingerprint)
+            if session is not None or is_settled:
+                return session
+            with self._lock:
+                if fingerprint in self._preparing:
+                    self._lock.wait(POLL_S)
+            patience.demand(patience.clock())
 
     def _find(self, fingerprint: bytes) -> Session | None:
         with self._lock:

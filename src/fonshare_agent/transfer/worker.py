@@ -36,7 +36,7 @@ from fonshare_agent.transfer.reading import (
     wait_for_turn,
 )
 from fonshare_agent.transfer.session import Credentials, Session
-from fonshare_agent.transfer.session_pool import SessionPool
+from fonshare_agent.transfer.session_pool import NOOP_PATIENCE_S, SessionPool
 from fonshare_agent.transfer.wire import STALL_S, Address, Patience, Wire
 
 T = TypeVar("T")
@@ -128,6 +128,11 @@ class TransferWorkers:
     def knock(self, task: Knock) -> Promise[str]:
         """See whether a door is reached; "" if so, else why not."""
         return self._tenders.run(self._knock, task)
+
+    def expect(self, peer_fingerprint: bytes) -> Promise[str]:
+        """That peer is being asked for a ticket: if a session with it is open, have the
+        connection made on which its data will come."""
+        return self._tenders.run(self._prepare, peer_fingerprint)
 
     def tend(self) -> Promise[str]:
         """Keep idle sessions in order; call twice a minute."""
@@ -238,6 +243,10 @@ class TransferWorkers:
             return reason
         failed = self._explained(lambda: knock_at_data(there, task.request, patience))
         return "data" if failed else ""
+
+    def _prepare(self, peer_fingerprint: bytes) -> str:
+        patience = Patience(self._clock, lambda: self._is_stopping, NOOP_PATIENCE_S)
+        return self._explained(lambda: self._pool.prepare(peer_fingerprint, patience))
 
     def _tend(self, _: None) -> str:
         self._pool.tend()
