@@ -35,10 +35,13 @@ from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.transfer.partial_files import discard_partials
 from fonshare_agent.transfer.placing import candidate_names, storable_name
 from fonshare_agent.transfer.write_behind import (
+    LAST_STEP_BYTES,
     STEP_BYTES,
     SYNC_BYTES,
     SYNC_PERIOD_S,
     Aside,
+    Backlog,
+    Due,
     write_behind,
 )
 from waiting import PATIENCE_S, wait_until
@@ -223,6 +226,18 @@ def test_blocks_are_synced_by_amount_and_by_time(opened, monkeypatch):
     partial.close()
     assert opened().gaps() == [(1, 2)]
     assert SYNC_BYTES == 32 * 1024 * 1024
+
+
+@pytest.mark.parametrize("mib", [1, 5, 39, 40, 41, 100])
+def test_little_is_left_for_the_last_sync_to_write(mib):
+    backlog, block, size = Backlog(lambda: 0.0), 256 * 1024, mib << 20
+    dirty = started = 0
+    for left in range(size - block, -1, -block):
+        dirty += block
+        if backlog.add(block, left) is not Due.NOTHING:
+            dirty, started = 0, started + 1
+    assert dirty <= LAST_STEP_BYTES
+    assert started <= size // STEP_BYTES + 4
 
 
 def test_another_root_never_meets_bytes_of_the_first(opened):

@@ -186,14 +186,18 @@ class Fetcher:
         self, job: Job, file: JobFile, kept: Partial, watch: Watch
     ) -> JobFile:
         verifying = replace(file, state=JobState.VERIFYING, done_bytes=file.size)
-        await self._store.run(self._state.update_file, verifying)
-        name = await self._files.run(
-            kept.finish,
-            target_folder(job, file),
-            file.path.name,
-            file.modified,
-            lambda _: demand_wanted(watch),
-        )
+        # Two things on disk at a time: the record tells the owner, no more.
+        noted = self._store.run(self._state.update_file, verifying)
+        try:
+            name = await self._files.run(
+                kept.finish,
+                target_folder(job, file),
+                file.path.name,
+                file.modified,
+                lambda _: demand_wanted(watch),
+            )
+        finally:
+            await noted
         if name is None:
             raise Postponed("source.corrupt")  # bad blocks were dropped: fetch again
         done = replace(verifying, state=JobState.DONE, final_name=name, error_code="")

@@ -274,7 +274,8 @@ class Partial:
         with self._lock:
             self._have.add(index)
             self._read_back.note_verified(index)
-            due = self._backlog.add(self.content.range(index)[1])
+            left = self.size - self.content.bytes_of(self._have)
+            due = self._backlog.add(self.content.range(index)[1], left)
         if due is not Due.NOTHING:
             is_sync = due is Due.SYNC
             self._aside.begin(self._sync if is_sync else self._start_writing)

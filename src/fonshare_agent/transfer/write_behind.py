@@ -19,6 +19,9 @@ from fonshare_agent.libc import INT, LONG, MASK, MissingCall, libc_call
 
 # So much is dirty, as much on its way, and as much comes meanwhile.
 STEP_BYTES: Final = 3 * 1024 * 1024
+# Towards the end steps become smaller, down to this: what the last sync waits for is
+# what nobody had begun to write.
+LAST_STEP_BYTES: Final = 512 * 1024
 SYNC_BYTES: Final = 32 * 1024 * 1024  # fetched again at most, after a power cut
 SYNC_PERIOD_S: Final = 10.0  # or this long, on slow lines
 STOP_S: Final = 5.0  # a dead disk may hold a thread for long; then it is left behind
@@ -60,9 +63,9 @@ class Backlog:
         self._clock, self._asked_at = clock, clock()
         self.unsynced_bytes = self._unasked_bytes = self._unstarted_bytes = 0
 
-    def add(self, length: int) -> Due:
-        """*length* bytes more wait; return what is to be done now, and count from
-        there."""
+    def add(self, length: int, left: int) -> Due:
+        """*length* bytes more wait, and *left* are still to come; return what is to be
+        done now, and count from there."""
         self.unsynced_bytes += length
         self._unasked_bytes += length
         self._unstarted_bytes += length
@@ -70,7 +73,8 @@ class Backlog:
         if self._unasked_bytes >= SYNC_BYTES or since_s >= SYNC_PERIOD_S:
             self.begin_sync()
             return Due.SYNC
-        if self._unstarted_bytes >= STEP_BYTES:
+        step = min(STEP_BYTES, max(left, LAST_STEP_BYTES))
+        if left and self._unstarted_bytes >= step:
             self._unstarted_bytes = 0
             return Due.START
         return Due.NOTHING
