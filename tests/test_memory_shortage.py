@@ -2,6 +2,7 @@
 
 import ftplib
 import logging
+import os
 import resource
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from fonshare_agent.ftp.workers import Outcome, WorkerPool
 from fonshare_agent.spare_memory import LOGIN_KIB, SpareMemory, find_spare_kib
 from ftp_service import OWNER, fetch, serving
 
+LAUNCHER = Path(__file__).parent.parent / "files" / "usr" / "bin" / "fonshare"
 # The emulated router of 64 MB when a password took 4 MiB and so ended the agent. By
 # MemAvailable there were 5,992 KiB: it counts on the kernel's own tables, too.
 MEMINFO = """\
@@ -194,3 +196,19 @@ def test_a_hash_without_memory_says_so():
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout == "no memory for a password's hash\n"
+
+
+@pytest.mark.parametrize(("command", "score"), [("status", "1000"), ("agent", "7")])
+def test_where_both_do_not_fit_a_command_ends_and_not_the_agent(
+    tmp_path, command, score
+):
+    """The router's launcher, with a Python that says what the kernel would do."""
+    python = tmp_path / "python3"
+    python.write_text("#!/bin/sh\ncat /proc/$$/oom_score_adj\n")
+    python.chmod(0o755)
+    start = f"echo 7 > /proc/$$/oom_score_adj; exec sh {LAUNCHER} {command}"
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["sh", "-c", start], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"{score}\n"
