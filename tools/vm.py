@@ -44,6 +44,7 @@ NEEDED = (
     Package("mosquitto", "mosquitto", "the broker outside"),
 )
 IMAGE_MB = 200
+PASSED, FAILED = "PASS", "FAIL"
 # What ends one part and lets the others go on; the last two are FTP's from outside.
 FAILURES = (
     *(MachineFailed, DemoFailed, OSError, subprocess.CalledProcessError),
@@ -108,22 +109,27 @@ def show(names: list[str], memory_mb: int, cpu: str) -> int:
         print(f"{name:10}{outcome:9}{seconds:6.0f}  {first}")
         for text in rest:
             print(f"{'':27}{text}")
-    return 0 if all(outcome == "seen" for outcome, _, _ in rows) else 1
+    passed = sum(outcome == PASSED for outcome, _, _ in rows)
+    minutes = sum(seconds for _, seconds, _ in rows) / 60
+    print(f"{passed} of {len(rows)} parts passed, in {minutes:.0f} minutes")
+    return 0 if passed == len(rows) else 1
 
 
 def _tell_part(name: str, memory_mb: int, cpu: str) -> tuple[str, float, list[str]]:
     """Return a part's outcome, how long it took here, and its figures."""
     print(f"\n{name}: {PARTS[name].__doc__}", flush=True)
-    began, outcome = time.monotonic(), "FAILED"
+    began, outcome = time.monotonic(), FAILED
     stage = Stage(FOLDER, memory_mb, cpu)
     try:
         PARTS[name](stage)
-        outcome = "seen"
+        outcome = PASSED
     except FAILURES as error:
-        print(f"FAILED: {error!r}", flush=True)
+        print(f"{name}: {error!r}", flush=True)
     finally:
         stage.close()
-    return outcome, time.monotonic() - began, stage.figures
+    seconds = time.monotonic() - began
+    print(f"{outcome}: {name}, {seconds:.0f} s", flush=True)
+    return outcome, seconds, stage.figures
 
 
 def main() -> int:

@@ -21,7 +21,7 @@ EARLY = (
     *("crc32c_generic", "overlay", "ehci-pci", "usb-storage", "sd_mod"),
 )
 # Loaded later, by what needs them.
-LATE = ("vfat", "nls_cp437", "nls_ascii", "nls_utf8")
+LATE = ("vfat", "nls_cp437", "nls_iso8859-1", "nls_utf8")
 INIT = """#!/bin/sh
 # The kernel passes address and extroot_s of its command line on as variables.
 B=/bin/busybox
@@ -72,37 +72,54 @@ setsid /etc/disks.machine < /dev/null > /dev/null 2>&1 &
 for script in /etc/rc.d/S??*; do
 	[ ! -x "$script" ] || "/etc/init.d/${script##*/S??}" start
 done
-exec 3<> "$(ls /dev/vport*)"
+exec 3<> "$(ls /dev/vport*p1)"
 echo "READY after $(cut -d' ' -f1 /proc/uptime)" >&3
 while :; do setsid sh <&3 >&3 2>&3; done
 """
 DISKS = """#!/bin/sh
-# A stand-in for OpenWrt's hotplug of disks: the second partition, or else the whole
-# disk, is mounted when it comes, and let go when it has gone.
+# A stand-in for OpenWrt's hotplug of disks: what comes is mounted, and let go when it
+# has gone.
 hotplug() {
 	for script in /etc/hotplug.d/block/*; do [ ! -e "$script" ] || (. "$script"); done
 }
 mounted=
 while sleep 1; do
-	now=
-	for disk in /sys/block/sd?; do [ ! -e "$disk" ] || now=/dev/${disk##*/}; done
-	[ -z "$now" ] || [ ! -b "${now}2" ] || now=${now}2
+	now=$(block info)
 	[ "$now" != "$mounted" ] || continue
 	if [ -n "$mounted" ]; then
-		umount -l /mnt/disk
+		block umount -l
 		ACTION=remove hotplug
 	fi
 	mounted=
-	if [ -n "$now" ] && {
-		mount -t ext4 -o noatime "$now" /mnt/disk || {
-			busybox modprobe -a LATE_MODULES
-			mount -t vfat -o noatime,utf8,uid=427,gid=427,umask=022 "$now" /mnt/disk
-		}
-	}; then
+	if [ -n "$now" ] && block mount; then
 		mounted=$now
 		ACTION=add hotplug
 	fi
 done
+"""
+BLOCK = """#!/bin/sh
+# A stand-in for OpenWrt's program of this name: of the USB disk the second partition,
+# or else the whole disk, at /mnt/disk, by the options that /etc/config/fstab has.
+disk=
+for one in /sys/block/sd?; do [ ! -e "$one" ] || disk=/dev/${one##*/}; done
+[ -z "$disk" ] || [ ! -b "${disk}2" ] || disk=${disk}2
+case $1 in
+info) echo "$disk" ;;
+umount) umount $2 /mnt/disk ;;
+mount)
+	options=$(uci -q get fstab.@mount[0].options)
+	mount -t ext4 -o noatime "$disk" /mnt/disk 2> /dev/null || {
+		busybox modprobe -a LATE_MODULES
+		# Unless told otherwise OpenWrt's kernel takes names for Latin-1, Debian's for
+		# UTF-8.
+		mount -t vfat -o "noatime,iocharset=iso8859-1,utf8=0${options:+,$options}" \\
+			"$disk" /mnt/disk
+	} ;;
+esac
+"""
+FSTAB = """config mount
+	option target '/mnt/disk'
+	option enabled '1'
 """
 
 
@@ -132,8 +149,10 @@ def build_image(userland: Userland, root: Path, out: Path, size_mb: int) -> None
         )
     subprocess.run(["depmod", "-b", str(root), version], check=True)
     _write(root / "etc" / "rc.machine", RC)
-    disks = DISKS.replace("LATE_MODULES", " ".join(LATE))
-    _write(root / "etc" / "disks.machine", disks)
+    _write(root / "etc" / "disks.machine", DISKS)
+    block = BLOCK.replace("LATE_MODULES", " ".join(LATE))
+    _write(root / "usr" / "sbin" / "block", block)
+    (root / "etc" / "config" / "fstab").write_text(FSTAB)
     shutil.copy(kernel / "boot" / f"vmlinuz-{version}", out / "vmlinuz")
     (out / "root.ext4").unlink(missing_ok=True)
     subprocess.run(

@@ -12,12 +12,14 @@ things to do, and what it takes there is the same anywhere.
 import json
 import re
 import select
+import shlex
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -60,6 +62,37 @@ class Plan:
         return f"{NETWORKS[self.number]}.2"
 
 
+class Line:
+    """What the machine says at one of its ends, and is told there."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection, self._said = connection, b""
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def send(self, text: str) -> None:
+        self._connection.sendall(text.encode())
+
+    def wait_for(self, pattern: str, within_s: float) -> re.Match[bytes]:
+        """Read what it says up to *pattern*."""
+        deadline, wanted = time.monotonic() + within_s, re.compile(pattern.encode())
+        while not (found := wanted.search(self._said)):
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                said = self._said[-2000:].decode(errors="replace")
+                raise MachineFailed(
+                    f"not within {within_s:.0f} s: {pattern}; it said {said}"
+                )
+            if select.select([self._connection], [], [], min(left_s, 1))[0]:
+                data = self._connection.recv(1 << 16)
+                if not data:
+                    raise MachineFailed(f"it ended: {self._said[-2000:]!r}")
+                self._said += data
+        self._said = self._said[found.end() :]
+        return found
+
+
 class Machine:
     """One running machine; leaving its `with` block cuts its power."""
 
@@ -74,8 +107,9 @@ class Machine:
             stderr=self._log,
             preexec_fn=partial(die_with_parent, signal.SIGKILL),
         )
-        self._said, self._count = b"", 0
-        self._shell = self._connect("shell")
+        self._count = 0
+        self._shell = Line(self._connect("shell"))
+        self._terminal = Line(self._connect("tty"))
         self._control = self._connect("control")
         self._answers = self._control.makefile("r")
         self._answers.readline()
@@ -103,7 +137,10 @@ class Machine:
             *("-serial", f"file:{self._folder}/console"),
             *("-qmp", f"unix:{self._folder}/control,server=on,wait=off"),
             *("-chardev", f"socket,id=sh,path={self._folder}/shell,server=on,wait=off"),
-            *("-device", "virtio-serial-pci", "-device", "virtserialport,chardev=sh"),
+            *("-chardev", f"socket,id=tty,path={self._folder}/tty,server=on,wait=off"),
+            *("-device", "virtio-serial-pci"),
+            *("-device", "virtserialport,chardev=sh,nr=1"),
+            *("-device", "virtconsole,chardev=tty,nr=2"),
             "-drive",
             f"file={plan.root},format=raw,if=none,id=root,snapshot={snapshot}",
             *("-device", "virtio-blk-pci,drive=root"),
@@ -152,28 +189,10 @@ class Machine:
     def wait_until_booted(self, within_s: float) -> float:
         """Return after how many seconds of its own the machine had booted."""
         try:
-            return float(self._wait_for(r"READY after (\S+)\r?\n", within_s)[1])
+            return float(self._shell.wait_for(r"READY after (\S+)\r?\n", within_s)[1])
         except MachineFailed as error:
             said = (self._folder / "console").read_bytes()[-3000:]
             raise MachineFailed(f"{error}; {said.decode(errors='replace')}") from None
-
-    def _wait_for(self, pattern: str, within_s: float) -> re.Match[bytes]:
-        """Read what the shell says up to *pattern*."""
-        deadline, wanted = time.monotonic() + within_s, re.compile(pattern.encode())
-        while not (found := wanted.search(self._said)):
-            left_s = deadline - time.monotonic()
-            if left_s <= 0:
-                said = self._said[-2000:].decode(errors="replace")
-                raise MachineFailed(
-                    f"not within {within_s:.0f} s: {pattern}; it said {said}"
-                )
-            if select.select([self._shell], [], [], min(left_s, 1))[0]:
-                data = self._shell.recv(1 << 16)
-                if not data:
-                    raise MachineFailed(f"it ended: {self._said[-2000:]!r}")
-                self._said += data
-        self._said = self._said[found.end() :]
-        return found
 
     def run(self, command: str, within_s: float = 300) -> str:
         """Run a shell command in the machine; return what it printed."""
@@ -182,9 +201,29 @@ class Machine:
         line = (
             f'echo "{begin}""="; {{ {command}\n}} </dev/null 2>&1; echo "{end}""=$?="\n'
         )
-        self._shell.sendall(line.encode())
-        self._wait_for(f"{begin}=\r?\n", within_s)
-        found = self._wait_for(f"(?s)(.*?){end}=(\\d+)=\r?\n", within_s)
+        self._shell.send(line)
+        self._shell.wait_for(f"{begin}=\r?\n", within_s)
+        found = self._shell.wait_for(f"(?s)(.*?){end}=(\\d+)=\r?\n", within_s)
+        said = found[1].decode(errors="replace").replace("\r\n", "\n")
+        if found[2] != b"0":
+            raise MachineFailed(f"{command}\n  -> {int(found[2])}: {said}")
+        return said
+
+    def answer(
+        self, command: str, answers: Iterable[tuple[str, str]], within_s: float
+    ) -> str:
+        """Run a command on its terminal, as somebody who answers its questions.
+
+        Return what it said after the last one.
+        """
+        shown = "exec <> /dev/hvc0 >&0 2>&0; stty sane"
+        end = 'echo "END""=$?="'
+        script = shlex.quote(f"{shown}; {command}; {end}")
+        self.run(f"setsid sh -c {script} > /dev/null 2>&1 &")
+        for question, text in answers:
+            self._terminal.wait_for(re.escape(question), within_s)
+            self._terminal.send(f"{text}\n")
+        found = self._terminal.wait_for(r"(?s)(.*)END=(\d+)=", within_s)
         said = found[1].decode(errors="replace").replace("\r\n", "\n")
         if found[2] != b"0":
             raise MachineFailed(f"{command}\n  -> {int(found[2])}: {said}")
@@ -218,7 +257,7 @@ class Machine:
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
         self._answers.close()
-        for one in (self._shell, self._control):
+        for one in (self._shell, self._terminal, self._control):
             one.close()
         self._log.close()
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Callable
 from contextlib import ExitStack
 
+import vm_fat
 from vm_disks import new_disk, new_extroot_disk
 from vm_image import MachineFailed
 from vm_router import GROUP, Router, some_bytes
@@ -132,14 +133,18 @@ def pull(stage: Stage) -> None:
 
 
 def vfat(stage: Stage) -> None:
-    """The same with a stick as it comes from a shop."""
-    friend = stage.friend()
-    disk = new_disk(stage.folder, "vfat", DISK_MB)
-    with stage.started(disk) as router:
+    """A stick as it comes from a shop: owner, names, dates, 4 GiB, by setup's words."""
+    friend = stage.friend(vm_fat.awkward_files())
+    disk = new_disk(stage.folder, "vfat", vm_fat.DISK_MB)
+    with stage.router(stage.plan(stage.installed), disk) as router:
+        router.until("grep -q /mnt/disk /proc/mounts")
+        vm_fat.set_up(stage, router)
         data = _use_ftp(stage, router)
+        vm_fat.use_names(stage, router)
         stage.meet(router, friend)
         stage.serve(router, friend, FILM, data)
-        stage.fetch(router, friend)
+        vm_fat.fetch_names(stage, router, friend)
+        vm_fat.refuse_too_large(stage, router, friend)
         stage.tell(router.memory(), is_figure=True)
 
 

@@ -76,24 +76,45 @@ class Router:
 
     def configure(self, broker: str) -> None:
         """Write its settings: one owner, a broker, the disk at /mnt/disk."""
-        options = {
-            "node.enabled": "1",
-            "node.name": self.name,
-            "node.port_mapping": "off",
-            "node.allow_private_addresses": "1",
-            "disk.path": "/mnt/disk",
-            "mqtt.broker": broker,
-        }
-        batch = [f"set fonshare.{name}='{value}'" for name, value in options.items()]
-        host = self.machine.plan.host
-        batch.append(f"add_list fonshare.ftp.house_networks={host}/32")
-        self.run(f"printf '%s\\n' {shlex.join(batch)} | uci batch")
+        self._set(
+            {
+                "node.enabled": "1",
+                "node.name": self.name,
+                "node.port_mapping": "off",
+                "disk.path": "/mnt/disk",
+                "mqtt.broker": broker,
+            }
+        )
         self.run(
             "uci add fonshare user && uci set fonshare.@user[0].name=owner && "
             f"uci set fonshare.@user[0].password={PASSWORD} && "
             "uci set fonshare.@user[0].access=write && uci commit fonshare"
         )
         self.run("/etc/init.d/fonshare enable")
+
+    def _set(self, options: dict[str, str]) -> None:
+        """Write settings, and that the networks of this story are taken for others."""
+        options = {**options, "node.allow_private_addresses": "1"}
+        batch = [f"set fonshare.{name}='{value}'" for name, value in options.items()]
+        host = self.machine.plan.host
+        batch.append(f"add_list fonshare.ftp.house_networks={host}/32")
+        self.run(f"printf '%s\\n' {shlex.join(batch)} | uci batch")
+        self.run("uci commit fonshare")
+
+    def set_up(self, broker: str) -> str:
+        """Have `fonshare setup` ask; return what it said after the last answer."""
+        self._set({})
+        answers = (
+            ("Name of this node", self.name),
+            ("Disk, by its number", "1"),
+            ("Password", PASSWORD),
+            ("Again", PASSWORD),
+            ("Folders that guests", ""),
+            ("Which broker", broker),
+            ("Port of the house", ""),
+            ("Ask the router upstream", "no"),
+        )
+        return self.machine.answer("fonshare setup", answers, PATIENCE_S)
 
     def start(self) -> tuple[float, float]:
         """Start the service; return the seconds until it is up, on a Fonera.

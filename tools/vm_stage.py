@@ -3,11 +3,13 @@
 All in one network namespace: the broker and the friend's node run on this PC.
 """
 
+import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from demo_nodes import Node, Ports, start_broker, wait_for
 from vm_image import MachineFailed
@@ -15,6 +17,7 @@ from vm_machine import NETWORKS, Machine, Plan
 from vm_router import GROUP, PATIENCE_S, PORTS, Router, some_bytes
 
 FRIEND_FILE, FRIEND_MB = "song.bin", 8
+MODIFIED = 1_000_000_001
 FRIEND_KIB_S = 512  # so slow that something can happen while its file is moved
 
 
@@ -50,8 +53,11 @@ class Stage:
             self._stack.callback(broker.end)
         return f"mqtt://{NETWORKS[0]}.2:{self._broker_port}"
 
-    def friend(self) -> Node:
-        """A node outside, up, with one file of FRIEND_MB that it sends slowly."""
+    def friend(self, more: Mapping[str, bytes] = MappingProxyType({})) -> Node:
+        """A node outside, up, with one file of FRIEND_MB that it sends slowly.
+
+        *more* are files of MODIFIED that it shares as well.
+        """
         broker, folder = self.broker(), self.folder / "outside"
         friend = Node("friend", folder, self._ports, broker)
         text = friend.settings.read_text().replace(
@@ -63,6 +69,11 @@ class Stage:
         text += f"limits: {{upload_kib_s: {FRIEND_KIB_S}}}\n"
         friend.settings.write_text(text)
         (friend.disk / "songs").mkdir()
+        for name, data in more.items():
+            file = friend.disk / "songs" / name
+            file.parent.mkdir(exist_ok=True)
+            file.write_bytes(data)
+            os.utime(file, (MODIFIED, MODIFIED))
         (friend.disk / "songs" / FRIEND_FILE).write_bytes(some_bytes(FRIEND_MB))
         friend.start()
         self._stack.callback(friend.end)
