@@ -241,12 +241,13 @@ class Attempt:
         self.files.start()
         self.singly, self.bundles, self.told = [], [], []
         self.fails: dict[int, str] = {}
+        disk = SimpleNamespace(refuses_names=False)
         self.attempts = Attempts(
             self.store,
             self.files,
             self.state,
             None,
-            SimpleNamespace(fetch=self.fetch, disk=None),
+            SimpleNamespace(fetch=self.fetch, disk=disk),
             lambda: SimpleNamespace(bring=self.bring),
             self.told.append,
         )

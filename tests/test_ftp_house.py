@@ -1,5 +1,6 @@
 """The house door: who sees what, what is written when, and what is refused."""
 
+import errno
 import ftplib
 import io
 import os
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from fonshare_agent.addresses import plain_address
 from fonshare_agent.errors import BadPath, DiskMissing, NotAllowed
+from fonshare_agent.ftp import filesystem, uploads
 from fonshare_agent.ftp.accounts import Account, Accounts
 from fonshare_agent.ftp.doors import STRANGERS_PER_ADDRESS_MAX
 from fonshare_agent.ftp.filesystem import DiskFiles, View, path_text, resolve
@@ -240,6 +242,40 @@ def test_another_spelling_that_the_file_system_takes_for_ours_is_refused(served,
         fetch(owner, "FONSHA~1")
     with pytest.raises(ftplib.error_perm, match=r"^550"):
         owner.delete("FONSHA~1")
+
+
+@pytest.mark.parametrize("name", ["a:b.bin", "end.", "...", "what?"])
+def test_a_name_that_fat_refuses_is_refused_before_the_file_comes(
+    served, owner, monkeypatch, name
+):
+    monkeypatch.setattr(uploads, "refuses_names", lambda device: True)
+    with pytest.raises(ftplib.error_perm, match=r"^553 .*takes no"):
+        owner.transfercmd(f"STOR {name}")
+    assert not [one for one in served.disk.rglob("*") if one.is_file()]
+    assert store(owner, "a b.bin", b"x").startswith("226")
+
+
+def test_names_that_are_one_on_fat_are_not_renamed(served, owner, monkeypatch):
+    monkeypatch.setattr(filesystem, "refuses_names", lambda device: True)
+    (served.disk / "Film").write_bytes(b"x")
+    os.link(served.disk / "Film", served.disk / "film")  # FAT finds it by both
+    with pytest.raises(ftplib.error_perm, match=r"^553 .*same name"):
+        owner.rename("Film", "film")
+    owner.rename("Film", "Film")
+    owner.rename("Film", "other")
+
+
+def test_what_no_disk_can_do_is_told_as_it_is(served, owner, monkeypatch):
+    (served.disk / "a").mkdir()
+    with pytest.raises(ftplib.error_perm, match=r"^553 .*into itself"):
+        owner.rename("a", "a/b")
+
+    def as_fat(name, **options):
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "mkdir", as_fat)
+    with pytest.raises(ftplib.error_perm, match=r"^553 .*takes no such name"):
+        owner.mkd("a:b")
 
 
 def test_no_symbolic_link_is_followed(served, owner, tmp_path):

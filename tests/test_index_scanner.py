@@ -22,6 +22,7 @@ from fonshare_agent.index.records import FileStamp, Listing, seen_file
 from fonshare_agent.index.scanner import NICE, Scanner
 from fonshare_agent.libc import INT, libc_call
 from fonshare_agent.model import SharePath
+from fonshare_agent.mounts import refuses_names
 from fonshare_agent.protocol.content import RootHasher
 from index_nodes import ALICE, BOB, CLUB, FAMILLE, Node
 from waiting import wait_until
@@ -452,6 +453,17 @@ def test_file_systems_that_make_inode_numbers_up_are_known(tmp_path, kind, expec
     assert place.keeps_inodes(os.makedev(8, 17), mounts) is expected
     assert place.keeps_inodes(os.makedev(8, 99), mounts) is True
     assert place.keeps_inodes(os.makedev(8, 17), tmp_path / "none") is True
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("ext4", False), ("vfat", True), ("exfat", True), ("ntfs3", False)],
+)
+def test_file_systems_that_refuse_names_are_known(tmp_path, kind, expected):
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(f"36 21 8:17 / /mnt rw shared:2 - {kind} /dev/sdb1 rw\n")
+    assert refuses_names(os.makedev(8, 17), mounts) is expected
+    assert refuses_names(os.makedev(8, 99), mounts) is False
 
 
 def test_a_missing_share_folder_deletes_nothing_and_is_reported(node):

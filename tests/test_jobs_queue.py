@@ -10,10 +10,12 @@ from fonshare_agent.core import Core, Promise, Worker
 from fonshare_agent.disk import Disk
 from fonshare_agent.downloads import Downloads
 from fonshare_agent.errors import NotAllowed, NotFound
+from fonshare_agent.fetching import target_place
 from fonshare_agent.index.records import Found
 from fonshare_agent.index.state import StateStore
 from fonshare_agent.index.state_ended import OVER_KEPT
 from fonshare_agent.index.state_records import Job, JobFile
+from fonshare_agent.job_adding import JobAdding
 from fonshare_agent.model import GroupId, JobState, NodeId, SharePath
 from fonshare_agent.pauses import RETRY_MAX_S, Pauses
 from fonshare_agent.protocol.messages import TicketRefuse
@@ -200,6 +202,38 @@ def test_two_who_ask_for_one_entry_in_the_same_instant_share_a_job(queue):
     queue.run_until(lambda: all(one.is_settled for one in both))
     assert both[0].result().id == both[1].result().id
     assert len(queue.state.jobs()) == 4
+
+
+@pytest.mark.parametrize(
+    ("refuses_names", "top", "inside", "name"),
+    [
+        (False, "Famille: été", "Side A: calm", "what?"),
+        (True, "Famille_ été", "Side A_ calm", "what_"),
+    ],
+)
+def test_where_a_file_goes_has_names_that_the_disk_takes(
+    tmp_path, refuses_names, top, inside, name
+):
+    disk = Disk(tmp_path / "a:b", tmp_path / "disk-id", os.urandom)
+    disk.refuses_names = refuses_names
+
+    class Place:
+        disk = downloads_folder = tmp_path / "a:b"
+
+    adding = JobAdding(
+        *(None, None, None, None, Place, disk),
+        *(lambda group, member: ("Famille: été", "m"), os.urandom),
+    )
+    target = adding.target(a_film("Side A: calm/what?"), None)
+    place = GroupId(bytes(32)), NodeId(bytes(32)), "Films", None
+    job = Job("a", *place, kind="folder", name="Films", target=target, created=0)
+    file = JobFile("a", 0, SharePath.parse("Side A: calm/what?"), 1, 1, None)
+
+    assert target == os.fsencode(disk.path / top / "m")
+    assert target_place(job, file, disk) == (
+        os.fsencode(disk.path / top / "m" / "Films" / inside),
+        os.fsencode(name),
+    )
 
 
 def test_a_cancelled_job_waits_for_no_answer(queue):

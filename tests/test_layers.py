@@ -16,7 +16,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "fonshare_agent"
 # Which part a module of the top level belongs to; a folder is a part by itself.
 PARTS = {
     "words": "addresses errors model clock deferring libc loading processes "
-    "spare_memory",
+    "spare_memory storable",
     "core": "core services on_demand",
     "settings": (
         "settings passwords config config_changes config_check config_docs "
@@ -59,7 +59,7 @@ ALLOWED = {
     "protocol": "",  # pure: see PURE below
     "settings": "",
     "storage": "protocol settings",
-    "ftp": "protocol.parts",  # how blocks are named
+    "ftp": "protocol.parts storage.mounts",  # how blocks are named, what kernels say
     "index": "protocol storage.disk storage.mounts",
     "transfer": "core protocol storage.disk",
     "links": "core protocol settings",

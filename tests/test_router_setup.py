@@ -236,11 +236,46 @@ def test_a_file_system_without_owners_is_mounted_for_the_service(tmp_path, monke
         f"fstab.@mount[1]=mount\nfstab.@mount[1].target='{tmp_path}'\n"
     )
     _, line = refusals(tmp_path, "vfat", fstab)
-    assert "uci set fstab.@mount[1].options='uid=427,gid=427,umask=022'" in line
+    options = "uid=427,gid=427,umask=022"
+    assert f"uci set fstab.@mount[1].options='{options},utf8'" in line
     assert "chown" not in line
 
     _, line = refusals(tmp_path, "exfat")
     assert "block detect" in line
+    assert f"'{options}'" in line
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "keeps_names"),
+    [
+        (
+            "vfat",
+            "rw,fmask=0022,codepage=437,iocharset=iso8859-1,shortname=mixed",
+            False,
+        ),
+        ("vfat", "rw,codepage=437,iocharset=iso8859-1,shortname=mixed,utf8", True),
+        ("vfat", "rw,codepage=437,iocharset=utf8,shortname=mixed", True),
+        ("exfat", "rw,iocharset=utf8", True),
+        ("ext4", "rw", True),
+    ],
+)
+def test_a_stick_whose_names_come_out_wrong_is_mounted_with_utf8(
+    tmp_path, monkeypatch, kind, options, keeps_names
+):
+    monkeypatch.setattr(router_disks, "USER_ID", os.getuid())
+    monkeypatch.setattr(router_disks, "MEMORY", "/nowhere")
+    mounts = f"26 24 8:2 / {tmp_path} rw - {kind} /dev/sda2 {options}\n"
+    (disk,) = find_disks(mounts)
+    fstab = f"fstab.@mount[0]=mount\nfstab.@mount[0].target='{tmp_path}'\n"
+
+    lines = table(find_refusals(disk, [], lambda: fstab))
+
+    assert disk.keeps_names is keeps_names
+    if keeps_names:
+        assert lines == []
+    else:
+        assert lines[1].split(maxsplit=2)[:2] == [str(tmp_path), "ASCII"]
+        assert "umask=022,utf8'" in lines[1]
 
 
 def test_nothing_is_chowned_with_all_below_it():

@@ -27,13 +27,14 @@ from fonshare_agent.errors import (
 from fonshare_agent.model import Root
 from fonshare_agent.protocol.content import content_root
 from fonshare_agent.receiving import missing_range
+from fonshare_agent.storable import storable_folder, storable_name
 from fonshare_agent.transfer import placing
 from fonshare_agent.transfer.blocks import BlockMap
 from fonshare_agent.transfer.disk_guard import CHECK_BYTES, CHECK_S
 from fonshare_agent.transfer.leftovers import kept_jobs
 from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.transfer.partial_files import discard_partials
-from fonshare_agent.transfer.placing import candidate_names, storable_name
+from fonshare_agent.transfer.placing import candidate_names
 from fonshare_agent.transfer.write_behind import (
     LAST_STEP_BYTES,
     STEP_BYTES,
@@ -813,6 +814,15 @@ def test_what_fat_refuses_is_replaced():
     assert storable_name(b"a<b>|c\n?.") == b"a_b__c____"[: len(b"a<b>|c\n?.")]
     assert storable_name(b"\xff.mkv").decode() == "\N{REPLACEMENT CHARACTER}.mkv"
     assert storable_name("Bréhat.mkv".encode()) == "Bréhat.mkv".encode()
+    assert storable_name(b"...") == b"___"
+
+
+def test_a_folder_is_replaced_below_the_disk_only(tmp_path):
+    disk = tmp_path / "a:b"
+    kept = os.fsencode(disk)
+    assert storable_folder(kept + b"/x/Part 1: z", disk) == kept + b"/x/Part 1_ z"
+    assert storable_folder(kept, disk) == kept
+    assert storable_folder(b"/else/where?", disk) == b"/else/where?"
 
 
 @pytest.mark.parametrize("modified", [-(2**62), -5, 2**31 + 5, 2**62])

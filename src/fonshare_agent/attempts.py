@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from fonshare_agent.core import Worker
 from fonshare_agent.disk import Disk
-from fonshare_agent.fetching import Fetcher, target_folder
+from fonshare_agent.fetching import Fetcher, target_place
 from fonshare_agent.index.state import StateStore
 from fonshare_agent.index.state_records import MISSING, Job, JobFile
 from fonshare_agent.model import GroupId, NodeId
@@ -161,7 +161,8 @@ class Attempts:
         await self._files.run(discard_partials, self.disk, file.job, file.number)
 
     def _tell(self, job: Job, file: JobFile) -> None:
-        place = os.path.join(target_folder(job, file), file.final_name or b"")
+        folder, _ = target_place(job, file, self.disk)
+        place = os.path.join(folder, file.final_name or b"")
         self._on_arrived(Path(os.fsdecode(place)))
 
 

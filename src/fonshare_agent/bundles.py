@@ -14,7 +14,7 @@ from fonshare_agent.bringing import Bringer
 from fonshare_agent.core import Worker
 from fonshare_agent.disk import Disk
 from fonshare_agent.errors import FonshareError
-from fonshare_agent.fetching import target_folder
+from fonshare_agent.fetching import target_place
 from fonshare_agent.granting import Outside
 from fonshare_agent.index.records import Found
 from fonshare_agent.index.state import StateStore
@@ -191,9 +191,8 @@ class Bundles:
         member = machine and machine.roster.members.get(source)
         if not member:
             raise Postponed("source.vanished")
-        batch = await self._files.run(
-            Batch.open, self._disk, job.id, [_batch_file(job, one) for one in wanted]
-        )
+        files = [_batch_file(job, one, self._disk) for one in wanted]
+        batch = await self._files.run(Batch.open, self._disk, job.id, files)
         try:
             watch.sources = 1
             watch.start_at(0)
@@ -283,13 +282,12 @@ def _sort_out(
     return []
 
 
-def _batch_file(job: Job, file: JobFile) -> BatchFile:
+def _batch_file(job: Job, file: JobFile, disk: Disk) -> BatchFile:
     assert file.root is not None
     return BatchFile(
         file.number,
         file.size,
         file.root,
         file.modified,
-        target_folder(job, file),
-        file.path.name,
+        *target_place(job, file, disk),
     )

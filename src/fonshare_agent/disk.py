@@ -32,7 +32,7 @@ from fonshare_agent.errors import (
     StorageError,
 )
 from fonshare_agent.model import PRIVATE_FOLDER, SharePath, base32, printable
-from fonshare_agent.mounts import find_mount, holds_system
+from fonshare_agent.mounts import find_mount, holds_system, refuses_names
 from fonshare_agent.room_watch import LeastRoom
 
 MARKER = b"disk-id"
@@ -77,7 +77,7 @@ class Disk:
         self._least_room = LeastRoom()
         self._device: int | None = None
         self._id: str | None = None  # as `open` found it
-        self._has_device_node = False
+        self._has_device_node = self.refuses_names = False
 
     @property
     def known_id(self) -> str | None:
@@ -109,6 +109,7 @@ class Disk:
             os.close(root)
         self._has_device_node = self._device_node(device).exists()
         self._device, self._id = device, found
+        self.refuses_names = refuses_names(device)
         return found
 
     def check(self) -> None:

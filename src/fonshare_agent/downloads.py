@@ -67,7 +67,9 @@ class Downloads:
         self._pauses = Pauses(core.clock, draw)
         self._timer: Timer | None = None
         self._order = JobOrder()
-        self._adding = JobAdding(store, files, index, state, settings, names, draw)
+        self._adding = JobAdding(
+            store, files, index, state, settings, attempts.disk, names, draw
+        )
         self._logged: dict[str, str] = {}  # why each waits, as the log has it
         self._is_filling = self._is_full_look_wanted = self._is_stopped = False
         self._on_limits: Callable[[LimitSettings], None] = lambda limits: None

@@ -26,6 +26,7 @@ from fonshare_agent.model import GroupId, JobState, NodeId, Root
 from fonshare_agent.protocol.messages import TicketGrant
 from fonshare_agent.reasons import Postponed
 from fonshare_agent.sources import Sources, owner_of
+from fonshare_agent.storable import storable_folder, storable_name
 from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.transfer.worker import reason_of
 from fonshare_agent.watch import Watch
@@ -189,10 +190,11 @@ class Fetcher:
         # Two things on disk at a time: the record tells the owner, no more.
         noted = self._store.run(self._state.update_file, verifying)
         try:
+            folder, wanted = target_place(job, file, self.disk)
             name = await self._files.run(
                 kept.finish,
-                target_folder(job, file),
-                file.path.name,
+                folder,
+                wanted,
                 file.modified,
                 lambda _: demand_wanted(watch),
             )
@@ -202,7 +204,7 @@ class Fetcher:
             raise Postponed("source.corrupt")  # bad blocks were dropped: fetch again
         done = replace(verifying, state=JobState.DONE, final_name=name, error_code="")
         await self._store.run(self._state.update_file, done)
-        await self._hold_on(done, os.path.join(target_folder(job, file), name))
+        await self._hold_on(done, os.path.join(folder, name))
         await self._files.run(kept.remove)
         return done
 
@@ -232,10 +234,16 @@ def demand_wanted(watch: Watch) -> None:
         raise TransferCancelled("the job was stopped")
 
 
-def target_folder(job: Job, file: JobFile) -> bytes:
-    """Return the absolute folder for *file*: a folder job keeps its tree."""
+def target_place(job: Job, file: JobFile, disk: Disk) -> tuple[bytes, bytes]:
+    """Return the absolute folder for *file*, and the name that it is to have there.
+
+    A folder job keeps its tree.
+    """
     top = job.path.parts[:-1] if job.path is not None else ()
     inside = file.path.parts[len(top) : -1]
     if job.path is None:
         inside = (job.share.encode(), *inside)
-    return b"/".join((job.target, *inside))
+    folder, name = b"/".join((job.target, *inside)), file.path.name
+    if disk.refuses_names:
+        return storable_folder(folder, disk.path), storable_name(name)
+    return folder, name

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fonshare_agent.core import Worker
+from fonshare_agent.disk import Disk
 from fonshare_agent.errors import BadPath, NotAllowed
 from fonshare_agent.index.records import Found
 from fonshare_agent.index.state import StateStore
@@ -25,6 +26,7 @@ from fonshare_agent.model import (
     printable,
 )
 from fonshare_agent.settings import Settings
+from fonshare_agent.storable import storable_folder
 
 JOB_ID_BYTES = 5  # 8 characters: enough for the jobs one node keeps
 
@@ -39,10 +41,11 @@ class JobAdding:
         index: IndexStore,
         state: StateStore,
         settings: Settings,
+        disk: Disk,
         names: Callable[[GroupId, NodeId], tuple[str, str]],
         draw: Callable[[int], bytes],
     ) -> None:
-        self._store, self._files = store, files
+        self._store, self._files, self._disk = store, files, disk
         self._index, self._state = index, state
         self._settings, self._names, self._draw = settings, names, draw
 
@@ -82,7 +85,10 @@ class JobAdding:
     def target(self, found: Found, to: str | None) -> bytes:
         """Return the absolute folder where *found* goes."""
         names = self._names(found.group, found.member)
-        return target_of(self._settings, names, to)
+        folder = target_of(self._settings, names, to)
+        if self._disk.refuses_names:
+            return storable_folder(folder, self._disk.path)
+        return folder
 
     async def _find_same(self, found: Found) -> Job | None:
         """Return the job that fetches *found*, or has fetched just this content."""

@@ -11,6 +11,8 @@ MOUNTS = Path("/proc/self/mountinfo")
 # the second lies on a partition of the disk, which is mounted elsewhere as well.
 SYSTEM = ("/", "/rom", "/overlay", "/boot", "/tmp")
 
+REFUSING = ("vfat", "msdos", "exfat")
+
 
 def find_mount(device: int, mounts: Path = MOUNTS) -> str | None:
     """Return the line of a mount of *device*, if the kernel tells."""
@@ -20,6 +22,12 @@ def find_mount(device: int, mounts: Path = MOUNTS) -> str | None:
             return next((one for one in lines if one.split()[2] == wanted), None)
     except FileNotFoundError:
         return None  # not Linux
+
+
+def refuses_names(device: int, mounts: Path = MOUNTS) -> bool:
+    """Tell whether names are refused there that Linux's own file systems take."""
+    line = find_mount(device, mounts)
+    return line is not None and line.partition(" - ")[2].startswith(REFUSING)
 
 
 def holds_system(device: int) -> bool:

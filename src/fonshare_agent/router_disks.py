@@ -19,6 +19,7 @@ ROWS_MAX = 20  # a screen's
 # File systems without owners: who may do what is said when they are mounted.
 WITHOUT_OWNERS = ("exfat", "fuseblk", "msdos", "ntfs", "ntfs3", "vfat")
 OPTIONS = f"uid={USER_ID},gid={USER_ID},umask=022"
+NO_ACCENTS = "ASCII"  # other letters come out as two strange ones elsewhere
 LIST, READ, WRITE = stat.S_IXUSR, stat.S_IRUSR | stat.S_IXUSR, stat.S_IRWXU
 
 
@@ -29,6 +30,7 @@ class Mounted:
     place: Path
     kind: str
     is_writable: bool
+    keeps_names: bool = True  # not vfat that is mounted without `utf8`
 
 
 def find_disks(mountinfo: str) -> list[Mounted]:
@@ -45,9 +47,15 @@ def find_disks(mountinfo: str) -> list[Mounted]:
             and device not in system
             and not f"{place}/".startswith(f"{MEMORY}/")
         ):
-            is_writable = "ro" not in (*row[5].split(","), *options.split(","))
-            found.setdefault(device, Mounted(Path(place), kind, is_writable))
+            words = (*row[5].split(","), *options.split(","))
+            disk = Mounted(Path(place), kind, "ro" not in words, _keeps(kind, words))
+            found.setdefault(device, disk)
     return list(found.values())
+
+
+def _keeps(kind: str, options: Iterable[str]) -> bool:
+    """Whether names are kept as they are given: OpenWrt's vfat has them for Latin-1."""
+    return kind != "vfat" or bool({"utf8", "iocharset=utf8"} & {*options})
 
 
 def _unescaped(place: str) -> str:
@@ -81,9 +89,9 @@ def find_refusals(
         for folder, needed in sorted(wanted.items())
         if folder.is_dir() and not _allows(folder, needed)
     ]
-    if refusals and disk.kind in WITHOUT_OWNERS:
-        remedy = _mount_options(disk.place, fstab())
-        return [Refusal(disk.place, refusals[0].allowed, remedy)]
+    if disk.kind in WITHOUT_OWNERS and (refusals or not disk.keeps_names):
+        allowed = refusals[0].allowed if refusals else NO_ACCENTS
+        return [Refusal(disk.place, allowed, _mount_options(disk, fstab()))]
     return refusals
 
 
@@ -113,17 +121,19 @@ def _allows(place: Path, wanted: int) -> bool:
     return info.st_mode & (wanted >> shift) == wanted >> shift
 
 
-def _mount_options(place: Path, fstab: str) -> str:
+def _mount_options(disk: Mounted, fstab: str) -> str:
     """Return the commands that have it mounted for the service's user."""
+    place = disk.place
+    options = f"{OPTIONS},utf8" if disk.kind == "vfat" else OPTIONS
     remount = "uci commit fstab; block umount; block mount"
     for line in fstab.splitlines():
         option, _, value = line.partition("=")
         if option.endswith(".target") and value.strip("'") == str(place):
             section = option.removesuffix(".target")
-            return f"uci set {section}.options='{OPTIONS}'; {remount}"
+            return f"uci set {section}.options='{options}'; {remount}"
     return (
         f"block detect | uci import fstab; in /etc/config/fstab, where {place} is,"
-        f" add: option options '{OPTIONS}'; {remount}"
+        f" add: option options '{options}'; {remount}"
     )
 
 

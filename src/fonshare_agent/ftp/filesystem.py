@@ -19,6 +19,7 @@ from pathlib import Path
 
 from fonshare_agent.errors import BadPath, DiskMissing, NotAllowed, NotFound
 from fonshare_agent.model import PRIVATE_FOLDER, SharePath, printable
+from fonshare_agent.mounts import refuses_names
 
 Parts = tuple[bytes, ...]
 ChangeKind = str  # "stored", "made", "deleted", "moved_from", "moved_to", "touched"
@@ -198,10 +199,13 @@ class DiskFiles:
 
     def rename(self, view: View, old: Parts, new: Parts) -> None:
         """Move a file or folder; a file in its place is replaced at once."""
+        if new[: len(old)] == old != new:
+            raise BadPath("a folder cannot go into itself")
         with (
             self._writable(view, old) as (old_folder, old_name),
             self._writable(view, new) as (new_folder, new_name),
         ):
+            _demand_other(old_folder, old_name, new_folder, new_name)
             os.rename(old_name, new_name, src_dir_fd=old_folder, dst_dir_fd=new_folder)
 
     def set_modified(self, view: View, parts: Parts, modified: int) -> None:
@@ -254,6 +258,20 @@ def open_regular(folder: int, name: bytes, parts: Parts) -> int:
         os.close(fd)
         raise BadPath(f"{printable(parts[-1])!r} is not a file")
     return fd
+
+
+def _demand_other(old_folder: int, old: bytes, new_folder: int, new: bytes) -> None:
+    """Raise BadPath if the file system takes the two names for one, as FAT does."""
+    try:
+        before = os.stat(old, dir_fd=old_folder, follow_symlinks=False)
+        after = os.stat(new, dir_fd=new_folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    is_same = old != new and os.path.samestat(before, after)
+    # Else a rename would change nothing, and be called a success.
+    if is_same and refuses_names(before.st_dev):
+        both = f"{printable(old)!r} and {printable(new)!r}"
+        raise BadPath(f"the disk takes {both} for the same name")
 
 
 def _demand_visible(view: View, parts: Parts) -> None:

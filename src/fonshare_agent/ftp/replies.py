@@ -60,6 +60,8 @@ def _reply_to_os_error(error: OSError) -> str:
     if number in (errno.ELOOP, errno.ENOTDIR):
         # O_DIRECTORY | O_NOFOLLOW says ENOTDIR for a link, too.
         return "550 Not a folder, or a link; links are not followed"
+    if number in (errno.EINVAL, errno.EILSEQ):
+        return "553 The disk's file system takes no such name"
     if number == errno.EROFS:
         return "550 The disk can only be read"
     if number in (errno.EIO, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ENOTCONN):

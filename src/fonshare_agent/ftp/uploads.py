@@ -29,6 +29,8 @@ from fonshare_agent.ftp.filesystem import (
     open_regular,
 )
 from fonshare_agent.model import PRIVATE_FOLDER, printable
+from fonshare_agent.mounts import refuses_names
+from fonshare_agent.storable import storable_name
 
 UPLOAD_FOLDER = b"upload"
 COPY_BYTES = 1 << 20
@@ -168,6 +170,9 @@ class UploadStore:
             _demand_file_or_nothing(parent, name)
             if os.fstat(parent).st_dev != os.fstat(folder).st_dev:
                 raise BadPath("this folder is on another file system than the disk")
+            # Now, and not when all of it has come.
+            if refuses_names(os.fstat(parent).st_dev) and storable_name(name) != name:
+                raise BadPath(f"the disk's file system takes no {printable(name)!r}")
             if offset == 0:
                 upload.fd = _open_partial(folder, target, os.O_TRUNC)
                 return

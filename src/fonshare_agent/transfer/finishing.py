@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from fonshare_agent.disk import Disk, make_folders_below, open_below
 from fonshare_agent.errors import BadPath, TargetElsewhere
 from fonshare_agent.model import SharePath, printable
+from fonshare_agent.storable import storable_name
 from fonshare_agent.transfer.blocks import Content, find_bad_blocks
 from fonshare_agent.transfer.partial_files import DATA, PartialFiles
 from fonshare_agent.transfer.placing import (
@@ -22,7 +23,6 @@ from fonshare_agent.transfer.placing import (
     is_bad_name,
     move_by_link_or_call,
     move_without_overwriting,
-    storable_name,
 )
 
 

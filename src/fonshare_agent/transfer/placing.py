@@ -17,12 +17,11 @@ from typing import Final
 from fonshare_agent.errors import TargetElsewhere
 from fonshare_agent.libc import INT, MASK, TEXT, MissingCall, libc_call
 from fonshare_agent.model import NAME_BYTES_MAX, printable
+from fonshare_agent.storable import shorten
 
 RENAME_NOREPLACE: Final = 1  # linux/fs.h, the same on every architecture
 EXTENSION_BYTES_MAX: Final = 16  # a longer "extension" is part of the name
 
-# What FAT and exFAT refuse in names (Microsoft's "Naming Files"): EINVAL there.
-_FAT_REFUSES: Final = frozenset('"*/:<>?\\|') | {chr(code) for code in range(32)}
 _NO_SUCH_WAY: Final = frozenset(
     (errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK)
 )
@@ -133,17 +132,7 @@ def candidate_names(name: bytes) -> Iterator[bytes]:
     stem, extension = _split_extension(name)
     for number in count(2):
         suffix = b" (%d)" % number + extension
-        yield _shorten(stem, NAME_BYTES_MAX - len(suffix)) + suffix
-
-
-def storable_name(name: bytes) -> bytes:
-    """Return *name* with what FAT and exFAT refuse replaced by `_`."""
-    text = name.decode("utf-8", "replace")
-    safe = "".join("_" if one in _FAT_REFUSES else one for one in text)
-    # Windows drops dots and spaces at the end, so FAT does not keep them.
-    kept = safe.rstrip(". ")
-    safe = kept + "_" * (len(safe) - len(kept))
-    return _shorten(safe.encode("utf-8"), NAME_BYTES_MAX)
+        yield shorten(stem, NAME_BYTES_MAX - len(suffix)) + suffix
 
 
 def is_bad_name(error: OSError) -> bool:
@@ -156,15 +145,3 @@ def _split_extension(name: bytes) -> tuple[bytes, bytes]:
     if not stem or not extension or len(extension) > EXTENSION_BYTES_MAX:
         return name, b""
     return stem, dot + extension
-
-
-def _shorten(stem: bytes, room: int) -> bytes:
-    if len(stem) <= room:
-        return stem
-    cut = stem[:room]
-    try:
-        stem.decode("utf-8")
-    except UnicodeDecodeError:
-        return cut  # not UTF-8 anyway
-    # Never half a character: such a name could not be shown, nor stored on FAT.
-    return cut.decode("utf-8", "ignore").encode("utf-8")
