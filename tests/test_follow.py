@@ -469,3 +469,27 @@ def test_a_file_is_on_record_though_the_agent_died_when_it_came(world):
     assert world.view(follow) == ("following", SIZE, 0)
     world.begin()
     assert world.view(follow) == ("following", SIZE, 1)
+
+
+@pytest.mark.full
+def test_what_is_kept_goes_to_its_own_folder_as_the_place_has_it(world):
+    world.offer("2020/a.mkv", "2020/deep/b.mkv", "c.mkv")
+    world.follow("2020", wants_all=True, folder=b"kept/Famille/2020")
+    assert world.wanted() == ["2020/a.mkv", "2020/deep/b.mkv"]
+    below = str(world.folder / "disk" / "kept" / "Famille" / "2020")
+    assert world.finish("2020/a.mkv") == below + "/a.mkv"
+    assert world.finish("2020/deep/b.mkv") == below + "/deep/b.mkv"
+    world.begin()
+    world.offer("2020/new.mkv")
+    assert world.finish("2020/new.mkv") == below + "/new.mkv"
+
+
+@pytest.mark.full
+def test_what_another_follow_has_brought_is_fetched_once_more_to_be_kept(world):
+    world.offer("a.mkv")
+    world.follow(wants_all=True)
+    world.finish("a.mkv")
+    world.tell(("2020/copy.mkv", root("a.mkv")))
+    assert world.wanted() == ["a.mkv"]
+    world.follow("2020", wants_all=True, folder=b"kept/x")
+    assert world.wanted() == ["a.mkv", "2020/copy.mkv"]

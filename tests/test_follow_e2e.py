@@ -55,3 +55,73 @@ def test_what_is_new_in_a_followed_share_arrives_and_outlives_restarts(make_node
         with pytest.raises(CommandFailed) as failed:
             bob("unfollow", follow["id"])
         assert failed.value.code == "not_found"
+
+
+@pytest.mark.full
+def test_what_is_kept_is_there_for_the_group_when_its_owner_is_away(make_node):
+    alice, bob, carol = make_node("alice"), make_node("bob"), make_node("carol")
+    with running(alice, bob, carol):
+        befriend("Famille", alice, bob, carol)
+        films = share(alice, "films", "Films", "Famille")
+        (films / "2020").mkdir()
+        (films / "2020" / "old.mkv").write_bytes(b"old")
+        eventually(
+            lambda: [row["root"] for row in bob.find("old")] not in ([], [None]),
+            "bob sees the old one",
+        )
+        place = bob.disk / "kept" / "Famille" / "Films (alice)"
+        place.mkdir(parents=True)
+        (place / "diary.txt").write_bytes(b"nobody's business")
+        for words, code in (
+            ((), "exists"),
+            (("--name", "../films"), "usage"),
+            (("--name", "a/b"), "usage"),
+        ):
+            with pytest.raises(CommandFailed) as failed:
+                bob("keep", "Famille/alice/Films", *words)
+            assert failed.value.code == code
+        assert bob("share", "ls") == bob("follow", "ls") == []
+
+        [kept] = bob("keep", "Famille/alice/Films", "--name", "Copies")
+        assert (kept["kept"], kept["all"]) == ("Copies", True)
+        [again] = bob("keep", "Famille/alice/Films", "--budget", "1M")
+        assert (again["id"], again["budget"]) == (kept["id"], 1 << 20)
+        copies = bob.disk / "kept" / "Famille" / "Copies"
+        (films / "new.mkv").write_bytes(b"new")
+        for file, content in (("2020/old.mkv", b"old"), ("new.mkv", b"new")):
+            eventually(
+                lambda: (copies / file).exists(),  # noqa: B023
+                f"{file} is kept",
+            )
+            assert (copies / file).read_bytes() == content
+        eventually(
+            lambda: (
+                [
+                    sorted(one["member"] for one in row["sources"])
+                    for row in carol.find("mkv")
+                ]
+                == [["alice", "bob"]] * 2
+            ),
+            "carol sees two sources of each",
+        )
+        (films / "new.mkv").unlink()
+        eventually(
+            lambda: {row["member"] for row in carol.find("new")} == {"bob"},
+            "alice has withdrawn the new one",
+        )
+        assert (copies / "new.mkv").read_bytes() == b"new"
+        alice.stop()
+        for name in ("old", "new"):
+            [job] = carol("get", carol.find(name)[0]["id"])
+            carol.wait_for_job(job["id"], "done")
+        assert set(carol.fetched().values()) == {b"old", b"new"}
+
+        bob("unfollow", "Famille/alice/Films")
+        assert bob("share", "ls") == bob("follow", "ls") == []
+        eventually(
+            lambda: {row["member"] for row in carol.find("mkv")} == {"alice"},
+            "it is offered no more",
+        )
+        assert (copies / "new.mkv").read_bytes() == b"new"
+        assert (copies / "2020" / "old.mkv").read_bytes() == b"old"
+        assert (place / "diary.txt").read_bytes() == b"nobody's business"

@@ -148,16 +148,18 @@ def _follows(rows: Any) -> str:
                 _follow_state(row["state"]),
                 shown_size(row["used_bytes"]),
                 shown_size(row["budget"]),
-                "/".join(
-                    str(row[part])
-                    for part in ("group", "member", "share", "path")
-                    if row[part]
-                ),
+                _followed(row),
                 _error(row["error"]) if row["error"] else "",
             )
             for row in rows
         ),
     )
+
+
+def _followed(row: Any) -> str:
+    parts = [row[part] for part in ("group", "member", "share", "path") if row[part]]
+    where, kept = "/".join(map(str, parts)), row.get("kept")
+    return say("{}, kept as {}", where, kept) if kept else where
 
 
 def _fxp(rows: Any) -> str:
@@ -337,6 +339,7 @@ RENDERERS: dict[str, Callable[[Any], str]] = {
     "search new": _new,
     "follow": _follows,
     "follow ls": _follows,
+    "keep": _follows,
     "rate": _entries,
     "rate ls": _entries,
     "get": _jobs,

@@ -109,7 +109,8 @@ FIND_ANSWER = (
 )
 FOLLOW_ANSWER = (
     "`[{id, kind, group, member, member_id, share, path, budget, used_bytes, files, "
-    "all, state, error}]`, state one of looking (at what was there), following, full "
+    "all, kept, state, error}]`, `kept` the share that offers it on, else null; "
+    "state one of looking (at what was there), following, full "
     "(its budget is used) or gone (nothing is offered there now); `used_bytes` what "
     "its files and open jobs take, each file at least 4 KiB; `error` "
     "`{code, message}` or null"
@@ -556,8 +557,28 @@ FOLLOW_COMMANDS = (
         answer=FOLLOW_ANSWER,
     ),
     Command(
+        "keep",
+        "fetch all of a friend's share or folder, now and later, and offer it on to "
+        "the group, so that it is there while the friend is away",
+        "keep Famille/bob/Films --budget 50G",
+        answer=FOLLOW_ANSWER,
+        arguments=(
+            Argument(
+                "entry",
+                "a share or folder: an id, or GROUP/MEMBER/SHARE/PATH",
+                shown="ENTRY",
+            ),
+        ),
+        flags=(
+            _size("budget", "let what it fetches take so much of the disk, else 10G"),
+            Argument("name", "the name of the share that offers it on", optional=True),
+        ),
+        access=Access.WRITE,
+    ),
+    Command(
         "unfollow",
-        "stop following; what was fetched stays, what is under way ends",
+        "stop following or keeping; what was fetched stays on the disk, what is under "
+        "way ends, what was kept is offered no more",
         "unfollow Famille/bob/Films",
         answer="`{id, group, member, share, path}`",
         arguments=(

@@ -1,11 +1,19 @@
-"""Handlers of `follow` and `unfollow`."""
+"""Handlers of `follow`, `keep` and `unfollow`."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fonshare_agent.control.entries import find_entry
+from fonshare_agent.control.keeping import Keeping
 from fonshare_agent.control.parts import Parts
 from fonshare_agent.control.rows import JSON
-from fonshare_agent.errors import NotFound, UsageError
+from fonshare_agent.errors import (
+    AlreadyExists,
+    FonshareError,
+    NotFound,
+    UsageError,
+)
+from fonshare_agent.index.records import Found
 from fonshare_agent.index.state_follows import Follow
 from fonshare_agent.model import printable
 from fonshare_agent.protocol.keys import node_id_text
@@ -23,33 +31,54 @@ class FollowHandlers:
     """One method a command, on the core thread."""
 
     def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+        self._parts, self._keeping = parts, Keeping(parts)
 
     async def follow(self, arguments: Arguments) -> JSON:
         if arguments["entry"] is None:
             return await self.follow_ls(arguments)
-        found = await find_entry(self._parts, str(arguments["entry"]))
+        found = await self._find(str(arguments["entry"]))
+        follow = _wish(found, arguments["budget"], arguments["all"] is True)
+        following = await self._following()
+        await following.add(follow)
+        return await self._added(following, follow)
+
+    async def keep(self, arguments: Arguments) -> JSON:
+        found = await self._find(str(arguments["entry"]))
+        name, wanted = arguments["name"], _wish(found, arguments["budget"], True)
+        following = await self._following()
+        known = next((one for one in following.all() if one.id == found.id), None)
+        if known is not None and known.folder is None:
+            raise AlreadyExists(
+                f"{printable(found.name)!r} is followed already",
+                thing=printable(found.name),
+                next="End that first with `fonshare unfollow`; its files stay.",
+            )
+        if known is not None:
+            await following.add(wanted)  # another budget
+            return await self._added(following, wanted)
+        name = self._keeping.name_for(found) if name is None else str(name)
+        folder = await self._keeping.offer(found, name)
+        wanted = replace(wanted, folder=folder.raw)
+        try:
+            await following.add(wanted)
+        except FonshareError:
+            await self._keeping.withdraw(wanted)
+            raise
+        return await self._added(following, wanted)
+
+    async def _find(self, text: str) -> Found:
+        found = await find_entry(self._parts, text)
         if found.kind == "file" or found.own:
             raise UsageError(
                 "only a share or a folder of a friend can be followed",
                 thing=printable(found.name),
                 next="Fetch a file with `fonshare get`.",
             )
-        budget = arguments["budget"]
-        follow = Follow(
-            0,
-            found.id,
-            found.group,
-            found.member,
-            found.share,
-            found.path,
-            budget if isinstance(budget, int) else BUDGET_BYTES,
-            wants_all=arguments["all"] is True,
-        )
-        following = await self._following()
-        await following.add(follow)
-        [kept] = [one for one in following.all() if one.id == follow.id]
-        return [await self._row(following, kept)]
+        return found
+
+    async def _added(self, following: "Following", wanted: Follow) -> JSON:
+        [one] = [one for one in following.all() if one.id == wanted.id]
+        return [await self._row(following, one)]
 
     async def follow_ls(self, arguments: Arguments) -> JSON:
         if not await self._parts.store.run(self._parts.state.has_follows):
@@ -66,6 +95,7 @@ class FollowHandlers:
             path = "/".join(str(part) for part in shown if part)
             if text == one.id or text.strip("/") == path:
                 await following.remove(one)
+                await self._keeping.withdraw(one)
                 return place
         raise NotFound(
             f"{text!r} is not followed", thing=text, next="See `fonshare follow ls`."
@@ -98,6 +128,20 @@ class FollowHandlers:
             "used_bytes": used,
             "files": files,
             "all": follow.wants_all,
+            "kept": self._keeping.share_of(follow),
             "state": state,
             "error": {"code": reason.code, "message": reason.text} if reason else None,
         }
+
+
+def _wish(found: Found, budget: JSON, wants_all: bool) -> Follow:
+    return Follow(
+        0,
+        found.id,
+        found.group,
+        found.member,
+        found.share,
+        found.path,
+        budget if isinstance(budget, int) else BUDGET_BYTES,
+        wants_all,
+    )

@@ -38,7 +38,7 @@ class Handlers:
             "group": OnDemand(parts.files, self._load_group),
             **dict.fromkeys(("ls", "get", "jobs"), file),
             **dict.fromkeys(("find", "search"), search),
-            **dict.fromkeys(("follow", "unfollow"), follow),
+            **dict.fromkeys(("follow", "unfollow", "keep"), follow),
             "rate": OnDemand(parts.files, self._load_rating),
             "settings": OnDemand(parts.files, self._load_settings),
         }

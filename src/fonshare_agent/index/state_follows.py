@@ -15,7 +15,9 @@ from fonshare_agent.index.state_records import ENDED
 from fonshare_agent.model import GroupId, NodeId, SharePath
 
 FOLLOWS_MAX: Final = 50
-_COLUMNS: Final = "number, id, grp, member, share, path, budget, wants_all, ready"
+_COLUMNS: Final = (
+    "number, id, grp, member, share, path, budget, wants_all, ready, folder"
+)
 FILE_BYTES_MIN: Final = 4096  # a block of the disk, and rows: no file is for nothing
 _ENDED: Final = ", ".join(f"'{state.value}'" for state in ENDED)
 _CHARGE: Final = f"max(size, {FILE_BYTES_MIN})"  # as `charge`
@@ -39,6 +41,7 @@ class Follow:
     budget: int  # bytes
     wants_all: bool  # also what was there at the beginning
     is_ready: bool = False  # that has been gone through
+    folder: bytes | None = None  # of a kept place: where its files go, below the disk
 
     def covers(self, share: str, path: SharePath) -> bool:
         """Whether that file lies in what is followed."""
@@ -89,12 +92,12 @@ class FollowTables:
                     next="End one with `fonshare unfollow`.",
                 )
             self._write(
-                "INSERT INTO follow (id, grp, member, share, path, budget, wants_all)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO follow (id, grp, member, share, path, budget, wants_all,"
+                " folder) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     *(follow.id, follow.group, follow.member, follow.share),
                     *(follow.path.raw if follow.path else b"", follow.budget),
-                    int(follow.wants_all),
+                    *(int(follow.wants_all), follow.folder),
                 ),
             )
 
@@ -201,7 +204,8 @@ class FollowTables:
 
 
 def _follow(row: tuple[Any, ...]) -> Follow:
-    number, entry, group, member, share, path, budget, wants_all, ready = row
+    number, entry, group, member, share, path, budget, wants_all, *rest = row
+    ready, folder = rest
     return Follow(
         number,
         entry,
@@ -212,4 +216,5 @@ def _follow(row: tuple[Any, ...]) -> Follow:
         budget,
         bool(wants_all),
         bool(ready),
+        folder,
     )

@@ -286,7 +286,7 @@ class Following:
             return False
         state.used_bytes = used
         try:
-            await self._jobs.add(found, self._target(found), follow=follow.id)
+            await self._jobs.add(found, self._target(follow, found), follow=follow.id)
         except StorageError:
             raise
         except FonshareError as error:  # the group was left just now
@@ -295,10 +295,13 @@ class Following:
         await self._store.run(lambda: tables.note_seen(follow, tags, is_fetched=True))
         return True
 
-    def _target(self, found: Found) -> str:
-        """Its folder: below the member's, as the share has it."""
+    def _target(self, follow: Follow, found: Found) -> str:
+        """Its folder: below the member's, as the share has it; or where it is kept."""
         assert found.path is not None
-        parts = map(os.fsdecode, found.path.parts[:-1])
+        parts = list(map(os.fsdecode, found.path.parts[:-1]))
+        if follow.folder is not None:
+            top = len(follow.path.parts) if follow.path else 0
+            return os.path.join(self._holding.place(follow.folder), *parts[top:])
         return os.path.join(
             self._folder(found.group, found.member), found.share, *parts
         )
@@ -332,8 +335,8 @@ class Following:
     def _is_here(self, follow: Follow, found: Found) -> bool:
         """Whether a follow has fetched that content, or this node offers it there."""
         assert found.root is not None
-        if self._state.follows.was_fetched(_tag(found)):
-            return True
+        if follow.folder is None and self._state.follows.was_fetched(_tag(found)):
+            return True  # what is kept is to be offered: being here is not enough
         return self._me in self._index.sources(follow.group, found.root)
 
     async def _see(self, follow: Follow, seen: Sequence[Found]) -> None:

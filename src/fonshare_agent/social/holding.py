@@ -28,6 +28,10 @@ class Holding:
         self._store, self._files, self._state = store, files, state
         self._disk = disk
 
+    def place(self, below: bytes) -> str:
+        """Return the absolute path of a folder below the disk."""
+        return os.path.join(self._disk.path, os.fsdecode(below))
+
     async def record(self, job: Job) -> None:
         """Put the file that *job* has brought on record, once."""
         file = await self._store.run(self._state.get_file, job.id, 0)

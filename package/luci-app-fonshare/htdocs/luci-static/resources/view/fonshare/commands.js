@@ -36,6 +36,7 @@ return baseclass.extend({
 		'get': 'write',
 		'follow': 'write',
 		'follow ls': 'read',
+		'keep': 'write',
 		'unfollow': 'write',
 		'rate': 'write',
 		'rate ls': 'read',

@@ -55,6 +55,7 @@ const ACCESS = {
 	'get': 'write',
 	'follow': 'write',
 	'follow ls': 'read',
+	'keep': 'write',
 	'unfollow': 'write',
 	'rate': 'write',
 	'rate ls': 'read',
