@@ -9,6 +9,7 @@ import pytest
 
 from fonshare_agent.core import Core, Worker
 from fonshare_agent.disk import Disk
+from fonshare_agent.errors import UsageError
 from fonshare_agent.index.records import Delta
 from fonshare_agent.index.state import StateStore
 from fonshare_agent.index.state_follows import FILE_BYTES_MIN, Follow
@@ -324,6 +325,13 @@ def test_the_files_are_summed_up_once_a_look_not_for_each_new_one(world, monkeyp
 
 
 @pytest.mark.full
+def test_a_budget_that_takes_no_file_at_all_is_refused(world):
+    world.offer("old")
+    with pytest.raises(UsageError, match="used before the first file"):
+        world.follow(budget=FILE_BYTES_MIN - 1)
+    assert world.follows.all() == []
+
+
 def test_a_larger_budget_lets_it_go_on_and_keeps_what_was_seen(world):
     world.offer("old")
     world.follow(budget=SIZE)

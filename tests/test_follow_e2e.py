@@ -48,6 +48,10 @@ def test_what_is_new_in_a_followed_share_arrives_and_outlives_restarts(make_node
         with pytest.raises(CommandFailed) as failed:
             bob("follow", "Famille/alice/Films/newer.mkv")
         assert failed.value.code == "usage"
+        with pytest.raises(CommandFailed) as failed:
+            bob("follow", "Famille/alice/Films", "--budget", "20")  # its unit forgotten
+        assert failed.value.code == "usage"
+        assert bob("follow", "ls")[0]["budget"] == follow["budget"]
 
         bob("unfollow", "Famille/alice/Films")
         assert bob("follow", "ls") == []

@@ -78,6 +78,13 @@ class FollowTables:
 
     def put(self, follow: Follow) -> None:
         """Keep a follow; the one of that place gets the new budget."""
+        if follow.budget < FILE_BYTES_MIN:
+            raise UsageError(
+                f"a budget of {follow.budget} bytes is used before the first file:"
+                f" each takes at least {FILE_BYTES_MIN}",
+                thing="budget",
+                next="Give a size with its unit, as in `--budget 20G`.",
+            )
         with self._transaction():
             if self._rows("SELECT 1 FROM follow WHERE id = ?", (follow.id,)):
                 self._write(
