@@ -1,5 +1,7 @@
 """Secrets in settings: kept as hashes, checked, and repeated nowhere."""
 
+import re
+
 import pytest
 
 from fonshare_agent.config_check import NO_HASH
@@ -29,6 +31,9 @@ def test_a_hash_is_kept_and_a_plain_password_is_not():
     assert SECRET not in settings.ftp.users[1].password_hash
     assert verify_password(settings.ftp.users[1].password_hash, SECRET)
     assert "the password of b stands in the settings in clear" in settings.warnings[0]
+    # What it advises can be done: setup makes a new file, and leaves one that is there.
+    (command,) = re.findall("`fonshare (.*)`", settings.warnings[0])
+    assert command == "setup -c NEW.yaml"
 
 
 def test_each_plain_password_gets_a_salt_of_its_own():

@@ -273,6 +273,9 @@ def test_unknown_jobs_and_files_are_told_as_such(store):
     ):
         with pytest.raises(NotFound):
             ask()
+    with pytest.raises(NotFound) as caught:
+        store.get_job("unknown")
+    assert caught.value.next == "See `fonshare jobs`."
 
 
 # --- a model, and a kill at every statement -----------------------------------------

@@ -65,7 +65,11 @@ class ChangesWriter:
     def _not_here(self, name: str) -> NotFound | NotAllowed:
         settings = check_source(read_source(self._path))
         if all(share.name != name for share in settings.shares):
-            return NotFound(f"there is no share {name!r}", thing=name)
+            return NotFound(
+                f"there is no share {name!r}",
+                thing=name,
+                next="See `fonshare share ls`.",
+            )
         return NotAllowed(
             f"share {name!r} stands in {self._path}, which commands do not rewrite",
             thing=name,

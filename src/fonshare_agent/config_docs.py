@@ -58,7 +58,8 @@ shares:
 - The two doors have different ports, and ranges that neither overlap nor hold a door.
 - A password may be given in clear: only its scrypt hash is kept in memory. On the
   router it is then replaced in the settings; elsewhere your file is never rewritten, so
-  the clear text stands there until `fonshare setup` or you replace it.
+  the clear text stands there until you put the hash there, as `fonshare setup -c
+  NEW.yaml` writes it into a new file.
 - In YAML a word such as `on`, `no` or `012` is text; numbers are plain decimals without
   quotes. Anchors, tags and doubled keys are refused.
 - Commands such as `fonshare share add` and `fonshare limits` change the UCI file on the

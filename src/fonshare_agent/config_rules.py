@@ -344,7 +344,7 @@ def _warnings(values: Row, plain_users: list[str], kind: SourceKind) -> list[str
         who = ", ".join(plain_users)
         warnings.append(
             f"ftp.users: the password of {who} stands in the settings in clear; "
-            "`fonshare setup` replaces it by its hash"
+            "`fonshare setup -c NEW.yaml` writes its hash, to be put there"
         )
     if values["mqtt.broker"] and _sends_password_in_clear(values["mqtt.broker"]):
         warnings.append(

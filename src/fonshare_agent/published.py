@@ -90,7 +90,11 @@ class Published:
             self._groups.get(label)
         folder = self.settings.disk / share.path
         if not await self._files.run(folder.is_dir):
-            raise NotFound(f"there is no folder {str(folder)!r}", thing=str(folder))
+            raise NotFound(
+                f"there is no folder {str(folder)!r}",
+                thing=str(folder),
+                next="A share is a folder that exists; its path begins at the disk.",
+            )
         assert self._writer is not None
         self.settings = await self._files.run(self._writer.add_share, share)
         await self.refresh()

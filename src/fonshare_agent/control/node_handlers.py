@@ -148,7 +148,11 @@ class NodeHandlers:
     async def share_confirm(self, arguments: Arguments) -> JSON:
         name = str(arguments["name"])
         if name not in (share.name for share in self._parts.published.shares):
-            raise NotFound(f"there is no share {name!r}", thing=name)
+            raise NotFound(
+                f"there is no share {name!r}",
+                thing=name,
+                next="See `fonshare share ls`.",
+            )
         held = self._parts.scanner.confirm(name)
         missing = held.missing if held else 0
         if self._parts.mirrors.made is not None:

@@ -194,7 +194,7 @@ class StateStore(LateTables):
         """Return the job; NotFound if it is unknown."""
         job = self.find_job(job_id)
         if job is None:
-            raise NotFound(f"there is no job {job_id}", thing=job_id)
+            raise _no_job(job_id)
         return job
 
     def jobs(
@@ -341,7 +341,7 @@ class StateStore(LateTables):
     def _number(self, job_id: str) -> int:
         rows = self._rows("SELECT number FROM job WHERE id = ?", (job_id,))
         if not rows:
-            raise NotFound(f"there is no job {job_id}", thing=job_id)
+            raise _no_job(job_id)
         return int(rows[0][0])
 
     def _rows(self, sql: str, values: tuple[Any, ...] = ()) -> list[Any]:
@@ -363,6 +363,12 @@ def _file_values(file: JobFile) -> tuple[Any, ...]:
     return (
         *(file.number, file.path.raw, file.size, file.modified, file.root),
         *(file.state.value, file.error_code, file.final_name, file.done_bytes),
+    )
+
+
+def _no_job(job_id: str) -> NotFound:
+    return NotFound(
+        f"there is no job {job_id}", thing=job_id, next="See `fonshare jobs`."
     )
 
 
