@@ -20,6 +20,7 @@ FILM = "Famille/alice/Films/film.mkv"
 ARRIVED = b"Famille/alice/film.mkv"
 HOME = "10.1.0.2"
 ALICE, BOB, CAROL = "9.9.1.20", "8.8.4.10", "9.9.1.30"
+FEW = 40
 MARK = b"nobody but bob reads this line. "
 
 
@@ -123,6 +124,20 @@ def test_a_third_member_carries_what_it_cannot_read(make_nodes):
         assert count > len(content), "it came by carol"
         assert bob.fetched() == {ARRIVED: content}
         assert "two members meet at this relay" in carol.log.read_text()
+        opened = connections(host)
+        for number in range(FEW):
+            note = alice.disk / "films" / "notes" / f"{number}.txt"
+            note.parent.mkdir(exist_ok=True)
+            note.write_bytes(b"%d" % number * 5000)
+
+        def are_hashed():
+            rows = bob.find("txt", "--limit", str(2 * FEW))
+            return len(rows) == FEW and all(row["root"] for row in rows)
+
+        eventually(are_hashed, "bob sees the notes hashed")
+        bob("get", "Famille/alice/Films/notes", "--wait")
+        assert len(bob.fetched()) == 1 + FEW
+        assert connections(host) - opened < FEW, "in bundles"
         for log in (alice.log, bob.log, carol.log):
             assert "Traceback" not in log.read_text()
 
@@ -147,6 +162,11 @@ def test_nobody_is_a_relay_unasked_and_a_removal_ends_one(make_nodes):
         alice("group", "remove", "Famille", "bob")
         eventually(lambda: not streams(host), "carol carries nothing more")
         assert bob.fetched() == {}
+
+
+def connections(host):
+    """Return how many connections a host has taken so far."""
+    return int(host.run("nstat", "-az", "TcpPassiveOpens").split()[-2])
 
 
 def streams(host):

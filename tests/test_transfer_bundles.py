@@ -14,6 +14,8 @@ from fonshare_agent.protocol.content import content_root
 from fonshare_agent.transfer import reading
 from fonshare_agent.transfer.batch import Batch, BatchFile
 from fonshare_agent.transfer.reading import FetchBundle
+from fonshare_agent.transfer.wire import connect
+from fonshare_agent.transfer.worker import RELAYED
 from transfer_world import SECRET, Watch, content_of, hashes_of, two_nodes
 from waiting import wait_until
 
@@ -53,18 +55,19 @@ def a_batch(world) -> Batch:
     return Batch.open(world.disk, "job", files)
 
 
-def begin(world, batch, bundle=None, ticket=None):
+def begin(world, batch, bundle=None, ticket=None, **changes):
     bundle = bundle or a_bundle(world)
     if ticket is None:
         ticket = world.grant(bundle=bundle, size=sum(bundle.sizes), recorded=None)
-    task = FetchBundle(
-        ticket=ticket.id,
-        secret=SECRET,
-        addresses=world.addresses,
-        peer_fingerprint=world.peer.tls_fingerprint,
-        batch=batch,
-        watch=world.watch,
-    )
+    values = {
+        "ticket": ticket.id,
+        "secret": SECRET,
+        "addresses": world.addresses,
+        "peer_fingerprint": world.peer.tls_fingerprint,
+        "batch": batch,
+        "watch": world.watch,
+    }
+    task = FetchBundle(**(values | changes))
     return world._begin(lambda: world.workers.fetch(task))
 
 
@@ -75,6 +78,29 @@ def fetch(world, batch, **changes):
 def arrived(world):
     folder = world.disk.path / "downloads"
     return {int(path.name): path.read_bytes() for path in folder.iterdir()}
+
+
+class Relay:
+    """Stands for a relay to the world's door, which is at none of these addresses."""
+
+    addresses = (("the relay", 1),)
+
+    def __init__(self, door) -> None:
+        self.door, self.dialled = door, []
+
+    def dial(self, addresses, patience):
+        self.dialled += addresses
+        [place] = self.door if list(addresses) == [RELAYED] else addresses
+        return connect([place], patience)[0], addresses[0]
+
+
+def test_a_bundle_comes_by_a_relay_where_there_is_no_other_way(world):
+    relay, batch = Relay(world.addresses), a_batch(world)
+    assert fetch(world, batch, addresses=[], relay=relay) == ""
+    assert [door for door, _ in relay.dialled] == ["relay", "127.0.0.1"]
+    placed = batch.finish()
+    batch.remove()
+    assert len(placed) == len(SIZES)
 
 
 def test_all_files_of_a_bundle_arrive(world):

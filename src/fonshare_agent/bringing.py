@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 HOLD_LOOK_S: Final = 0.2
 
+# Read what a lane says, or all of it, from one who granted it.
+Pull = Callable[[Granted, Partial, Watch, "Lane | None"], Awaitable[str]]
+
 
 @dataclass(frozen=True, slots=True)
 class Others:
@@ -110,7 +113,7 @@ class Bringer:
         """As `bring`, for when nobody who offers the content can be asked: those who
         fetch it, too, may have all of it together. *kept* has its hashes."""
         watch.start_at(kept.done_bytes)
-        return await self._gather(None, kept, watch, others)
+        return await self._gather(None, kept, watch, others, self._pull)
 
     def expect(self, group: GroupId, source: NodeId) -> None:
         """*source* is about to be asked: whatever can be opened before it has answered
@@ -154,12 +157,15 @@ class Bringer:
     async def _bring_blocks(
         self, granted: Granted, kept: Partial, watch: Watch, others: Others | None
     ) -> str:
-        """Get every missing block: pulled, else pushed, else by a relay."""
+        """Get every missing block: pulled, else pushed, else by a relay, and then by
+        relays from *others* as well where there is no other way."""
+        read = partial(self._read, granted, kept, watch, others)
+        relayed = partial(read, self._pull_any_way)
         if self._ways.is_cut_off(granted.source):
-            reason = await self._relayed(granted, kept, watch)
+            reason = await relayed()
             if reason != "unreachable":
                 return reason
-        pull = partial(self._read, granted, kept, watch, others)
+        pull = partial(read, self._pull)
         push = partial(self._have_all_pushed, granted, kept, watch, others)
         # Knocking in vain takes seconds: not again for each file of a folder.
         is_pusher = self.is_pusher(granted.source)
@@ -168,36 +174,70 @@ class Bringer:
         if reason == "unreachable":
             reason = await second()
         if reason == "unreachable":
-            reason = await self._relayed(granted, kept, watch)
+            reason = await relayed()
         return reason
 
-    async def _relayed(self, granted: Granted, kept: Partial, watch: Watch) -> str:
-        """Pull by a third member whom both reach, if one lets us."""
+    async def _pull_any_way(
+        self, granted: Granted, kept: Partial, watch: Watch, lane: "Lane | None"
+    ) -> str:
+        """Pull by a relay if *granted*'s source is known to be cut off."""
+        is_partner = granted.is_held  # has but a part: not worth a third one's upload
+        if is_partner or not self._ways.is_cut_off(granted.source):
+            return await self._pull(granted, kept, watch, lane)
+        return await self._pull_by_relay(granted, kept, watch, lane)
+
+    async def _pull_by_relay(
+        self, granted: Granted, kept: Partial, watch: Watch, lane: "Lane | None"
+    ) -> str:
         source = granted.source
         for _ in range(2):  # the relay that we know may be over
-            way = await self._relaying.find(granted.group, source, granted.owner)
+            way = await self.find_relay(granted.group, source, granted.owner)
             if way is None or watch.is_cancelled:
                 return "unreachable"
-            reason = await self._pull(granted, kept, watch, None, way)
+            reason = await self._pull(granted, kept, watch, lane, way)
             if reason != "unreachable":
                 return reason
-            self._relaying.forget(source)
+            self.forget_relay(source)
         return "unreachable"
 
+    def is_cut_off(self, source: NodeId) -> bool:
+        """Tell whether only a relay leads to *source*, it seems."""
+        return self._ways.is_cut_off(source)
+
+    async def find_relay(
+        self, group: GroupId, source: NodeId, owner: str
+    ) -> "RelayWay | None":
+        """Return a relay by which *source* can be read from; *owner* asks."""
+        return await self._relaying.find(group, source, owner)
+
+    def forget_relay(self, source: NodeId) -> None:
+        """The relay to *source* is of no use any more."""
+        self._relaying.forget(source)
+
     async def _read(
-        self, granted: Granted, kept: Partial, watch: Watch, others: Others | None
+        self,
+        granted: Granted,
+        kept: Partial,
+        watch: Watch,
+        others: Others | None,
+        pull: Pull,
     ) -> str:
-        """Pull from the source, and from *others*."""
+        """*pull* from the source, and from *others*."""
         if others is not None:
-            return await self._gather(granted, kept, watch, others)
+            return await self._gather(granted, kept, watch, others, pull)
         try:
             await self._files.run(_import_gathering)
         except (ImportError, OSError):  # our own files lay on a disk that is gone
             return "disk.missing"
-        return await self._pull(granted, kept, watch, None)
+        return await pull(granted, kept, watch, None)
 
     async def _gather(
-        self, first: Granted | None, kept: Partial, watch: Watch, others: Others
+        self,
+        first: Granted | None,
+        kept: Partial,
+        watch: Watch,
+        others: Others,
+        pull: Pull,
     ) -> str:
         try:
             await self._files.run(_import_gathering)
@@ -208,7 +248,7 @@ class Bringer:
         ways = Ways(
             others=others.online,
             ask=others.ask,
-            pull=lambda one, lane: self._pull(one, kept, watch, lane),
+            pull=lambda one, lane: pull(one, kept, watch, lane),
             has_hands=lambda: self._workers.has_hands,
             distrust=others.distrust,
             ask_partner=others.ask_partner,
@@ -267,7 +307,7 @@ class Bringer:
                 return reason
             # It knocks in vain at the source no more.
             rest = replace(others, online=_nobody)
-            brought = await self._gather(None, kept, watch, rest)
+            brought = await self._gather(None, kept, watch, rest, self._pull)
             if kept.is_complete or watch.is_cancelled or brought.startswith("disk."):
                 return brought
             if kept.done_bytes == before:

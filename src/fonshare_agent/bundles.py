@@ -191,6 +191,9 @@ class Bundles:
         member = machine and machine.roster.members.get(source)
         if not member:
             raise Postponed("source.vanished")
+        relay = None
+        if self._bringer.is_cut_off(source):
+            relay = await self._bringer.find_relay(job.group, source, job.id)
         files = [_batch_file(job, one, self._disk) for one in wanted]
         batch = await self._files.run(Batch.open, self._disk, job.id, files)
         try:
@@ -203,6 +206,7 @@ class Bundles:
                 peer_fingerprint=member.statement.tls_fingerprint,
                 batch=batch,
                 watch=watch,
+                relay=relay,
             )
             outcome.reason = await self._workers.fetch(task)
             # Whatever ended it: what has come whole is worth its name.
@@ -213,7 +217,10 @@ class Bundles:
             await self._files.run(batch.remove)
         outcome.alone |= batch.wrong
         if outcome.reason == "unreachable":
-            self._bringer.note_knock(source, outcome.reason)
+            if relay is None:
+                self._bringer.note_knock(source, outcome.reason)
+            else:
+                self._bringer.forget_relay(source)
             outcome.alone |= {one.number for one in wanted}
             outcome.reason = ""
 

@@ -80,6 +80,7 @@ class FetchBundle(Right):
 
     batch: "Batch"
     watch: Watch
+    relay: "RelayWay | None" = None  # by which the peer is reached
 
     @property
     def is_cancelled(self) -> bool:

@@ -35,9 +35,9 @@ from fonshare_agent.transfer.reading import (
     Right,
     wait_for_turn,
 )
-from fonshare_agent.transfer.session import Credentials, Session
+from fonshare_agent.transfer.session import Credentials, Dial, Session
 from fonshare_agent.transfer.session_pool import NOOP_PATIENCE_S, SessionPool
-from fonshare_agent.transfer.wire import STALL_S, Address, Patience, Wire
+from fonshare_agent.transfer.wire import STALL_S, Address, Patience, Wire, connect
 
 T = TypeVar("T")
 
@@ -213,17 +213,18 @@ class TransferWorkers:
 
     def _borrow(self, task: Right, patience: Patience) -> Session:
         credentials = Credentials(task.ticket, task.secret)
-        if isinstance(task, Fetch) and (relay := task.relay) is not None:
-            relay.addresses = self._resolve(relay.addresses)
-            return self._pool.borrow(
-                (RELAYED,), task.peer_fingerprint, credentials, patience, relay.dial
-            )
-        addresses = self._resolve(task.addresses)
         # A partner is asked first what it has, and may have nothing for long.
         lane = task.lane if isinstance(task, Fetch) else None
         ahead = lane is None or not lane.is_partner
+        relay = task.relay if isinstance(task, (Fetch, FetchBundle)) else None
+        addresses: Sequence[Address] = (RELAYED,)
+        dial: Dial = connect
+        if relay is None:
+            addresses = self._resolve(task.addresses)
+        else:
+            relay.addresses, dial = self._resolve(relay.addresses), relay.dial
         return self._pool.borrow(
-            addresses, task.peer_fingerprint, credentials, patience, ahead=ahead
+            addresses, task.peer_fingerprint, credentials, patience, dial, ahead=ahead
         )
 
     def _knock(self, task: Knock) -> str:
