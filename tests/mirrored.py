@@ -58,19 +58,22 @@ def stop() -> None:
 class Mirrored:
     """A disk with one mirror; `read` is one reading, and returns its report."""
 
-    def __init__(self, folder: Path, url: str, password: str, pin: str = "") -> None:
+    def __init__(
+        self, folder: Path, url: str, password: str, pin: str = "", ca: str = ""
+    ) -> None:
         self.disk, self.keys = folder / "disk", folder / "keys"
         self.disk.mkdir(parents=True)
         self.copy = self.disk / "mirrors" / "Old"
         self.state = folder / "state"
         self.state.mkdir()
         Disk(self.disk, self.keys / "disk-id", os.urandom).open()
-        self.url, self.password, self.pin = url, password, pin
+        self.url, self.password, self.pin, self.ca = url, password, pin, ca
 
     def task(self, **wishes: Any) -> Message:
         return {
             "url": self.url,
             "pin": self.pin,
+            "ca": self.ca,
             "password": self.password,
             "disk": str(self.disk),
             "disk_id": str(self.keys / "disk-id"),

@@ -165,6 +165,8 @@ NEW = {"name": "New", "path": "mirrors/New", "mirror_of": "ftp://me@new.example/
         ({"path": "mirrors"}, "shares[1].path: is shared with the mirror"),
         ({"mirror_pin": "00" * 32}, "shares[1].mirror_pin: is of no use: mirror_of"),
         ({"mirror_of": "", "mirror_pin": "00" * 32}, "is of no use without mirror_of"),
+        ({"mirror_ca": "a.pem"}, "shares[1].mirror_ca: is of no use: mirror_of is"),
+        ({"mirror_of": "", "mirror_ca": "a.pem"}, "is of no use without mirror_of"),
         ({"mirror_of": "ftp://me:geheim@new.example/"}, "holds a password"),
         ({"mirror_of": "http://new.example/"}, "does not begin with ftp://"),
         ({"mirror_of": "ftp://new.example/\n"}, "holds a character"),

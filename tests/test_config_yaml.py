@@ -101,6 +101,7 @@ def test_a_scalar_means_what_it_looks_like(text, value):
         (
             "shares: [films]",
             "shares[0]: must have name, path, groups, mirror_of, mirror_pin, "
+            "mirror_ca, "
             "and is text",
         ),
     ],

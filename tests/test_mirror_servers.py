@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from certificates import make_tls_files
 from ftp_service import make_certificate
 from fxp_servers import KINDS, PASSWORD, third_party
 from mirrored import Leave, Mirrored, at, stop
@@ -71,3 +72,20 @@ def test_who_is_not_trusted_gets_no_password_and_a_wrong_one_is_told(tmp_path):
         error = mirror.read(pin=old.pin, password="wrong")["error"]
         assert error["code"] == "fxp.login"
         assert mirror.read(pin=old.pin)["fetched"] == 1
+
+
+@pytest.mark.full
+def test_a_server_signed_by_an_authority_of_ones_own_is_trusted_by_its_file(tmp_path):
+    """Also when its certificate is renewed, as no pin would."""
+    files = make_tls_files(tmp_path / "ours", f"IP:{ADDRESS}")
+    strangers = make_tls_files(tmp_path / "theirs", f"IP:{ADDRESS}")
+    pair = files.certificate, files.key
+    with third_party("proftpd", ADDRESS, pair=pair) as old:
+        mirror = Mirrored(tmp_path / "node", old.url("top", tls=True), PASSWORD)
+        old.put("top/a", b"1")
+        for ca in ("", str(strangers.ca), str(tmp_path / "nowhere.pem")):
+            error = mirror.read(ca=ca)["error"]
+            assert error["code"] == "fxp.certificate"
+            assert "--ca" in error["next"]
+        assert "USER" not in (old.disk.parent.parent / "log").read_text()
+        assert mirror.read(ca=str(files.ca))["fetched"] == 1

@@ -119,6 +119,14 @@ def test_a_mirror_is_stored_with_its_server_and_its_pin(writer, tmp_path):
     assert (added.mirror_of, added.mirror_pin) == (url, pin)
 
 
+def test_a_mirror_is_stored_with_its_authority(writer, tmp_path):
+    url, ca = "ftps://me@old.example/films", Path("/etc/ssl/private authority.pem")
+    mirror = ShareSettings("Old", Path("mirrors/Old"), (), url, None, ca)
+    settings = writer.add_share(mirror)
+    added = next(share for share in settings.shares if share.name == "Old")
+    assert (added.mirror_pin, added.mirror_ca) == (None, ca)
+
+
 def test_a_share_added_can_be_removed_again(writer):
     before = load_settings(path_of(writer)).shares
     writer.add_share(ShareSettings("Films", Path("films"), ()))

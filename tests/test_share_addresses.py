@@ -16,7 +16,7 @@ def refused(tmp_path: Path, path: str, kind: type[Exception], **given: object):
     parts = SimpleNamespace(published=SimpleNamespace(settings=settings, shares=()))
     commands = MirrorCommands(parts)  # type: ignore[arg-type]
     arguments = {"path": path, "name": "Old", "group": ["Famille"], **given}
-    arguments = {"to": None, "pin": None, "password": "", **arguments}
+    arguments = {"to": None, "pin": None, "ca": None, "password": "", **arguments}
     with pytest.raises(kind) as error:
         Core(time.monotonic).spawn(commands.add(arguments)).result()
     return str(error.value.as_dict())
@@ -31,6 +31,11 @@ def test_a_password_in_an_address_is_refused_and_not_said_again(tmp_path, scheme
 @pytest.mark.parametrize("folder", ["..", ".", "/etc", "a/../../b"])
 def test_the_copy_lies_below_the_disk(tmp_path, folder):
     refused(tmp_path, "ftp://me@old.example/films", UsageError, to=folder)
+
+
+def test_an_authority_and_a_pin_do_not_go_together(tmp_path):
+    given = {"pin": "00" * 32, "ca": "ca.pem"}
+    refused(tmp_path, "ftps://me@old.example/films", UsageError, **given)
 
 
 def test_a_pin_is_a_fingerprint(tmp_path):

@@ -90,6 +90,7 @@ LABELS = {
     "shares.groups": "Groups",
     "shares.mirror_of": "Copy of a server",
     "shares.mirror_pin": "That server’s pin",
+    "shares.mirror_ca": "That server’s authority",
 }
 SECTIONS = {
     "node": "Node",

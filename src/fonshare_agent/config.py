@@ -156,6 +156,8 @@ def share_row(share: ShareSettings, disk: Path) -> dict[str, Any]:
         row["mirror_of"] = share.mirror_of
     if share.mirror_pin is not None:
         row["mirror_pin"] = share.mirror_pin.hex()
+    if share.mirror_ca is not None:
+        row["mirror_ca"] = str(share.mirror_ca)
     return row
 
 

@@ -141,6 +141,7 @@ EXAMPLES = {
     "share.groups": "Famille",
     "share.mirror_of": "ftps://me@old.example.org/films",
     "share.mirror_pin": "0123456789abcdef" * 4,
+    "share.mirror_ca": "/etc/ssl/certs/old.pem",
 }
 # `fonshare web` is for elsewhere: on the router LuCI's own server shows the page.
 ROUTER_OPTIONS = tuple(o for o in OPTIONS if not o.name.startswith("web."))

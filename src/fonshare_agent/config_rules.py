@@ -287,7 +287,9 @@ def _shares(
             complaints.add(f"{place}.path", problem, "a folder of the disk")
         elif name is not None and row["groups"] is not None:
             mirror = row["mirror_of"] or ""
-            share = ShareSettings(name, path, row["groups"], mirror, row["mirror_pin"])
+            ca = _file(places.disk, row["mirror_ca"])
+            pin = row["mirror_pin"]
+            share = ShareSettings(name, path, row["groups"], mirror, pin, ca)
             _check_mirror(place, share, shares, places.disk, complaints)
             shares.append(share)
     return shares
@@ -300,13 +302,16 @@ def _check_mirror(
     disk: Path,
     complaints: Complaints,
 ) -> None:
-    """Two mirrors must not write into one folder; a pin needs TLS."""
+    """Two mirrors must not write into one folder; a pin or authority needs TLS."""
+    trust = (("mirror_pin", share.mirror_pin), ("mirror_ca", share.mirror_ca))
+    given = [f"{place}.{name}" for name, value in trust if value is not None]
     if not share.mirror_of:
-        if share.mirror_pin is not None:
-            complaints.add(f"{place}.mirror_pin", "is of no use without mirror_of")
+        for name in given:
+            complaints.add(name, "is of no use without mirror_of")
         return
-    if share.mirror_pin is not None and share.mirror_of.lower().startswith("ftp://"):
-        complaints.add(f"{place}.mirror_pin", "is of no use: mirror_of is not ftps://")
+    if share.mirror_of.lower().startswith("ftp://"):
+        for name in given:
+            complaints.add(name, "is of no use: mirror_of is not ftps://")
     if share.path == disk:
         complaints.add(f"{place}.path", "is the disk itself", "a folder below it")
     for other in before:

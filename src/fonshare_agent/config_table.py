@@ -334,6 +334,13 @@ SHARE_OPTIONS: Final = (
         Unset("the system's authorities"),
         "The only certificate accepted from that server (ftps://).",
     ),
+    _same(
+        "mirror_ca",
+        PATH,
+        Unset("the system's authorities"),
+        "A PEM file of the authority that signs that server's certificate (ftps://), "
+        "absolute or relative to the disk; of no use with mirror_pin.",
+    ),
 )
 
 LISTS: Final = {"ftp.users": USER_OPTIONS, "shares": SHARE_OPTIONS}

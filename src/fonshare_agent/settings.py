@@ -92,6 +92,7 @@ class ShareSettings:
     groups: tuple[str, ...]
     mirror_of: str = ""  # the URL of another's server whose copy the folder is
     mirror_pin: bytes | None = None  # SHA-256 of that server's certificate
+    mirror_ca: Path | None = None  # absolute: the authority that signed it
 
 
 @dataclass(frozen=True, slots=True)

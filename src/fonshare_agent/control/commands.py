@@ -269,6 +269,14 @@ SHARE_COMMANDS = (
                 optional=True,
                 shown="SHA256",
             ),
+            Argument(
+                "ca",
+                "of a server: trust certificates signed by who is in this file of the "
+                "node, absolute or relative to the disk",
+                optional=True,
+                is_file=True,
+                shown="FILE",
+            ),
             *SERVER_PASSWORD,
         ),
         access=Access.WRITE,

@@ -64,13 +64,16 @@ class MirrorCommands:
         if name in (share.name for share in self._parts.published.shares):
             raise AlreadyExists(f"there is a share {name!r} already", thing=name)
         url = ServerUrl.parse(str(arguments["path"]))
-        pin = arguments["pin"]
+        pin, ca = arguments["pin"], arguments["ca"]
+        if pin is not None and ca is not None:
+            raise UsageError("a pin counts instead of authorities", thing="--ca")
         return ShareSettings(
             name,
             self._folder(str(arguments["to"] or kept.default_folder(name))),
             tuple(str(one) for one in groups),
             str(url),
             None if pin is None else read_pin(str(pin)),
+            None if ca is None else absolute(self._settings.disk, str(ca)),
         )
 
     def _folder(self, text: str) -> Path:

@@ -101,7 +101,7 @@ class NodeHandlers:
         path = str(arguments["path"])
         if "://" in path:
             return _share(await (await self._mirrors.get()).add(arguments))
-        given = [name for name in ("to", "pin", "password") if arguments[name]]
+        given = [name for name in ("to", "pin", "ca", "password") if arguments[name]]
         if given:
             raise UsageError("that is for a copy of a server", thing=f"--{given[0]}")
         share = ShareSettings(str(arguments["name"]), Path(path), named)

@@ -70,7 +70,7 @@ class UciWriter:
 
         def store(uci: Callable[..., str]) -> None:
             section = f"{self._package}.{uci('add', self._package, 'share').strip()}"
-            for option in ("name", "path", "mirror_of", "mirror_pin"):
+            for option in ("name", "path", "mirror_of", "mirror_pin", "mirror_ca"):
                 if option in row:
                     uci("set", f"{section}.{option}={row[option]}")
             for group in share.groups:

@@ -65,7 +65,7 @@ def _explained(error: FonshareError, *, looks_only: bool) -> FonshareError:
             text,
             thing=thing,
             next="No password was sent. If the server is yours, give `--pin` the "
-            "SHA-256 of its certificate.",
+            "SHA-256 of its certificate, or `--ca` the file of who signed it.",
         )
     if looks_only:
         return error
@@ -86,8 +86,9 @@ def _open(task: Message) -> Server:
     url = ServerUrl.parse(task["url"])
     trust = None
     if url.tls:
-        pin = task["pin"]
-        trust = Trust.of_pin(pin) if pin else Trust.of_authorities(None)
+        pin, ca = task["pin"], task["ca"]
+        authorities = Path(ca) if ca else None
+        trust = Trust.of_pin(pin) if pin else Trust.of_authorities(authorities)
     server = Server(Login(url, task["password"], trust))
     server.open()
     return server

@@ -57,6 +57,7 @@ def task(
     return {
         "url": share.mirror_of,
         "pin": share.mirror_pin.hex() if share.mirror_pin is not None else "",
+        "ca": str(share.mirror_ca or ""),
         "password": password,
         "disk": str(settings.disk),
         "disk_id": str(settings.keys / DISK_ID),

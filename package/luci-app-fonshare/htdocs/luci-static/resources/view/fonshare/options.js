@@ -406,6 +406,13 @@ return baseclass.extend({
 				  allowed: _('the SHA-256 of a certificate, 64 hexadecimal digits'),
 				  widget: 'text',
 				  isNeeded: false,
+				  placeholder: _('the system\'s authorities') },
+				{ name: 'mirror_ca',
+				  title: _('That server’s authority'),
+				  help: _('A PEM file of the authority that signs that server\'s certificate (ftps://), absolute or relative to the disk; of no use with mirror_pin.'),
+				  allowed: _('a folder\'s or file\'s path'),
+				  widget: 'text',
+				  isNeeded: false,
 				  placeholder: _('the system\'s authorities') }
 			]
 		}
