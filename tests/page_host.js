@@ -300,9 +300,14 @@ const COMMANDS = {
 		const [group, who, share, ...path] = entry.replace('id-share-', '').replace('id-folder-', '').split('/');
 		const row = {
 			id: entry, kind: path.length ? 'folder' : 'share', group, member: memberOf(group, who).name, member_id: who, share,
-			path: path.join('/'), budget, used_bytes: 0, files: 0, all, state: 'following', error: null
+			path: path.join('/'), budget, used_bytes: 0, files: 0, all, kept: null, state: 'following', error: null
 		};
 		world.follows.push(row);
+		return [row];
+	},
+	'keep': ({ entry, budget, name }) => {
+		const [row] = COMMANDS.follow({ entry, budget, all: true });
+		row.kept = name || row.share + ' (' + row.member + ')';
 		return [row];
 	},
 	'rate': ({ entry, stars }) => {

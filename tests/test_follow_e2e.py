@@ -77,7 +77,7 @@ def test_what_is_kept_is_there_for_the_group_when_its_owner_is_away(make_node):
         place.mkdir(parents=True)
         (place / "diary.txt").write_bytes(b"nobody's business")
         for words, code in (
-            ((), "exists"),
+            ((), "folder.in_use"),
             (("--name", "../films"), "usage"),
             (("--name", "a/b"), "usage"),
         ):
@@ -88,6 +88,11 @@ def test_what_is_kept_is_there_for_the_group_when_its_owner_is_away(make_node):
 
         [kept] = bob("keep", "Famille/alice/Films", "--name", "Copies")
         assert (kept["kept"], kept["all"]) == ("Copies", True)
+        bob("follow", "Famille/alice/Films/2020")
+        with pytest.raises(CommandFailed) as failed:
+            bob("keep", "Famille/alice/Films/2020")
+        assert failed.value.code == "followed"
+        bob("unfollow", "Famille/alice/Films/2020")
         [again] = bob("keep", "Famille/alice/Films", "--budget", "1M")
         assert (again["id"], again["budget"]) == (kept["id"], 1 << 20)
         copies = bob.disk / "kept" / "Famille" / "Copies"

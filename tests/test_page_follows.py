@@ -70,3 +70,37 @@ def test_the_open_folder_is_followed_but_no_file_and_nothing_of_ones_own(visit):
     visit.page.locator(".fs-entry", has_text="Chat.jpg").wait_for()
     own = visit.page.get_by_role("button", name="Follow Photos", include_hidden=True)
     own.wait_for(state="hidden")
+
+
+@pytest.mark.full
+def test_a_place_is_kept_for_the_group_and_kept_no_more(visit):
+    visit.open("files?Famille%2Fbobby-m3xr7-ccccc-ddddd")
+    visit.page.locator(".fs-entry", has_text="Films").get_by_role("checkbox").check()
+    chosen = visit.page.locator(".fs-chosen")
+    chosen.get_by_role("button", name="Keep").focus()
+    visit.page.keyboard.press("Enter")
+    dialog = visit.page.get_by_role("dialog")
+    dialog.get_by_label("At most").select_option(label="50 GB")
+    dialog.get_by_label("Name").fill("Bob’s films")
+    dialog.get_by_role("button", name="Keep").click()
+    visit.page.get_by_text("Kept.").wait_for()
+    [wanted] = visit.calls("keep")
+    assert (wanted["budget"], wanted["name"]) == (50 * GB, "Bob’s films")
+    chosen.wait_for(state="hidden")
+
+    visit.open("files?Famille%2Fbobby-m3xr7-ccccc-ddddd%2FFilms%2FVacances")
+    visit.page.get_by_role("button", name="Keep Vacances").click()
+    dialog.get_by_role("button", name="Keep").click()
+    dialog.wait_for(state="detached")
+    [_, wanted] = visit.calls("keep")
+    assert wanted == {
+        "entry": "Famille/bobby-m3xr7-ccccc-ddddd/Films/Vacances",
+        "budget": 10 * GB,
+    }
+    visit.open("transfers")
+    kept = visit.page.locator(".fs-share", has_text="Bob / Films / Vacances")
+    kept.filter(has_text="kept for the group as Films (Bob)").wait_for()
+    kept.get_by_role("button", name="Stop following Bob / Films / Vacances").click()
+    dialog.get_by_text("The group gets it from you no more.").wait_for()
+    dialog.get_by_role("button", name="Stop following").click()
+    kept.wait_for(state="detached")

@@ -83,6 +83,20 @@ class AlreadyExists(FonshareError):
     advice = "Choose another name."
 
 
+class AlreadyFollowed(FonshareError):
+    """A place that is to be kept is followed already."""
+
+    code = "followed"
+    advice = "End that first with `fonshare unfollow`; its files stay."
+
+
+class FolderInUse(FonshareError):
+    """Files lie where only what is kept shall lie."""
+
+    code = "folder.in_use"
+    advice = "Choose another name with --name, or move what lies there."
+
+
 class BadPath(FonshareError):
     """A path leaves its share, or cannot be one."""
 

@@ -8,7 +8,7 @@ from fonshare_agent.control.keeping import Keeping
 from fonshare_agent.control.parts import Parts
 from fonshare_agent.control.rows import JSON
 from fonshare_agent.errors import (
-    AlreadyExists,
+    AlreadyFollowed,
     FonshareError,
     NotFound,
     UsageError,
@@ -48,11 +48,8 @@ class FollowHandlers:
         following = await self._following()
         known = next((one for one in following.all() if one.id == found.id), None)
         if known is not None and known.folder is None:
-            raise AlreadyExists(
-                f"{printable(found.name)!r} is followed already",
-                thing=printable(found.name),
-                next="End that first with `fonshare unfollow`; its files stay.",
-            )
+            name = printable(found.name)
+            raise AlreadyFollowed(f"{name!r} is followed already", thing=name)
         if known is not None:
             await following.add(wanted)  # another budget
             return await self._added(following, wanted)

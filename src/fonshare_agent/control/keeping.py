@@ -10,7 +10,7 @@ from typing import Final
 
 from fonshare_agent.control.parts import Parts
 from fonshare_agent.disk import make_folders_below
-from fonshare_agent.errors import AlreadyExists, StorageError, UsageError
+from fonshare_agent.errors import AlreadyExists, FolderInUse, StorageError, UsageError
 from fonshare_agent.index.records import Found
 from fonshare_agent.index.state_follows import Follow
 from fonshare_agent.model import LABEL_BYTES_MAX, SharePath, is_label, printable
@@ -50,7 +50,7 @@ class Keeping:
         return below
 
     def _make_folder(self, below: SharePath) -> None:
-        """On the files thread; AlreadyExists if anything lies there."""
+        """On the files thread; FolderInUse if anything lies there."""
         disk, place = self._parts.disk, str(below)
         root = disk.open_root()
         try:
@@ -64,10 +64,8 @@ class Keeping:
         finally:
             os.close(root)
         if taken:
-            raise AlreadyExists(
-                f"{place!r} is not empty: all in it would be offered",
-                thing=place,
-                next="Choose another name with --name, or move what lies there.",
+            raise FolderInUse(
+                f"{place!r} is not empty: all in it would be offered", thing=place
             )
 
     def share_of(self, follow: Follow) -> str | None:

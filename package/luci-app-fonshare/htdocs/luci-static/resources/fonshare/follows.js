@@ -1,11 +1,12 @@
-/* Follows: which places of friends are followed, and the wish to follow one.
+/* Follows: which places of friends are followed or kept, and the wish to do so with one.
 
-   A follow has what comes new to a share or folder fetched, within a budget of the disk. */
+   A follow has what comes new to a share or folder fetched, within a budget of the disk;
+   what is kept is fetched whole, and offered on to the group. */
 
 import { foreign, h, replace, set, visible, write } from './dom.js';
 import { reason } from './errors.js';
 import { icon } from './icons.js';
-import { button, card, checkbox, confirm, field, form, link, openDialog, select } from './parts.js';
+import { button, card, checkbox, confirm, field, form, input, link, openDialog, select } from './parts.js';
 import { _, fill, number, plural, size } from './words.js';
 
 const FRESH_S = 10;
@@ -47,10 +48,12 @@ function followRow(app, row, changed) {
 			h('p', null, foreign(name, 'fs-name fs-strong'), ' ', h('span', { class: 'fs-help' }, foreign(row.group))),
 			h('p', { class: 'fs-help' }, fill(_('%s of %s'), size(row.used_bytes), size(row.budget)), ' · ',
 				plural(row.files, _('%d file'), _('%d files')), ' · ', stateWord(row)),
+			row.kept ? h('p', { class: 'fs-help' }, _('kept for the group as'), ' ', foreign(row.kept)) : null,
 			row.error ? h('p', { class: 'fs-job-why' }, visible(reason(row.error))) : null),
 		button(app, _('Stop following'), async () => {
 			if (await confirm(app, _('Stop following?'), [foreign(name), h('p', { class: 'fs-help' },
-				_('What has arrived stays on your disk; what is on its way is cancelled.'))], _('Stop following'), 'fs-danger')) {
+				_('What has arrived stays on your disk; what is on its way is cancelled.')),
+			row.kept ? h('p', { class: 'fs-help' }, _('The group gets it from you no more.')) : null], _('Stop following'), 'fs-danger')) {
 				await app.call('unfollow', { entry: row.id });
 				app.jobs.now();
 				changed();
@@ -78,18 +81,38 @@ export function canFollow(rows) {
 
 /* Ask how to follow the places *entries*, called *name*. Calls *done* when they are. */
 export function askToFollow(app, name, entries, done) {
+	askForPlaces(app, name, entries, done, {
+		title: _('Follow'), told: _('Followed.'),
+		help: _('What is new there is fetched by itself, behind what you get yourself.'),
+		more: checkbox('all', 'yes', _('Also what is there already'), false),
+		send: (entry, budget, values) => app.call('follow', { entry, budget, all: values.all === 'yes' })
+	});
+}
+
+/* Ask how to keep the places *entries*: to fetch all of them and to offer them on. */
+export function askToKeep(app, name, entries, done) {
+	askForPlaces(app, name, entries, done, {
+		title: _('Keep'), told: _('Kept.'),
+		help: _('All of it is fetched, now and later, and offered on to the group, so that it is there while its owner is away.'),
+		more: entries.length === 1 ? field(_('Name'), input('name', { maxlength: '60' }),
+			_('Of the share by which you offer it on; empty: as its owner calls it.')) : null,
+		send: (entry, budget, values) => app.call('keep', values.name ? { entry, budget, name: values.name } : { entry, budget })
+	});
+}
+
+function askForPlaces(app, name, entries, done, { title, told, help, more, send }) {
 	const budget = select('budget', BUDGETS.map((one) => [String(one * GB), fill(_('%s GB'), number(one))]), String(10 * GB));
-	const dialog = openDialog(app, _('Follow'), form(app, [
+	const dialog = openDialog(app, title, form(app, [
 		h('p', null, foreign(name)),
-		h('p', { class: 'fs-help' }, _('What is new there is fetched by itself, behind what you get yourself.')),
+		h('p', { class: 'fs-help' }, help),
 		field(_('At most'), budget, _('Of your disk, for each place. When it is used, what is new waits.')),
-		checkbox('all', 'yes', _('Also what is there already'), false)
-	], _('Follow'), async (values) => {
+		more
+	], title, async (values) => {
 		for (const entry of entries)
-			await app.call('follow', { entry, budget: Number(values.budget), all: values.all === 'yes' });
+			await send(entry, Number(values.budget), values);
 		dialog.close();
 		app.jobs.now();
-		app.notify(_('Followed.'), ' ', link(app, 'transfers', _('See transfers')));
+		app.notify(told, ' ', link(app, 'transfers', _('See transfers')));
 		if (done)
 			done();
 	}));

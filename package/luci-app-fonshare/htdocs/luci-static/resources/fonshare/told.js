@@ -14,6 +14,8 @@ function table(_) {
 		'ambiguous': [_('The name fits more than one thing.'), _('Use more letters of the id.')],
 		'not_allowed': [_('You may not do that here.'), _('Ask an admin of the group.')],
 		'exists': [_('The name is taken already.'), _('Choose another name.')],
+		'followed': [_('That place is followed already.'), _('Stop following it first; its files stay.')],
+		'folder.in_use': [_('Other files lie in the folder for it; all in it would be offered.'), _('Choose another name, or move what lies there.')],
 		'bad_path': [_('That is no folder or file that can be used.'), _('Nothing was read or written.')],
 		'broker.url': ['', _('Write it as mqtt://USER:PASSWORD@HOST:PORT or mqtts://…')],
 		'usage': ['', _('Nothing was changed.')],

@@ -3,7 +3,7 @@
 import { append, foreign, h, replace, set, visible, write } from '../dom.js';
 import { canGet, entryRow, idsOf, isPlace, showEntry } from '../entry.js';
 import { asError, failure } from '../errors.js';
-import { askToFollow, canFollow } from '../follows.js';
+import { askToFollow, askToKeep, canFollow } from '../follows.js';
 import { folderListing, searchListing } from '../listing.js';
 import { button, empty, link } from '../parts.js';
 import { askToRate, canRate } from '../ratings.js';
@@ -82,13 +82,17 @@ function top(view) {
 	return view.top;
 }
 
-/* The button that follows the open share or folder of a friend. */
+/* The buttons that follow or keep the open share or folder of a friend. */
 function followHere(app, scope, place) {
 	const parts = place.split('/');
 	if (isTogether(place) || parts.length < 3)
 		return null;
-	const element = button(app, _('Follow'), () => askToFollow(app, parts[parts.length - 1], [place]),
-		{ symbol: 'star', name: fill(_('Follow %s'), visible(parts[parts.length - 1])) });
+	const name = parts[parts.length - 1];
+	const element = h('div', { class: 'fs-actions' },
+		button(app, _('Follow'), () => askToFollow(app, name, [place]),
+			{ symbol: 'star', name: fill(_('Follow %s'), visible(name)) }),
+		button(app, _('Keep'), () => askToKeep(app, name, [place]),
+			{ symbol: 'disk', name: fill(_('Keep %s'), visible(name)) }));
 	app.status.follow(scope, (status) => set(element, 'hidden', status.node.id === parts[1]));
 	return element;
 }
@@ -256,17 +260,19 @@ function chosenBar(app, chosen, changed) {
 		update();
 		changed();
 	};
-	const follow = button(app, _('Follow'), () => {
+	const place = (ask) => () => {
 		const rows = [...chosen.values()];
-		askToFollow(app, rows.map((row) => row.name).join(', '), rows.flatMap(idsOf), clear);
-	}, { symbol: 'star' });
+		ask(app, rows.map((row) => row.name).join(', '), rows.flatMap(idsOf), clear);
+	};
+	const follow = button(app, _('Follow'), place(askToFollow), { symbol: 'star' });
+	const keep = button(app, _('Keep'), place(askToKeep), { symbol: 'disk' });
 	const rate = button(app, _('Rate'), () => askToRate(app, [...chosen.values()], () => {
 		changed();
 		clear();
 	}), { symbol: 'star' });
 	const element = h('div', { class: 'fs-chosen', hidden: true }, text,
 		h('div', { class: 'fs-actions' },
-			button(app, _('Clear'), clear, { symbol: 'close' }), follow, rate,
+			button(app, _('Clear'), clear, { symbol: 'close' }), follow, keep, rate,
 			button(app, _('Get'), async () => {
 				await get(app, [...chosen.values()]);
 				clear();
@@ -277,6 +283,7 @@ function chosenBar(app, chosen, changed) {
 		const bytes = rows.reduce((sum, row) => sum + row.size, 0);
 		set(element, 'hidden', !rows.length);
 		set(follow, 'hidden', !canFollow(rows));
+		set(keep, 'hidden', !canFollow(rows));
 		set(rate, 'hidden', !canRate(rows));
 		write(text, rows.length ? plural(rows.length, _('%d chosen'), _('%d chosen'))
 			+ (bytes ? ' · ' + size(bytes) : '') : '');
