@@ -181,3 +181,13 @@ def test_on_a_slow_router_no_click_is_lost(visit):
     assert (
         visit.page.evaluate("() => Math.max(world.most.jobs, world.most.status)") == 1
     )
+
+
+@pytest.mark.full
+def test_who_comes_back_waits_for_the_answer_that_is_under_way(visit):
+    visit.open("transfers", "world.delay = 20000")
+    visit.until("world.open.jobs === 1")
+    for entry in ("Groups", "Transfers"):
+        visit.page.get_by_role("link", name=entry).click()
+        visit.page.get_by_role("heading", name=entry, exact=True).wait_for()
+    assert visit.page.evaluate("() => world.most.jobs") == 1

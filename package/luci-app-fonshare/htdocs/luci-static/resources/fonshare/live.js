@@ -71,7 +71,7 @@ export function within(promise, seconds) {
 /* One answer for many who look at it: asked for only while somebody does. */
 export function feed(ask, seconds, failed) {
 	const lookers = new Set();
-	let running = null;
+	let running = null, asked = null;
 	const self = {
 		latest: undefined,
 		now() {
@@ -95,8 +95,11 @@ export function feed(ask, seconds, failed) {
 		}
 	};
 
+	// Who comes back meanwhile waits for the answer that is under way already.
 	async function renew() {
-		const answer = await ask();
+		if (!asked)
+			asked = within(ask(), PATIENCE_S).finally(() => { asked = null; });
+		const answer = await asked;
 		self.latest = answer;
 		for (const look of [...lookers])
 			look(answer);
