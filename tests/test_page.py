@@ -86,10 +86,10 @@ def test_what_is_wrong_is_mended_with_one_press(visit):
     )
     visit.open("overview", f"world.findings = [{wrong}]")
 
-    visit.page.get_by_text("another disk is here").wait_for()
+    visit.page.get_by_text("Another disk is here", exact=True).wait_for()
     visit.page.get_by_role("button", name="Take this disk").click()
     dialog = visit.page.get_by_role("dialog")
-    dialog.get_by_role("button", name="Cancel").click()
+    dialog.get_by_role("button", name="Go back").click()
     assert visit.calls("disk adopt") == []
     visit.page.get_by_role("button", name="Take this disk").click()
     dialog.get_by_role("button", name="Take this disk").click()
@@ -164,7 +164,7 @@ def test_a_command_that_fails_is_told_with_what_thing_and_next(visit):
 
     alert = visit.page.locator(".fs-alerts .fs-alert")
     alert.wait_for()
-    for words in ("no room", "/mnt/x", "Free it."):
+    for words in ("No room", "/mnt/x", "Free it."):
         assert words in alert.inner_text()
     assert pause.get_attribute("aria-disabled") is None
     visit.page.evaluate("() => { world.failing = {} }")

@@ -11,7 +11,7 @@ import { feed, makeScope } from './live.js';
 import { dress } from './look.js';
 import { makeRates } from './rates.js';
 import { speaking } from './told.js';
-import { _, fill, number, speakAs } from './words.js';
+import { _, fill, number, sentence, speakAs } from './words.js';
 import { show as files } from './pages/files.js';
 import { show as group } from './pages/group.js';
 import { show as groups } from './pages/groups.js';
@@ -189,7 +189,7 @@ function keptFindings(app) {
 	let findings = null, at = 0;
 	return async (isFresh) => {
 		if (isFresh || findings === null || performance.now() - at > FINDINGS_S * 1000) {
-			findings = (await app.call('doctor')).findings;
+			findings = (await app.call('doctor')).findings.map((one) => ({ ...one, message: sentence(one.message) }));
 			at = performance.now();
 		}
 		return findings;

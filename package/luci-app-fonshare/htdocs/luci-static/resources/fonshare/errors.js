@@ -3,7 +3,7 @@
 
 import { foreign, h } from './dom.js';
 import { icon } from './icons.js';
-import { _ } from './words.js';
+import { _, sentence } from './words.js';
 
 const AWAY = new Set(['no_agent', 'unreachable', 'session_expired', 'starting']);
 
@@ -38,7 +38,7 @@ function wording(error) {
 	case 'code.invalid':
 		return [error.message || _('This is no invite code.'), _('Ask for a new invite; a code works once.')];
 	default:
-		return [error.message || error.code, error.next];
+		return [sentence(error.message || error.code), error.next];
 	}
 }
 

@@ -89,7 +89,7 @@ export function confirm(app, title, content, yes, kind) {
 			h('div', null, content),
 			h('div', { class: 'fs-actions' },
 				h('button', { type: 'button', class: 'fs-button', on: { click: () => dialog.close('no') } },
-					_('Cancel')),
+					_('Go back')),
 				h('button', {
 					type: 'button', class: 'fs-button ' + (kind || 'fs-primary'),
 					on: { click: () => dialog.close('yes') }

@@ -36,6 +36,13 @@ export function said(text) {
 	return translate(text);
 }
 
+/* Return *text* as a sentence begins, if it begins with a word and not with a name. */
+export function sentence(text) {
+	const [first, ...more] = text.split(' ');
+	const isWord = more.length > 0 && Array.from(first).every((sign) => sign >= 'a' && sign <= 'z');
+	return isWord ? text.charAt(0).toUpperCase() + text.slice(1) : text;
+}
+
 /* Put *values* where *text* has %s and %d, in their order. %% is a per cent sign. */
 export function fill(text, ...values) {
 	return pieces(text, values.map((value) => String(value))).join('');
