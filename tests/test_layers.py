@@ -15,8 +15,10 @@ SOURCE = Path(__file__).parent.parent / "src" / "fonshare_agent"
 
 # Which part a module of the top level belongs to; a folder is a part by itself.
 PARTS = {
-    "words": "addresses errors model clock deferring libc loading processes "
-    "spare_memory storable",
+    "words": (
+        "addresses authorities errors model clock deferring libc loading processes"
+        " spare_memory storable"
+    ),
     "core": "core services on_demand",
     "settings": (
         "settings passwords config config_changes config_check config_docs "

@@ -30,6 +30,7 @@ from brokers import (
     write_packet,
 )
 from certificates import make_tls_files, pin_of
+from fonshare_agent.authorities import context_of
 from fonshare_agent.errors import BrokerError
 from fonshare_agent.links import broker_socket, mqtt_link, paho_session
 from fonshare_agent.links.backoff import Backoff
@@ -796,6 +797,14 @@ def test_a_broker_whose_ca_we_have_is_trusted(tls_broker, tls, topic):
         owner.wait_for(Connected)
         owner.link.publish(topic, large)
         assert owner.wait_for(Received).payload == large
+
+
+def test_only_a_file_of_the_owners_own_is_not_checked_strictly(tls):
+    """Python does from 3.13 on; the CA of these tests does not say its key's use."""
+    usual = ssl.create_default_context().verify_flags
+
+    assert context_of(None).verify_flags == usual
+    assert context_of(tls.ca).verify_flags == usual & ~ssl.VERIFY_X509_STRICT
 
 
 def test_a_pinned_broker_needs_neither_ca_nor_clock(tls_broker, tls):

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from fonshare_agent.authorities import context_of
 from fonshare_agent.errors import BrokerTls, BrokerUnreachable
 from fonshare_agent.links.broker_url import BrokerUrl
 
@@ -197,7 +198,7 @@ class Dialer:
 
     def _context(self) -> ssl.SSLContext:
         if self._pin is None:
-            context = ssl.create_default_context(cafile=self._ca)
+            context = context_of(self._ca)
         else:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname = False

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Self
 
+from fonshare_agent.authorities import context_of
 from fonshare_agent.clock import is_known
 from fonshare_agent.errors import (
     ClockUnknown,
@@ -51,7 +52,7 @@ class Trust:
     def of_authorities(cls, ca: Path | None) -> Self:
         """Trust whom the system trusts, or who is in the file *ca* and no other."""
         try:
-            context = ssl.create_default_context(cafile=ca)
+            context = context_of(ca)
         except (OSError, ssl.SSLError) as error:
             raise FxpCertificate(
                 f"the file of authorities cannot be used: {error}", thing=str(ca)
