@@ -12,12 +12,11 @@ UNWANTED = {
     *("argparse", "asyncio", "bz2", "crypt", "curses", "email", "http.client"),
     *("lzma", "OpenSSL", "platform", "shutil", "subprocess", "tempfile", "uuid"),
     *("yaml", "fonshare_agent.command_line", "fonshare_agent.invites"),
-    *("ctypes", "random", "string", "fonshare_agent.protocol.invite"),
-    *("fonshare_agent.protocol.inviting", "fonshare_agent.protocol.joining"),
+    *("ctypes", "random", "string", "textwrap", "tokenize"),
+    *("fonshare_agent.protocol.invite", "fonshare_agent.protocol.inviting"),
+    "fonshare_agent.protocol.joining",
     *("nacl.bindings.crypto_generichash", "nacl.bindings.crypto_pwhash"),
 }
-if sys.version_info < (3, 13):  # then tracebacks use more of them
-    UNWANTED |= {"textwrap", "tokenize"}
 if sys.version_info < (3, 14):  # from then on dataclasses asks for more
     UNWANTED |= {"ast", "inspect", "typing"}
 # -S: what site and its hooks import (coverage, editable installs) is not the agent's.

@@ -92,22 +92,26 @@ def _import_dataclasses() -> None:
     dataclasses.dataclass = lean_dataclass
     vars(dataclasses)["exec"] = run
     # Two functions written for each frozen class, which `lean_dataclass` replaces at
-    # once: a seventh of the time that the agent's modules take. From 3.13 on all
-    # functions of a class are written in one go, under another name.
+    # once: a seventh of the time that the agent's modules take. By this name up to
+    # Python 3.13, which writes all functions of a class in one go.
     if hasattr(dataclasses, "_frozen_get_del_attr"):
         dataclasses._frozen_get_del_attr = lambda *_given: ()
 
 
 def _import_logging() -> None:
-    from fonshare_agent.deferring import deferring
+    from fonshare_agent.deferring import deferring, stand_in
 
-    known: dict[str, Any] = {"string.Formatter": object, "string.Template": object}
-    names = ["string"]  # logging's styles "{" and "$"
-    if sys.version_info < (3, 13):  # then they are used for more
-        names += ["textwrap", "tokenize"]
-        known |= {"textwrap.indent": _indent, "tokenize.open": _open_source}
-    with deferring(*names, known=known):
+    known: dict[str, Any] = {
+        "string.Formatter": object,  # logging's styles "{" and "$"
+        "string.Template": object,
+        "textwrap.indent": _indent,
+        "textwrap.dedent": _as_it_is,  # without columns one line is shown, stripped
+        "tokenize.open": _open_source,
+    }
+    with deferring("string", "textwrap", "tokenize", known=known):
         import logging  # noqa: F401
+    if sys.version_info >= (3, 13):  # each traceback imports it: the disk may be gone
+        stand_in("tokenize", {"open": _open_source})
 
 
 def _import_tls() -> None:
