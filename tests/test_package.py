@@ -5,6 +5,7 @@ which OpenWrt's functions only note how they are called. Both stand-ins are writ
 facts and prove what is ours, not that OpenWrt takes it.
 """
 
+import ast
 import os
 import re
 import subprocess
@@ -22,20 +23,37 @@ from programs import require_program
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "package" / "fonshare-agent"
-# The parts of the standard library that OpenWrt ships apart, by what they hold.
+# The parts of the standard library that OpenWrt ships apart, by what they hold: those
+# of 24.10 (Python 3.11) and 25.12 (3.13). `urllib` brings `email`. All else is `light`.
 SPLITS = {
     "asyncio": {"asyncio"},
+    "cgi": {"cgi", "cgitb"},  # up to 24.10, as the next two
+    "distutils": {"distutils"},
+    "lib2to3": {"lib2to3"},
     "codecs": {"unicodedata"},
     "ctypes": {"ctypes"},
+    "dbm": {"dbm"},
     "decimal": {"decimal"},
     "logging": {"logging"},
+    "lzma": {"lzma"},
     "multiprocessing": {"multiprocessing"},
+    "ncurses": {"curses"},
     "openssl": {"_ssl", "_hashlib"},
+    "pydoc": {"doctest", "pydoc", "pydoc_data"},
+    "readline": {"readline"},
     "sqlite3": {"sqlite3"},
     "unittest": {"unittest"},
     "urllib": {"urllib", "email"},
     "uuid": {"uuid"},
-    "xml": {"xml", "pyexpat"},
+    "venv": {"ensurepip", "venv"},
+    "xml": {"xml", "xmlrpc", "pyexpat"},
+}
+# What 3.11 had and 3.13 has not, of the standard library.
+GONE_BY_3_13 = {
+    *("aifc", "asynchat", "asyncore", "audioop", "cgi", "cgitb", "chunk", "crypt"),
+    *("distutils", "imghdr", "imp", "lib2to3", "mailcap", "msilib", "nis", "nntplib"),
+    *("ossaudiodev", "pipes", "smtpd", "sndhdr", "spwd", "sunau", "telnetlib"),
+    *("uu", "xdrlib"),
 }
 
 
@@ -83,6 +101,29 @@ def test_it_depends_on_each_part_of_python_that_the_agent_imports(metadata):
         "python3-paho-mqtt",
         "python3-pynacl",
     }
+
+
+def test_what_is_imported_later_lies_in_them_too(metadata):
+    """Or in what every Python has: 24.10's has more than 25.12's."""
+    named = named_anywhere(ROOT / "src" / "fonshare_agent")
+    needed = {f"python3-{name}" for name, held in SPLITS.items() if held & named}
+    assert needed <= {name.lstrip("+") for name in metadata["DEPENDS"].split()}
+    assert not named & GONE_BY_3_13
+    assert named & sys.stdlib_module_names > {"logging", "sqlite3", "getpass"}
+
+
+def named_anywhere(folder: Path) -> set[str]:
+    """The modules that the package's source imports, inside functions as well."""
+    named: set[str] = set()
+    for file in folder.rglob("*.py"):
+        if "web" in file.relative_to(folder).parts:  # not in the package
+            continue
+        for one in ast.walk(ast.parse(file.read_text())):
+            if isinstance(one, ast.Import):
+                named |= {alias.name.partition(".")[0] for alias in one.names}
+            elif isinstance(one, ast.ImportFrom) and one.module and not one.level:
+                named.add(one.module.partition(".")[0])
+    return named
 
 
 @pytest.mark.parametrize(
