@@ -90,11 +90,11 @@ def _archive(package: Package, root: Path, work: Path, epoch: int) -> Path:
     package.fields["EPOCH"] = str(epoch)
     _note_what_is_kept(package, root)
     _write(inner / "debian-binary", "2.0", 0o644)
-    size = _pack(root, ["."], inner / "data.tar.gz", epoch)
+    size = pack(root, ["."], inner / "data.tar.gz", epoch)
     control = _write_control(package, root, size, work / "control")
-    _pack(control, ["."], inner / "control.tar.gz", epoch)
+    pack(control, ["."], inner / "control.tar.gz", epoch)
     names = ["./debian-binary", "./data.tar.gz", "./control.tar.gz"]
-    _pack(inner, names, work / package.file_name, epoch)
+    pack(inner, names, work / package.file_name, epoch)
     return work / package.file_name
 
 
@@ -137,7 +137,7 @@ def _write(file: Path, text: str, mode: int) -> None:
     file.chmod(mode)
 
 
-def _pack(folder: Path, names: Iterable[str], archive: Path, epoch: int) -> int:
+def pack(folder: Path, names: Iterable[str], archive: Path, epoch: int) -> int:
     """Archive *names* of *folder* as ipkg-build does; return the size uncompressed."""
     for path in [folder, *folder.rglob("*")]:
         if path.is_dir():  # whatever the umask was

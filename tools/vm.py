@@ -9,7 +9,6 @@ programs are the stand-ins of tests/rootfs.
 """
 
 import argparse
-import ftplib
 import hashlib
 import os
 import shutil
@@ -21,16 +20,16 @@ from pathlib import Path
 import ipk
 import rootfs
 import vendored
+import vm_feed
 import vm_image
 import vm_router
-from demo_nodes import DemoFailed
 from packages import Package, install, missing
 from userland import Userland
-from vm_image import MachineFailed, build_image
+from vm_image import build_image, write_image
 from vm_machine import NETWORKS
 from vm_parts import PARTS
 from vm_router import PROGRAMS
-from vm_stage import Stage
+from vm_stage import FAILURES, Stage
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "build" / "vm"
@@ -45,11 +44,6 @@ NEEDED = (
 )
 IMAGE_MB = 200
 PASSED, FAILED = "PASS", "FAIL"
-# What ends one part and lets the others go on; the last two are FTP's from outside.
-FAILURES = (
-    *(MachineFailed, DemoFailed, OSError, subprocess.CalledProcessError),
-    *(EOFError, ftplib.Error),
-)
 
 
 def prepare() -> None:
@@ -71,18 +65,21 @@ def prepare() -> None:
         (root / name).mkdir(parents=True, exist_ok=True)
     file = ipk.build("fonshare-agent", FOLDER, vendored.bring(), ipk.source_date())
     _forget_another_package(file)
-    file.replace(root / "packages" / "fonshare-agent.ipk")
+    shutil.copy(file, root / "packages" / "fonshare-agent.ipk")
     for name, text in PROGRAMS.items():
         program = root / "usr" / "bin" / name
         program.write_text(text)
         program.chmod(0o755)
     build_image(Userland(lower.parent, "mipsel"), root, FOLDER, IMAGE_MB)
+    vm_feed.cut(root, file, FOLDER / "bundle")
+    file.unlink()
+    write_image(root, FOLDER / "bare.ext4", IMAGE_MB)
 
 
 def _forget_another_package(file: Path) -> None:
     """Remove the installed router if it is not of this very package and image."""
     stamp, digest = FOLDER / "installed.of", hashlib.sha256(file.read_bytes())
-    for made_by in (vm_image.__file__, vm_router.__file__):
+    for made_by in (vm_image.__file__, vm_router.__file__, vm_feed.__file__):
         digest.update(Path(made_by).read_bytes())
     if not stamp.exists() or stamp.read_text() != digest.hexdigest():
         (FOLDER / "installed.ext4").unlink(missing_ok=True)

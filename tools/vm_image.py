@@ -154,12 +154,17 @@ def build_image(userland: Userland, root: Path, out: Path, size_mb: int) -> None
     _write(root / "usr" / "sbin" / "block", block)
     (root / "etc" / "config" / "fstab").write_text(FSTAB)
     shutil.copy(kernel / "boot" / f"vmlinuz-{version}", out / "vmlinuz")
-    (out / "root.ext4").unlink(missing_ok=True)
+    write_image(root, out / "root.ext4", size_mb)
+
+
+def write_image(root: Path, image: Path, size_mb: int) -> None:
+    """Make *image* of the folder *root*."""
+    image.unlink(missing_ok=True)
     subprocess.run(
         [
             *("mke2fs", "-q", "-t", "ext4", "-b", "4096", "-N", "20000"),
             *("-O", "^has_journal,^metadata_csum", "-d", str(root)),
-            *(str(out / "root.ext4"), f"{size_mb}M"),
+            *(str(image), f"{size_mb}M"),
         ],
         check=True,
     )

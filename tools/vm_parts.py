@@ -15,8 +15,10 @@ from contextlib import ExitStack
 
 import vm_fat
 from vm_disks import new_disk, new_extroot_disk
+from vm_feed import on_a_disk
 from vm_image import MachineFailed
-from vm_router import GROUP, Router, some_bytes
+from vm_pressure import Others, refusal
+from vm_router import GROUP, INSTALLING_S, Router, some_bytes
 from vm_stage import Stage
 
 DISK_MB, EXTROOT_MB, FILM_MB = 96, 64, 4
@@ -24,25 +26,34 @@ EXTROOT_S = 20  # how long a boot waits for the disk
 FILM = "film.bin"
 START_S_MAX = 8.0  # from `start` until it serves, on the router's CPU
 CUT_AFTER_BYTES = 2 << 20  # of a file that comes while the power is cut
-PRESSURE_KIB = 6 * 1024  # what is left free under pressure
+# What others leave: less than a login takes, and still so much that the agent's own
+# code stays in memory. Below that a login is slow, and takes too long: another 421.
+PRESSURE_KIB = 7936
 
 
 def install(stage: Stage) -> None:
-    """Install the package in a machine; keep its root for the other parts."""
+    """Install all that is needed, one package after another; keep the router's root."""
     image = stage.folder / "installing.ext4"
-    shutil.copy(stage.folder / "root.ext4", image)
-    with stage.router(stage.plan(image, is_root_kept=True)) as router:
-        before = router.uptime_s()
-        least = int(router.run("least opkg install /packages/fonshare-agent.ipk"))
+    shutil.copy(stage.folder / "bare.ext4", image)
+    disk = on_a_disk(stage.folder / "bundle", stage.folder / "disk.bundle", DISK_MB)
+    with stage.router(stage.plan(image, is_root_kept=True), disk) as router:
+        router.until("grep -q /mnt/disk /proc/mounts")
+        router.run("! [ -e /usr/bin/python3 ] && mkdir /usr/lib/opkg/work")
+        before, room = router.uptime_s(), router.used_kib("/")
+        least = "OPKG_WORK=/usr/lib/opkg/work least sh /mnt/disk/bundle/install.sh"
+        free, most, said = router.run(least, INSTALLING_S).strip().split(" ", 2)
         took = router.uptime_s() - before
         if router.killed():
             raise MachineFailed("the kernel has killed something for want of memory")
+        count = int(router.run("opkg list-installed | grep -vc '^libc '"))
         stage.tell(
-            f"installed and compiled in {took:.0f} s; least memory free "
-            f"meanwhile {least:,} KiB",
+            f"{count} packages, Python and all, {router.used_kib('/') - room:,} KiB "
+            f"on the disk, installed and compiled in {took:.0f} s, nothing killed; "
+            f"least memory free meanwhile {int(free):,} KiB, most taken "
+            f"{int(most):,} KiB, at '{said}'",
             is_figure=True,
         )
-        router.run("mount -o remount,ro / || sync; sync")
+        router.run("fonshare --version && mount -o remount,ro / || sync; sync")
     image.replace(stage.folder / "installed.ext4")
 
 
@@ -194,28 +205,40 @@ def _write_until_cut(router: Router) -> None:
 
 
 def pressure(stage: Stage) -> None:
-    """Take the machine's memory away: the agent goes first, and comes back."""
+    """Take the memory away: no new logins, then the agent goes first; it comes back."""
     disk = new_disk(stage.folder, "ext4", DISK_MB)
     with stage.started(disk) as router:
-        data = _use_ftp(stage, router)
-        router.run("mkdir /tmp/full && mount -t tmpfs -o size=64m full /tmp/full")
-        free = int(router.run("awk '/MemAvailable/ { print $2 }' /proc/meminfo"))
-        kib = free - PRESSURE_KIB
-        router.run(f"dd if=/dev/zero of=/tmp/full/most bs=1k count={kib}")
-        stage.tell(f"{kib:,} KiB taken by others: {router.free()}")
-        with router.ftp() as ftp:
+        data, agent, others = (
+            _use_ftp(stage, router),
+            router.run("agent"),
+            Others(router),
+        )
+        with router.ftp() as inside:
+            others.take_all_but(PRESSURE_KIB)
+            stage.tell(f"{others}; {router.free()}")
             got = hashlib.sha256()
-            ftp.retrbinary(f"RETR films/{FILM}", got.update)
-        if got.digest() != hashlib.sha256(data).digest() or router.killed():
-            raise MachineFailed("another file, or something was killed")
-        stage.tell("it serves a file so; nothing was killed", is_figure=True)
-        agent = router.run("agent")
-        router.run(f"dd if=/dev/zero of=/tmp/full/rest bs=1k count={2 * PRESSURE_KIB}")
+            inside.retrbinary(f"RETR films/{FILM}", got.update)
+            if got.digest() != hashlib.sha256(data).digest():
+                raise MachineFailed("FTP gave another file")
+            stage.tell("who had logged in before is served a file")
+            said = [refusal(router) for _ in range(2)]
+            stage.tell(f"{others}; logins are answered {said}", is_figure=True)
+            others.give_back()
+            inside.voidcmd("NOOP")
+        with router.ftp() as new:
+            new.voidcmd("NOOP")
+        lines = router.run("logread | grep -c 'memory is short'").strip()
+        if router.killed() or router.run("agent") != agent or lines != "1":
+            raise MachineFailed(f"something was killed, or {lines} lines in the log")
+        stage.tell("given back: logins work, nothing was killed", is_figure=True)
+        others.take_all()
         router.until(f"! [ -d /proc/{agent.strip()} ]")
         killed = router.killed()
-        router.run("umount /tmp/full")
+        others.give_back()
         router.wait_until_said("is up", 2)
         router.expect(f"/mnt/disk/films/{FILM}", data)
+        with router.ftp() as new:
+            new.voidcmd("NOOP")
         stage.tell(
             f"all memory taken: the kernel killed {killed} processes, the agent first; "
             "given back: it came up by itself",

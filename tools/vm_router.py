@@ -16,6 +16,7 @@ from vm_image import MachineFailed
 from vm_machine import CLOCK_SHIFT, ROUTER_NS, Machine
 
 PATIENCE_S = 900.0  # the machine is slow, and this PC may be busy
+INSTALLING_S = 4 * PATIENCE_S
 GROUP, PASSWORD = "Famille", "secret"
 FTP_PORT = 2121
 PORTS = (FTP_PORT, FTP_PORT + 1, *range(30000, 30020))
@@ -29,18 +30,27 @@ for one in /proc/[0-9]*; do
 done
 exit 1
 """
-# Runs a command and says what memory the machine had least while it ran; builtins only.
+# Runs a command and says what memory the machine had least while it ran, what was taken
+# of it at most (by programs, and by files in memory), and what was said then.
 LEAST = """#!/bin/sh
 "$@" > /tmp/least.said 2>&1 &
-least=999999
+least=999999 most=0
 while kill -0 $! 2> /dev/null; do
+	taken=0
 	while read -r name number _; do
-		[ "$name" != MemAvailable: ] || [ "$number" -ge "$least" ] || least=$number
+		case $name in
+		MemAvailable:) [ "$number" -ge "$least" ] || least=$number ;;
+		AnonPages: | Shmem:) taken=$((taken + number)) ;;
+		esac
 	done < /proc/meminfo
-	usleep 200000
+	if [ "$taken" -gt "$most" ]; then
+		most=$taken
+		while read -r line; do said=$line; done < /tmp/least.said
+	fi
+	usleep 500000
 done
 wait $! || { cat /tmp/least.said; exit 1; }
-echo "$least"
+echo "$least $most $said"
 """
 PROGRAMS = {"agent": AGENT, "least": LEAST}
 
@@ -56,8 +66,8 @@ class Router:
         booted_s = self.machine.wait_until_booted(PATIENCE_S)
         return f"booted in {booted_s * ROUTER_SECOND:.0f} s: {self.free()}"
 
-    def run(self, command: str) -> str:
-        return self.machine.run(command, PATIENCE_S)
+    def run(self, command: str, within_s: float = PATIENCE_S) -> str:
+        return self.machine.run(command, within_s)
 
     def until(self, command: str, pause_ms: int = 500) -> None:
         """Repeat a command in the machine until it succeeds."""
@@ -156,6 +166,15 @@ class Router:
         said = self.run("grep -E 'MemTotal|MemAvailable' /proc/meminfo")
         total, free = re.findall(r"(\d+) kB", said)
         return f"{int(free):,} of {int(total):,} KiB of memory free"
+
+    def used_kib(self, path: str) -> int:
+        """How much of the file system at *path* is used."""
+        return int(self.run(f"df -k {path} | tail -n 1").split()[-4])
+
+    def at_once_kib(self) -> int:
+        """What memory it can give at once, as the agent counts it before a login."""
+        said = self.run("grep -E '^MemFree|ctive.file' /proc/meminfo")
+        return sum(map(int, re.findall(r"(\d+) kB", said)))
 
     def killed(self) -> int:
         """How many processes the kernel has killed for want of memory."""

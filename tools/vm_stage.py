@@ -3,19 +3,26 @@
 All in one network namespace: the broker and the friend's node run on this PC.
 """
 
+import ftplib
 import os
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
-from demo_nodes import Node, Ports, start_broker, wait_for
+from demo_nodes import DemoFailed, Node, Ports, start_broker, wait_for
 from vm_image import MachineFailed
 from vm_machine import NETWORKS, Machine, Plan
 from vm_router import GROUP, PATIENCE_S, PORTS, Router, some_bytes
 
+# What ends one part and lets the others go on; the last two are FTP's from outside.
+FAILURES = (
+    *(MachineFailed, DemoFailed, OSError, subprocess.CalledProcessError),
+    *(EOFError, ftplib.Error),
+)
 FRIEND_FILE, FRIEND_MB = "song.bin", 8
 MODIFIED = 1_000_000_001
 FRIEND_KIB_S = 512  # so slow that something can happen while its file is moved
@@ -117,9 +124,12 @@ class Stage:
             self.tell(router.boot())
             try:
                 yield router
-            except MachineFailed as error:
-                said = machine.run("dmesg | tail -n 25; logread | tail -n 25", 60)
-                raise MachineFailed(f"{error}\nin the machine:\n{said}") from error
+            except FAILURES as error:
+                try:
+                    said = machine.run("dmesg | tail -n 25; logread | tail -n 25", 60)
+                except MachineFailed:
+                    said = "it says nothing more"
+                raise MachineFailed(f"{error!r}\nin the machine:\n{said}") from error
 
     @contextmanager
     def started(
