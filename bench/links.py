@@ -1,7 +1,7 @@
 """What of a line a transfer uses, and what it costs: one file from one friend.
 
-    make bench-links   (or: python bench/links.py [--mbit N,...] [--json FILE], with
-    tests/ and tools/ on Python's path; root)
+    make bench-links   (or: python bench/links.py [--mbit N,...] [--rounds N]
+    [--json FILE], with tests/ and tools/ on Python's path; root)
 
 Two real agents at the ends of a line (line.py) of 1, 10 and 100 Mbit/s (tbf), without
 and with a round trip of 50 ms. On the same line, just before and after, one TCP
@@ -9,7 +9,9 @@ connection only sends as many bytes: the ratio is FonShare's time, from the owne
 command to the whole, verified file under its name, to the mean of those two. The file
 takes half a minute, and both agents have moved one before: a small file is fetched
 twice first, and the time of each is told, the loading of modules and the opening of the
-session being in the first alone. At 100 Mbit/s also the CPU of both agents and what
+session being in the first alone. Each begins when the job before it has ended. With
+several rounds TCP and FonShare take turns on the same line, TCP first and last, and the
+median is told. At 100 Mbit/s also the CPU of both agents and what
 their resident memory grows by. Modules are compiled beforehand, as a package has them.
 """
 
@@ -21,7 +23,9 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from busy import Figures, watched_most
@@ -53,9 +57,14 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=default, metavar="FILE")
     every = ",".join(map(str, MBIT))
     parser.add_argument("--mbit", default=every, help=f"of {every}")
+    parser.add_argument("--rounds", type=int, default=1, help="median of so many")
     options = parser.parse_args()
     rates = [int(one) for one in options.mbit.split(",")]
-    rows = [measured(mbit, delay_ms) for delay_ms in DELAYS_MS for mbit in rates]
+    rows = [
+        measured(mbit, delay_ms, options.rounds)
+        for delay_ms in DELAYS_MS
+        for mbit in rates
+    ]
     print(
         f"\n{'line':<22}{'raw TCP':>12}{'fonshare':>12}{'of it':>9}"
         f"{'10 kB, first':>16}{'second, s':>12}"
@@ -64,7 +73,7 @@ def main() -> None:
         where = f"{row['mbit']} Mbit/s, {row['delay_ms']} ms"
         print(
             f"{where:<22}{row['tcp_mbit_s']:>12.2f}{row['fonshare_mbit_s']:>12.2f}"
-            f"{row['fonshare_mbit_s'] / row['tcp_mbit_s']:>9.1%}"
+            f"{row['ratio']:>9.1%}"
             f"{row['small_s'][0]:>16.2f}{row['small_s'][1]:>12.2f}"
         )
     for row in rows:
@@ -79,7 +88,7 @@ def main() -> None:
     options.json.write_text(json.dumps(rows, indent=1) + "\n")
 
 
-def measured(mbit: int, delay_ms: int) -> dict[str, Any]:
+def measured(mbit: int, delay_ms: int, rounds: int = 1) -> dict[str, Any]:
     spaces = [f"fonshare-bench-{os.getpid()}-{letter}" for letter in "ab"]
     inside = [("ip", "netns", "exec", space) for space in spaces]
     size = MBIT[mbit]
@@ -110,15 +119,25 @@ def measured(mbit: int, delay_ms: int) -> dict[str, Any]:
             for space in spaces:
                 shape(space, mbit)
             small = [fetch_s(bob, name) for name in SMALL]
-            before = raw_tcp_s(size, inside)
+            taken = [raw_tcp_s(size, inside)]
             fetched, costs = fetch_and_watch(alice, bob, size)
-            after = raw_tcp_s(size, inside)
+            all_fetched = [fetched]
+            for _ in range(rounds - 1):
+                taken.append(raw_tcp_s(size, inside))
+                target_of(bob, "whole").unlink()
+                all_fetched.append(fetch_s(bob, "whole"))
+            taken.append(raw_tcp_s(size, inside))
+    # Each beside the two of TCP that were taken just before and after it.
+    beside = [(one + other) / 2 for one, other in pairwise(taken)]
+    ratios = [tcp / own for tcp, own in zip(beside, all_fetched, strict=True)]
     return {
         "mbit": mbit,
         "delay_ms": delay_ms,
         "bytes": size,
-        "tcp_mbit_s": size * 8e-6 / ((before + after) / 2),
-        "fonshare_mbit_s": size * 8e-6 / fetched,
+        "tcp_mbit_s": size * 8e-6 / median(beside),
+        "fonshare_mbit_s": size * 8e-6 / median(all_fetched),
+        "ratio": median(ratios),
+        "ratios": ratios,
         "small_s": small,
         **costs,
     }
@@ -180,13 +199,23 @@ def fetch_s(node: NodeProcess, name: str) -> float:
     """Return the seconds from the command to the file under its name."""
     [entry] = node("find", name)
     control = node.folder / "state" / "control.sock"
-    target = node.disk / "downloads" / "Bench" / "alice" / f"{name}.mkv"
+    target = target_of(node, name)
+
+    def is_idle() -> bool:
+        return all(job["state"] == "done" for job in node("jobs"))
+
+    eventually(is_idle, "the job before has ended")
     begun = time.monotonic()
     request(control, "get", {"entries": [entry["id"]]})
     while not target.exists():
         time.sleep(0.005)
         assert time.monotonic() - begun < 600, "it did not come"
     return time.monotonic() - begun
+
+
+def target_of(node: NodeProcess, name: str) -> Path:
+    place: Path = node.disk / "downloads" / "Bench" / "alice" / f"{name}.mkv"
+    return place
 
 
 def cpu_s(node: NodeProcess) -> float:

@@ -101,7 +101,10 @@ class Pair(Net):
 
 def on_loopback(files: int) -> dict[str, float]:
     with workspace() as folder, Mosquitto(folder / "broker") as broker:
-        alice, bob = (NodeProcess(folder / n, n, broker.url) for n in ("alice", "bob"))
+        alice, bob = (
+            NodeProcess(folder / n, n, broker.url, env=COMPILED)
+            for n in ("alice", "bob")
+        )
         return small_files(alice, bob, files, "127.0.0.1", ())
 
 
@@ -115,7 +118,9 @@ def on_a_line(files: int, delay_ms: int) -> dict[str, float]:
     ):
         ftp = {"house_networks": [NETWORK]}
         alice, bob = (
-            NodeProcess(folder / n, n, broker.url, address=a, wrapper=w, ftp=ftp)
+            NodeProcess(
+                folder / n, n, broker.url, address=a, wrapper=w, env=COMPILED, ftp=ftp
+            )
             for n, a, w in (("alice", HERE, inside[0]), ("bob", THERE, inside[1]))
         )
         rates = small_files(alice, bob, files, HERE, inside[1])
@@ -191,9 +196,9 @@ def from_sources() -> dict[str, float]:
     names = ("bob", "carol", "dora")
     with workspace() as folder, Mosquitto(folder / "broker") as broker:
         limits = {"upload_kib_s": LIMIT_KIB_S}
-        alice = NodeProcess(folder / "alice", "alice", broker.url)
+        alice = NodeProcess(folder / "alice", "alice", broker.url, env=COMPILED)
         others = [
-            NodeProcess(folder / name, name, broker.url, limits=limits)
+            NodeProcess(folder / name, name, broker.url, env=COMPILED, limits=limits)
             for name in names
         ]
         rates = {}
