@@ -12,13 +12,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from fonshare_agent.asking import Asking
-from fonshare_agent.core import Core, Worker
+from fonshare_agent.core import Core, Promise, Worker
 from fonshare_agent.ftp.tickets import TicketDesk
-from fonshare_agent.granting import Outside
+from fonshare_agent.granting import PAGE_HASHES, Outside
 from fonshare_agent.model import GroupId, NodeId
 from fonshare_agent.protocol.content import block_count
 from fonshare_agent.protocol.group import GroupMachine
-from fonshare_agent.protocol.messages import BlocksAsk, BlocksPage
+from fonshare_agent.protocol.messages import BlocksAsk, BlocksPage, Message
 from fonshare_agent.reasons import REASONS
 from fonshare_agent.receiving import Granted, Receiver, missing_range
 from fonshare_agent.relaying_on_demand import RelayingOnDemand
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from fonshare_agent.transfer.stream import Stream
 
 HOLD_LOOK_S: Final = 0.2
+PAGES_AT_ONCE: Final = 4  # of hashes: all that a file up to 32 GB has
 
 # Read what a lane says, or all of it, from one who granted it.
 Pull = Callable[[Granted, Partial, Watch, "Lane | None"], Awaitable[str]]
@@ -137,22 +138,31 @@ class Bringer:
             self._ways.note_outward(source, not reason)
 
     async def _all_hashes(self, granted: Granted, kept: Partial) -> list[bytes] | None:
-        hashes = list(granted.grant.hashes)
-        while len(hashes) < block_count(kept.size):
-            ask = partial(
-                BlocksAsk,
-                share=granted.share,
-                path=granted.path,
-                root=granted.root,
-                first=len(hashes),
-            )
-            answer = await self._asking.ask(
-                granted.group, granted.source, ask, owner=granted.owner
-            )
-            if not isinstance(answer, BlocksPage) or not answer.hashes:
-                return None
-            hashes += answer.hashes
+        hashes, count = list(granted.grant.hashes), block_count(kept.size)
+        page = len(hashes) or PAGE_HASHES  # the source puts so many into a message
+        while len(hashes) < count:
+            # Beside one another: each is a round trip by the broker.
+            asked = {
+                first: self._ask_page(granted, first)
+                for first in range(len(hashes), count, page)[:PAGES_AT_ONCE]
+            }
+            for first, promise in asked.items():
+                answer = await promise
+                if not isinstance(answer, BlocksPage) or not answer.hashes:
+                    return None
+                if first == len(hashes):  # no page before was shorter
+                    hashes += answer.hashes
         return hashes
+
+    def _ask_page(self, granted: Granted, first: int) -> Promise[Message]:
+        ask = partial(
+            BlocksAsk,
+            share=granted.share,
+            path=granted.path,
+            root=granted.root,
+            first=first,
+        )
+        return self._asking.ask(granted.group, granted.source, ask, owner=granted.owner)
 
     async def _bring_blocks(
         self, granted: Granted, kept: Partial, watch: Watch, others: Others | None
