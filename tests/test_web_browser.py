@@ -4,8 +4,11 @@ from contextlib import ExitStack
 
 import pytest
 
+from axe import SCRIPT
 from browser import visiting
 from nodes import running
+from programs import refuse
+from test_page_accessibility import complaints
 from web_people import Person, serving_page
 from web_server import add_web
 
@@ -27,6 +30,7 @@ def test_the_page_outlives_all_that_it_depends_on(node, chromium):
             visit = stack.enter_context(visiting(chromium, address))
             visit.page.goto(address)
             alice = Person(visit, "en", "lasting", "alice")
+            keeps_nobody_out(visit)
             alice.sign_in()
             lose_the_agent(alice, node)
             alice.go("Groups")
@@ -39,6 +43,15 @@ def test_the_page_outlives_all_that_it_depends_on(node, chromium):
         # Nothing but lost requests was complained of.
         assert all(LOST in text for text in visit.complaints), visit.complaints
         visit.complaints.clear()
+
+
+def keeps_nobody_out(visit):
+    """axe finds nothing on what asks for the password, in light and in dark."""
+    if not SCRIPT.exists():
+        refuse("axe-core is not installed: make deps")
+    for scheme in ("light", "dark"):
+        visit.page.emulate_media(color_scheme=scheme)
+        assert complaints(visit, SCRIPT.read_text()) == [], scheme
 
 
 def lose_the_agent(alice, node):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from browser import ARTEFACTS, Visit
+from browser import ARTEFACTS, DESK, PHONE, Visit
 from fonshare_agent.config import load_settings
 from fonshare_agent.web.page import SHELL, WORDS
 from fonshare_agent.web.words import load_words
@@ -67,8 +67,12 @@ class Person:
         self.press("Sign in")
 
     def picture(self, what: str) -> None:
-        """Keep what the page shows, and see that nothing hangs over its edge."""
-        assert not self.visit.is_too_wide(), f"{self._name}: {what} is too wide"
+        """Keep what the page shows; nothing hangs over its edge, however wide it is."""
+        own = self.page.viewport_size
+        for size in (DESK if own == PHONE else PHONE, own):
+            self.page.set_viewport_size(size)
+            wide = f"{self._name}: {what} is too wide at {size['width']}"
+            assert not self.visit.is_too_wide(), wide
         self._pictures += 1
         folder = ARTEFACTS / self._story
         folder.mkdir(parents=True, exist_ok=True)
