@@ -17,8 +17,8 @@ const world = {
 	broker: { connected: true },
 	scanning: false,
 	groups: [
-		{ name: 'Famille', role: 'creator', members: [member(ANNA, 'Anna', true), member(BOB, 'Bob', true), member(CAROL, 'Carol', false)] },
-		{ name: 'Ciné-club', role: 'member', members: [member(ANNA, 'Anna', true), member(BOB, 'Bob', true)] }
+		{ name: 'Famille', role: 'creator', members: [member(ANNA, 'Anna', true, 'creator'), member(BOB, 'Bob', true), member(CAROL, 'Carol', false)] },
+		{ name: 'Ciné-club', role: 'member', members: [member(ANNA, 'Anna', true), member(BOB, 'Bob', true, 'creator')] }
 	],
 	entries: [], // [group, member id, share, path, size, modified]
 	jobs: [], shares: [{ name: 'Photos', path: 'Photos', groups: ['Famille'], files: 1204, bytes: 8 * GB }],
@@ -35,9 +35,9 @@ const world = {
 	open: {}, most: {} // calls under way now, and at once at most, by command
 };
 
-function member(id, name, online) {
+function member(id, name, online, role = 'member') {
 	const seen = Math.round(Date.now() / 1000) - (online ? 0 : 2 * 3600);
-	return { id, name, online, last_seen: id === ANNA ? null : seen };
+	return { id, name, role, online, last_seen: id === ANNA ? null : seen };
 }
 
 function offer(group, who, share, ...files) {
@@ -233,7 +233,7 @@ const COMMANDS = {
 	'group create': ({ group }) => {
 		if (world.groups.some((one) => one.name === group))
 			throw refused('exists', 'the name is taken', group, 'Choose another name.');
-		world.groups.push({ name: group, role: 'creator', members: [member(ANNA, 'Anna', true)] });
+		world.groups.push({ name: group, role: 'creator', members: [member(ANNA, 'Anna', true, 'creator')] });
 		return { group };
 	},
 	'group invite': ({ group }) => ({ code: 'ABCDE-FGHIJ-KLMNO-PQRST-' + groupOf(group).members.length }),
@@ -270,8 +270,12 @@ const COMMANDS = {
 	'group remove': ({ group, member: id }) => changeMember(group, id, (home, one) => {
 		home.members = home.members.filter((other) => other !== one);
 	}),
-	'group admin': ({ group, member: id }) => changeMember(group, id, () => {}),
-	'group unadmin': ({ group, member: id }) => changeMember(group, id, () => {}),
+	'group admin': ({ group, member: id }) => changeMember(group, id, (home, one) => {
+		one.role = 'admin';
+	}),
+	'group unadmin': ({ group, member: id }) => changeMember(group, id, (home, one) => {
+		one.role = 'member';
+	}),
 	'ls': ({ path, limit, after }) => path.endsWith('/Lots') ? lots(limit, Number(after || 0))
 		: paged(browse(path), { limit, after }),
 	'find': find,

@@ -13,7 +13,12 @@ from fonshare_agent.help_texts import shown_commands
 from fonshare_agent.layout import human_size, pad, table, visible, width
 from fonshare_agent.render import render
 
-MEMBER = {"id": "abcdefghijklmnop", "name": "bob", "online": True}
+MEMBER = {
+    "id": "abcdefghijklmnop",
+    "name": "bob",
+    "role": "member",
+    "online": True,
+}
 
 
 @given(st.text(st.characters(exclude_categories=())))
@@ -190,9 +195,11 @@ def test_invites_print_the_code_alone():
 
 
 def test_groups_list_their_members():
-    row = {"name": "Famille", "role": "creator", "members": [MEMBER]}
+    admin = {**MEMBER, "name": "eve", "role": "admin"}
+    row = {"name": "Famille", "role": "creator", "members": [MEMBER, admin]}
     assert render("group ls", [row]) == (
         "Famille (creator)\n  bob  abcdefghijkl  online\n"
+        "  eve  abcdefghijkl  admin, online\n"
     )
 
 

@@ -248,6 +248,8 @@ def test_everything_is_browsable_while_friends_are_offline_and_after_a_restart(
         [group] = bob("group", "ls")
         seen = {one["name"]: one["last_seen"] for one in group["members"]}
         assert seen["bob"] is None
+        roles = {one["name"]: one["role"] for one in group["members"]}
+        assert roles == {"alice": "creator", "bob": "member"}
         assert began <= seen["alice"] <= time.time()
         assert bob("status")["groups"][0]["members"] == group["members"]
         assert [row["kind"] for row in bob("ls")] == ["group"]

@@ -111,13 +111,19 @@ def test_members_are_managed_by_admins_only(visit):
     carol.get_by_role("button", name="Make admin: Carol").click()
     dialog = visit.page.get_by_role("dialog")
     dialog.get_by_role("button", name="Make admin").click()
+    carol.get_by_text("admin", exact=True).wait_for()
+    carol.get_by_role("button", name="Take admin back: Carol").click()
+    carol.get_by_text("admin", exact=True).wait_for(state="detached")
     carol.get_by_role("button", name="Remove Carol").click()
     dialog.get_by_role("button", name="Remove").click()
     carol.wait_for(state="detached")
     carol_id = "carol-q9wz2-eeeee-fffff"
     wanted = [{"group": "Famille", "member": carol_id}]
     assert visit.calls("group admin") == wanted
+    assert visit.calls("group unadmin") == wanted
     assert visit.calls("group remove") == wanted
+    anna = visit.page.locator(".fs-member", has_text="Anna")
+    assert anna.get_by_text("creator", exact=True).count() == 1
 
     visit.page.evaluate("() => { location.hash = '#/group?Cin%C3%A9-club' }")
     visit.page.get_by_text("Only the admins of this group can invite.").wait_for()

@@ -196,9 +196,14 @@ def _groups(rows: Any) -> str:
 
 def _members(members: Any) -> str:
     return "".join(
-        f"  {visible(row['name'])}  {row['id'][:12]}  {_presence(row)}\n"
+        f"  {visible(row['name'])}  {row['id'][:12]}  {_role(row)}{_presence(row)}\n"
         for row in members
     )
+
+
+def _role(member: Any) -> str:
+    """What sets this one apart from most, if anything does."""
+    return "" if member["role"] == "member" else f"{say(member['role'])}, "
 
 
 def _presence(row: Any) -> str:

@@ -227,7 +227,7 @@ NODE_COMMANDS = (
         answer="`{node:{id, name}, disk:{present, total_bytes, free_bytes, writable, "
         "problem}, broker:{connected}, index:{files, bytes, scanning, rebuilt, "
         "unwatched, shares:[{name, scanned, problem, missing, skipped, mirror}]}, "
-        "groups:[{name, members:[{id, name, online, last_seen}]}], "
+        "groups:[{name, members:[{id, name, role, online, last_seen}]}], "
         "jobs:{queued, running, done, failed}}`",
     ),
     Command(
@@ -335,9 +335,9 @@ GROUP_COMMANDS = (
         "group ls",
         "list the groups and their members",
         "group ls",
-        answer="`[{name, role, members:[{id, name, online, last_seen}]}]`, role one of "
-        "creator, admin, member; `last_seen` null for this node itself and for who was "
-        "never seen online",
+        answer="`[{name, role, members:[{id, name, role, online, last_seen}]}]`, role "
+        "one of creator, admin, member, the outer one this node's own; `last_seen` "
+        "null for this node itself and for who was never seen online",
     ),
     Command(
         "group invite",

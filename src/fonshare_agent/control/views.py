@@ -40,6 +40,7 @@ def members(
         {
             "id": node_id_text(node),
             "name": member.statement.name,
+            "role": member.role.value,
             "online": node == me or node in online,
             "last_seen": last_seen(node),
         }

@@ -9,8 +9,6 @@ import { requests } from '../requests.js';
 import { shares } from '../shares.js';
 import { _, ago, fill } from '../words.js';
 
-const ROLES_S = 15; // who is an admin changes rarely
-
 export function show(app, scope, page) {
 	const group = decode(page.of);
 	replace(page.title, foreign(group));
@@ -32,23 +30,18 @@ export function show(app, scope, page) {
 		view.me = status.node.id;
 		set(gone, 'hidden', Boolean(found));
 		set(content, 'hidden', !found);
-		if (found)
-			draw(found.members);
-	});
-	scope.repeat(async () => {
-		const rows = await app.call('group ls');
-		const mine = rows.find((row) => row.name === group);
-		if (mine && mine.role !== view.role) {
-			view.role = mine.role;
+		if (found) {
+			const mine = found.members.find((row) => row.id === view.me);
+			view.role = mine ? mine.role : null;
 			inviting.update();
-			draw(mine.members);
+			draw(found.members);
 		}
-	}, ROLES_S, app.missed);
+	});
 
 	function draw(rows) {
 		const sorted = rows.slice().sort((one, other) => Number(other.online) - Number(one.online)
 			|| one.name.localeCompare(other.name));
-		keyed(members, sorted, (row) => [row.id, row.name, row.online, row.role, view.role, view.me].join(' '),
+		keyed(members, sorted, (row) => [row.id, row.name, row.online, view.role, view.me].join(' '),
 			(row) => memberRow(view, row), (element, row) => element.update(row));
 	}
 }
@@ -60,16 +53,26 @@ function mayManage(view) {
 function memberRow(view, row) {
 	const { app, group } = view;
 	const isMe = row.id === view.me;
-	const roles = { creator: _('creator'), admin: _('admin') };
+	const role = h('span');
 	const presence = h('span');
+	const managing = !isMe && mayManage(view) ? manage(view, row) : null;
 	const element = h('li', { class: 'fs-member' },
 		h('div', { class: 'fs-member-text' }, person(row.name, row.online, ' ', isMe ? badge(_('you'), 'own') : null,
-			roles[row.role] ? [' ', badge(roles[row.role])] : null),
+			role),
 		h('span', { class: 'fs-help' }, shortId(row.id), ' ', presence)),
 		h('div', { class: 'fs-actions' },
 			link(app, 'files?' + encode(group + '/' + row.id), _('Files')),
-			!isMe && mayManage(view) ? manage(view, row) : null));
-	element.update = (now) => write(presence, presenceOf(now));
+			managing ? managing.element : null));
+	let shown = '';
+	element.update = (now) => {
+		write(presence, presenceOf(now));
+		if (now.role === shown)
+			return;
+		shown = now.role;
+		replace(role, shown === 'member' ? null : [' ', badge(shown === 'creator' ? _('creator') : _('admin'))]);
+		if (managing)
+			managing.update(now);
+	};
 	element.update(row);
 	return element;
 }
@@ -86,20 +89,31 @@ function manage({ app, group }, row) {
 		app.status.now();
 	};
 	const named = (label) => fill(label, visible(row.name));
-	return h('details', { class: 'fs-more' }, h('summary', { 'aria-label': named(_('More for %s')) }, _('More')),
-		h('div', { class: 'fs-actions' },
-			button(app, _('Make admin'), async () => {
-				if (await confirm(app, _('Make an admin of this member?'),
-					[foreign(row.name), h('p', { class: 'fs-help' }, _('An admin may invite and remove others.'))], _('Make admin')))
-					await change('group admin')();
-			}, { name: named(_('Make admin: %s')) }),
-			button(app, _('Take admin back'), change('group unadmin'), { name: named(_('Take admin back: %s')) }),
+	const name = button(app, _('Make admin'), async () => {
+		if (await confirm(app, _('Make an admin of this member?'),
+			[foreign(row.name), h('p', { class: 'fs-help' }, _('An admin may invite and remove others.'))], _('Make admin')))
+			await change('group admin')();
+	}, { name: named(_('Make admin: %s')) });
+	const unname = button(app, _('Take admin back'), change('group unadmin'), { name: named(_('Take admin back: %s')) });
+	const element = h('details', { class: 'fs-more' }, h('summary', { 'aria-label': named(_('More for %s')) }, _('More')),
+		h('div', { class: 'fs-actions' }, name, unname,
 			button(app, _('Remove'), async () => {
 				if (await confirm(app, _('Remove this member from the group?'), [foreign(row.name),
 					h('p', { class: 'fs-help' }, _('What they have fetched stays with them; they see nothing new.'))],
 				_('Remove'), 'fs-danger'))
 					await change('group remove')();
 			}, { kind: 'danger', name: named(_('Remove %s')) })));
+
+	/* Offer the one of the two that fits; who stood on the other stands on it then. */
+	function update({ role }) {
+		const [fitting, other] = role === 'member' ? [name, unname] : [unname, name];
+		const isHere = other === document.activeElement;
+		set(fitting, 'hidden', false);
+		set(other, 'hidden', true);
+		if (isHere)
+			fitting.focus();
+	}
+	return { element, update };
 }
 
 function inviteCard(view) {
