@@ -1,0 +1,81 @@
+"""The table's rows about the node itself: agent, setup, status, broker, doctor."""
+
+from fonshare_agent.control.rows import Access, Argument, Command, Kind, Place
+
+NODE_COMMANDS = (
+    Command(
+        "agent",
+        "run the node in the foreground",
+        "agent -c fonshare.yaml",
+        place=Place.HERE,
+        access=Access.WRITE,
+    ),
+    Command(
+        "setup",
+        "ask the first-use questions and write the settings file",
+        "setup -c fonshare.yaml",
+        answer="`{settings}`",
+        place=Place.HERE,
+        access=Access.WRITE,
+    ),
+    Command(
+        "broker add",
+        "have Mosquitto on this router be the broker of a group; show its address",
+        "broker add Famille --address router.example.org",
+        answer="`{name, url}`",
+        arguments=(Argument("name", "the login's name, for instance the group's"),),
+        flags=(
+            Argument(
+                "address",
+                "where friends find this router, if not at node.public_name",
+                optional=True,
+                shown="HOST",
+            ),
+            Argument(
+                "port",
+                "where the broker listens, 8883 at first",
+                Kind.INTEGER,
+                optional=True,
+                minimum=1,
+                maximum=65535,
+                shown="PORT",
+            ),
+        ),
+        place=Place.HERE,
+        access=Access.WRITE,
+    ),
+    Command(
+        "broker ls",
+        "list the logins of the broker on this router",
+        "broker ls",
+        answer="`[{name}]`",
+        place=Place.HERE,
+        access=Access.READ,
+    ),
+    Command(
+        "broker rm",
+        "take a login away; the last one's end is the broker's",
+        "broker rm Famille",
+        answer="`{name}`",
+        arguments=(Argument("name", "the login's name"),),
+        place=Place.HERE,
+        access=Access.WRITE,
+    ),
+    Command(
+        "status",
+        "show what is up",
+        "status",
+        answer="`{node:{id, name}, disk:{present, total_bytes, free_bytes, writable, "
+        "problem}, broker:{connected}, index:{files, bytes, scanning, rebuilt, "
+        "unwatched, shares:[{name, scanned, problem, missing, skipped, mirror}]}, "
+        "groups:[{name, members:[{id, name, role, online, last_seen}]}], "
+        "jobs:{queued, running, done, failed}}`",
+    ),
+    Command(
+        "doctor",
+        "say what is wrong and what to do about it",
+        "doctor",
+        answer="`{findings:[{level, code, message, thing, next}], verdict}`, level one "
+        "of ok, warning, error",
+    ),
+)
