@@ -18,7 +18,7 @@ from vm_disks import new_disk, new_extroot_disk
 from vm_feed import on_a_disk
 from vm_image import MachineFailed
 from vm_pressure import Others, refusal
-from vm_router import GROUP, INSTALLING_S, Router, some_bytes
+from vm_router import GROUP, PATIENCE_S, Router, some_bytes
 from vm_stage import Stage
 
 DISK_MB, EXTROOT_MB, FILM_MB = 96, 64, 4
@@ -41,7 +41,7 @@ def install(stage: Stage) -> None:
         router.run("! [ -e /usr/bin/python3 ] && mkdir /usr/lib/opkg/work")
         before, room = router.uptime_s(), router.used_kib("/")
         least = "OPKG_WORK=/usr/lib/opkg/work least sh /mnt/disk/bundle/install.sh"
-        free, most, said = router.run(least, INSTALLING_S).strip().split(" ", 2)
+        free, most, said = router.run(least, PATIENCE_S).strip().split(" ", 2)
         took = router.uptime_s() - before
         if router.killed():
             raise MachineFailed("the kernel has killed something for want of memory")

@@ -15,8 +15,7 @@ from contextlib import contextmanager
 from vm_image import MachineFailed
 from vm_machine import CLOCK_SHIFT, ROUTER_NS, Machine
 
-PATIENCE_S = 900.0  # the machine is slow, and this PC may be busy
-INSTALLING_S = 4 * PATIENCE_S
+PATIENCE_S = 3600.0  # the machine is slow, and this PC may be busy
 GROUP, PASSWORD = "Famille", "secret"
 FTP_PORT = 2121
 PORTS = (FTP_PORT, FTP_PORT + 1, *range(30000, 30020))
