@@ -456,9 +456,10 @@ print(type(sys.modules["typing"]).__name__, callable(more), Any)
 
 def test_errors_of_tls_keep_their_names():
     said = resident("""
-import _ssl, ssl
-names = getattr(_ssl, "err_codes_to_names", None)  # not to be had from 3.13 on
-print("CERTIFICATE_VERIFY_FAILED" if names is None else names.get((20, 134)))
+import _ssl, gc, ssl
+tables = [one for one in gc.get_referents(_ssl) if type(one) is dict]
+names = next(one for one in tables if (20, 134) in one)
+print(names[20, 134] if len(names) < 800 else len(names))
 try:
     ssl.create_default_context().load_verify_locations(cadata="no certificate")
 except ssl.SSLError as error:

@@ -118,14 +118,25 @@ def _import_tls() -> None:
     """Forget names of errors: OpenSSL's own text is in every message all the same."""
     import _ssl
 
-    libraries = getattr(_ssl, "lib_codes_to_names", {})
-    named = getattr(_ssl, "err_codes_to_names", {})
+    if sys.version_info < (3, 12):
+        libraries, named = _ssl.lib_codes_to_names, _ssl.err_codes_to_names
+    else:
+        libraries, named = _tables_inside(_ssl)
     kept = {
         code: name for code, name in named.items() if libraries.get(code[0]) in _NAMED
     }
     named.clear()
     named.update(kept)
     getattr(_ssl, "err_names_to_codes", {}).clear()  # read by nobody
+
+
+def _tables_inside(module: ModuleType) -> tuple[dict[Any, Any], dict[Any, Any]]:
+    """Return the names of libraries and of errors: only the collector shows them."""
+    from gc import get_referents
+
+    inside = [one for one in get_referents(module) if isinstance(one, dict)]
+    by_key = {type(next(iter(one), None)): one for one in inside}
+    return by_key.get(int, {}), by_key.get(tuple, {})
 
 
 # Of OpenSSL's parts: what can be wrong with a connection or a certificate.
