@@ -1,14 +1,15 @@
 """Resident memory of an idle node on a 32-bit userland, against its budget.
 
-    make bench            (or: python bench/memory.py [--json FILE])
+    make bench  (or: python bench/memory.py [--json FILE] [--idle] [--debian RELEASE])
 
-What is measured is what the router runs: the agent with settings in UCI, FTP, TLS,
-MQTT and the index open, one group, one share; Debian's Python 3.11 for i386 with the
-vendored libraries, natively on this machine; then the same node with a friend, while
-it fetches and while it reads a large folder (busy.py). As on OpenWrt the standard
-library is there compiled only, docstrings included, and the package's /usr/bin/fonshare
-starts the agent. First each part's imports alone, so that a change that costs shows
-where. Exit status 1 when the agent is over its budget.
+What is measured is what the router runs: the agent with settings in UCI, FTP, TLS, MQTT
+and the index open, one group, one share; Debian's Python 3.11 for i386 with the
+vendored libraries, natively on this machine; then the same node with a friend, while it
+fetches and while it reads a large folder (busy.py). Another release of Debian has
+another Python: `--debian trixie` 3.13, as OpenWrt 25.12 has, with its paho. As on
+OpenWrt the standard library is there compiled only, docstrings included, and the
+package's /usr/bin/fonshare starts the agent. First each part's imports alone, so that a
+change that costs shows where. Exit status 1 when the agent is over its budget.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from typing import Any
 
 from busy import MOVED_AT_ONCE, a_friend, measure_fetch, measure_scan
 from demo_nodes import DemoFailed, Ports, start_broker, wait_for
+from environment import OLD_PAHO
 from fonshare_agent.passwords import hash_password
 from userland import Userland
 
@@ -48,7 +50,8 @@ PROGRAM = "usr/bin/fonshare"
 # back when it is freed. glibc does so until the first such piece: then it keeps what is
 # as large, which is 4 MiB once a password was checked.
 AS_MUSL = ("MALLOC_ARENA_MAX=1", "MALLOC_MMAP_THRESHOLD_=131072")
-FEED = ("/usr/lib/python3.11", "/usr/lib/python3/dist-packages")
+PAHO = "usr/lib/python3/dist-packages/paho"
+FEED = ("usr/lib/python3.*", "usr/lib/python3/dist-packages")
 
 # Each alone, then what they sum up to. `sleep` keeps them there to be looked at.
 IMPORTS = {
@@ -70,8 +73,9 @@ def main() -> int:
     default = BUILD / "bench" / "memory.json"
     parser.add_argument("--json", type=Path, default=default, metavar="FILE")
     parser.add_argument("--idle", action="store_true", help="nothing but the idle node")
+    parser.add_argument("--debian", default="", metavar="RELEASE", help="as trixie")
     options = parser.parse_args()
-    userland = build_userland()
+    userland = build_userland(options.debian)
     if options.idle:
         _print_table(_measure_agent(userland, is_idle_all=True))
         return 0
@@ -83,10 +87,16 @@ def main() -> int:
     return 1 if _over(rows) else 0
 
 
-def build_userland() -> Userland:
+def build_userland(release: str = "") -> Userland:
     """Return a userland with the agent installed and all of it compiled."""
-    userland = Userland(BUILD / "userland-i386", "i386")
+    name = "-".join(filter(None, ("userland-i386", release)))
+    userland = Userland(BUILD / name, "i386", release)
     userland.build(PACKAGES)
+    if release:  # OpenWrt 25.12 still has 1.6.1, as bookworm has
+        shutil.rmtree(userland.root / PAHO)
+        shutil.copytree(
+            ROOT / ".venv" / f"paho-{OLD_PAHO}" / "paho", userland.root / PAHO
+        )
     install_agent(userland.root)
     compile_all(userland)
     return userland
@@ -118,9 +128,12 @@ def compile_all(userland: Userland) -> None:
     The feed's packages have .pyc instead of .py, without any optimization; the agent is
     compiled in place when it is installed.
     """
-    userland.run(RUN, "-m", "compileall", "-q", "-b", *FEED)
-    for folder in FEED:
-        for source in (userland.root / folder[1:]).rglob("*.py"):
+    root = userland.root
+    folders = [folder for pattern in FEED for folder in root.glob(pattern)]
+    inside = [f"/{folder.relative_to(root)}" for folder in folders]
+    userland.run(RUN, "-m", "compileall", "-q", "-b", *inside)
+    for folder in folders:
+        for source in folder.rglob("*.py"):
             source.unlink()
     userland.run(*python("-m", "fonshare_agent.compiling", f"/{LIBRARY}"))
     userland.run(*python("-m", "fonshare_agent.compact_copies"))

@@ -7,6 +7,7 @@ apt and dpkg, and root or unprivileged user namespaces.
 """
 
 import os
+import platform
 import shlex
 import shutil
 import subprocess
@@ -23,10 +24,11 @@ SOURCES = ("/etc/apt/sources.list.d/debian.sources", "/etc/apt/sources.list")
 class Userland:
     """One architecture's packages in *folder*/root; cache and disk beside it."""
 
-    def __init__(self, folder: Path, architecture: str) -> None:
+    def __init__(self, folder: Path, architecture: str, release: str = "") -> None:
+        """Of this machine's release, or of the *release* with that code name."""
         self.root, self.disk = folder / "root", folder / "disk"
         self._state = folder / "apt"
-        self._architecture = architecture
+        self._architecture, self._release = architecture, release
 
     def build(self, packages: list[str]) -> None:
         """Unpack *packages* and what they depend on, unless it has been done."""
@@ -72,8 +74,10 @@ class Userland:
             (state / name).mkdir(parents=True, exist_ok=True)
         for old in (state / "cache/archives").glob("*.deb"):
             old.unlink()  # of another list of packages
+        here = platform.freedesktop_os_release()["VERSION_CODENAME"]
         for source in filter(os.path.exists, SOURCES):
-            shutil.copy(source, state / "sources")
+            text = Path(source).read_text().replace(here, self._release or here)
+            (state / "sources" / Path(source).name).write_text(text)
         (state / "status").touch()
         lines = {
             "APT::Architecture": self._architecture,
