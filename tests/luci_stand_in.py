@@ -20,6 +20,7 @@ from typing import Any
 import words
 from fonshare_agent.config_uci import parse_uci, quote_uci
 from fonshare_agent.control.commands import BY_NAME
+from fonshare_agent.control.rows import Command
 from http_servers import served_by
 
 ROOT = Path(__file__).parent.parent
@@ -155,7 +156,7 @@ class LuciStandIn:
         """What the plugin does."""
         self.calls.append((command, arguments))
         row = BY_NAME.get(command)
-        if row is None or row.access.value != method:
+        if row is None or method not in (row.access.value, _looking(row, arguments)):
             return _fault("usage" if row is None else "not_allowed", command)
         line = json.dumps({"command": command, "arguments": arguments}) + "\n"
         with socket.socket(socket.AF_UNIX) as connection:
@@ -248,6 +249,12 @@ class RouterFiles:
 
     def here(self, word: str) -> str:
         return word.replace("/tmp/run/", f"{self.folder}/")
+
+
+def _looking(row: Command, arguments: dict[str, Any]) -> str:
+    """Return `read` if *arguments* make a command that changes one that only looks."""
+    given = arguments.get(row.looks_with) is True if row.looks_with else not arguments
+    return "read" if row.looks_with is not None and given else row.access.value
 
 
 def _fault(code: str, thing: str) -> dict[str, Any]:

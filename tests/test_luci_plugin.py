@@ -47,6 +47,10 @@ def test_the_plugin_knows_every_command_of_the_agent_with_its_access():
     known = re.findall(r"^\t'([a-z ]+)': '(read|write)',$", text, re.M)
     assert known == [(row.name, row.access.value) for row in AGENT_COMMANDS]
     assert {Access.READ, Access.WRITE} == {row.access for row in AGENT_COMMANDS}
+    looking = re.search(r"^const LOOKS = \{\n((?:\t.*\n)*)\};$", text, re.M)
+    assert looking is not None
+    known = re.findall(r"^\t'([a-z ]+)': '([a-z]*)',$", looking[1], re.M)
+    assert known == [("search new", "keep"), ("limits", "")]
 
 
 def test_reading_and_writing_are_granted_apart_and_nothing_by_a_pattern():
@@ -180,6 +184,21 @@ def test_a_command_goes_only_by_the_method_of_its_access(ask, agent):
     assert agent.calls == []
     ask(("write", pause))
     assert agent.calls == [("jobs pause", {"id": "1"})]
+
+
+def test_a_command_that_may_change_goes_by_read_where_it_only_looks(ask, agent):
+    limits, news = request("limits"), request("search new", keep=True, limit=3)
+    ask(*[(method, one) for method in ("read", "write") for one in (limits, news)])
+    assert [name for name, _ in agent.calls] == ["limits", "search new"] * 2
+    changing = [
+        request("limits", upload=0),
+        request("limits", keep=True),
+        request("search new"),
+        *(request("search new", keep=word) for word in (False, None, 1, "true")),
+        request("jobs pause", keep=True),
+    ]
+    replies = ask(*[("read", one) for one in changing])
+    assert {code(one) for one in replies} == {"not_allowed"}
 
 
 def test_what_is_asked_at_once_is_answered_each_by_itself(ask, agent):

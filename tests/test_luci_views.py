@@ -129,6 +129,17 @@ def test_who_may_only_look_is_told_so(visit, router):
     assert "answer" in visit.ask("jobs")
 
 
+def test_who_may_only_look_sees_what_is_new_and_the_limits(visit, router):
+    router.let_look_only(visit)
+    page = visit.open_sharing()
+    page.get_by_text("Be told what is new").wait_for()
+    page.locator("#fonshare-page nav a[href='#/settings']").click()
+    page.get_by_label("To friends, KiB a second").wait_for()
+    assert page.locator("#fonshare-page [data-code=not_allowed]").count() == 0
+    assert visit.ask("limits", upload=1)["error"]["code"] == "not_allowed"
+    assert visit.ask("search new")["error"]["code"] == "not_allowed"
+
+
 @pytest.mark.parametrize("path", [SETTINGS, SETUP])
 def test_who_may_only_look_sees_no_password_in_the_settings(visit, router, path):
     router.let_look_only(visit)

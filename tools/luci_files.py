@@ -39,7 +39,10 @@ HEAD = """\
 return baseclass.extend({{
 """
 TAIL = "});\n"
-GENERATED = re.compile(r"(?<=\nconst ACCESS = \{\n)(?:\t.*\n)*\};\n")
+LOOKS_HELP = "What only looks with this switch; with '', without any argument."
+GENERATED = re.compile(
+    r"(?<=tools/luci_files\.py\.\n).*(?=// End of what is generated\.\n)", re.DOTALL
+)
 
 # What stands before a field: the settings' help is a sentence, too long for a label.
 LABELS = {
@@ -123,9 +126,22 @@ def render_access() -> str:
     )
 
 
+def render_looks() -> str:
+    """Return the lines of the plugin's LOOKS."""
+    return "".join(
+        f"\t'{command.name}': '{command.looks_with}',\n"
+        for command in AGENT_COMMANDS
+        if command.looks_with is not None
+    )
+
+
 def render_plugin(text: str) -> str:
     """Return the plugin *text* with the commands of the table."""
-    replaced, count = GENERATED.subn(render_access() + "};\n", text)
+    tables = (
+        f"const ACCESS = {{\n{render_access()}}};\n\n"
+        f"// {LOOKS_HELP}\nconst LOOKS = {{\n{render_looks()}}};\n"
+    )
+    replaced, count = GENERATED.subn(lambda _: tables, text)
     if count != 1:
         raise SystemExit(f"{PLUGIN}: the place of the commands is not there")
     return replaced
@@ -134,8 +150,14 @@ def render_plugin(text: str) -> str:
 def render_commands() -> str:
     """Return commands.js: by which method of the plugin each command goes."""
     source = "src/fonshare_agent/control/commands.py"
-    lines = render_access().replace("\t", "\t\t").removesuffix(",\n")
-    return f"{HEAD.format(source=source)}\taccess: {{\n{lines}\n\t}}\n{TAIL}"
+    access, looks = (
+        table.replace("\t", "\t\t").removesuffix(",\n")
+        for table in (render_access(), render_looks())
+    )
+    return (
+        f"{HEAD.format(source=source)}\taccess: {{\n{access}\n\t}},\n\n"
+        f"\t// {LOOKS_HELP}\n\tlooks: {{\n{looks}\n\t}}\n{TAIL}"
+    )
 
 
 # --- the options ---------------------------------------------------------------------

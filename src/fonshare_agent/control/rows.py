@@ -100,6 +100,8 @@ class Command:
     arguments: tuple[Argument, ...] = ()
     flags: tuple[Argument, ...] = ()
     access: Access = Access.READ
+    # Of a WRITE one: with this switch it only looks; "": without any argument.
+    looks_with: str | None = None
     place: Place = Place.AGENT
     is_shown: bool = True  # False: a step of another command, not for people
 

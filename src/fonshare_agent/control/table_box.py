@@ -79,6 +79,7 @@ BOX_COMMANDS = (
             _on_off("give_way", "slow down while the household uses the line"),
         ),
         access=Access.WRITE,
+        looks_with="",
     ),
     Command(
         "settings",

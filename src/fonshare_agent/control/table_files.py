@@ -145,6 +145,7 @@ FILE_COMMANDS = (
             switch("keep", "show them again next time"),
         ),
         access=Access.WRITE,
+        looks_with="keep",
     ),
     Command(
         "get",

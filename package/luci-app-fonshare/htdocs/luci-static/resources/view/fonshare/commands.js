@@ -52,5 +52,11 @@ return baseclass.extend({
 		'disk adopt': 'write',
 		'limits': 'write',
 		'settings': 'read'
+	},
+
+	// What only looks with this switch; with '', without any argument.
+	looks: {
+		'search new': 'keep',
+		'limits': ''
 	}
 });

@@ -53,17 +53,26 @@ function fault(code, thing) {
 	}
 }
 
-function isRefusedForLooking(command) {
-	return commands.access[command] != 'read' && L.hasViewPermission() === false;
+// By which method of the plugin *command* goes with *values*.
+function accessOf(command, values) {
+	const by = commands.looks[command];
+	if (by == null)
+		return commands.access[command];
+	const isLooking = by == '' ? !Object.keys(values).length : values[by] === true;
+	return isLooking ? 'read' : 'write';
+}
+
+function isRefusedForLooking(access) {
+	return access == 'write' && L.hasViewPermission() === false;
 }
 
 // What LuCI's own library threw, as one of our errors.
-function explain(problem, command) {
+function explain(problem, command, access) {
 	const text = String(problem && problem.message || problem);
 	if (problem && problem.name == EXPIRED)
 		return fault('session_expired', command);
 	if (text.indexOf(REFUSED) >= 0)
-		return fault(isRefusedForLooking(command) ? 'not_allowed' : 'session_expired', command);
+		return fault(isRefusedForLooking(access) ? 'not_allowed' : 'session_expired', command);
 	if (text.indexOf('HTTP error 403') >= 0)
 		return fault('session_expired', command);
 	if (ABSENT.some(part => text.indexOf(part) >= 0))
@@ -87,11 +96,11 @@ function read(reply) {
 }
 
 function ask(command, values) {
-	const method = methods[commands.access[command]];
-	if (!method)
+	const access = accessOf(command, values);
+	if (!access)
 		return Promise.reject(fault('internal', command));
-	return method(command, values).then(read, problem => {
-		throw explain(problem, command);
+	return methods[access](command, values).then(read, problem => {
+		throw explain(problem, command, access);
 	});
 }
 
@@ -108,7 +117,7 @@ function call(command, values) {
 
 // Throw what went wrong with files of the router as one of our errors.
 function told(problem) {
-	throw typeof(problem.code) == 'string' ? problem : explain(problem, 'backup');
+	throw typeof(problem.code) == 'string' ? problem : explain(problem, 'backup', 'write');
 }
 
 function qr(text) {

@@ -1,7 +1,7 @@
 // The way from LuCI to the agent: the ubus object luci.fonshare, over the control socket.
 //
 // `read` takes the commands that only look, `write` those that change something, so that
-// LuCI's rights can grant the two apart; which is which stands in ACCESS below. A reply is
+// LuCI's rights can grant the two apart; which is which stands in ACCESS and LOOKS below. A reply is
 // {answer}, the line of JSON that the agent sent, untouched, or {error: {code, thing}}; the
 // browser parses, words and shows both.
 //
@@ -71,6 +71,12 @@ const ACCESS = {
 	'disk adopt': 'write',
 	'limits': 'write',
 	'settings': 'read',
+};
+
+// What only looks with this switch; with '', without any argument.
+const LOOKS = {
+	'search new': 'keep',
+	'limits': '',
 };
 // End of what is generated.
 
@@ -187,6 +193,17 @@ function ask(request, command, line) {
 	return pending;
 }
 
+function only_looks(command, given) {
+	const by = LOOKS[command];
+	if (by == null)
+		return false;
+	return by == '' ? !length(given) : given[by] === true;
+}
+
+function is_granted(command, given, access) {
+	return ACCESS[command] == access || (access == 'read' && only_looks(command, given));
+}
+
 function method(access) {
 	return {
 		args: { command: '', arguments: {} },
@@ -194,12 +211,13 @@ function method(access) {
 			const command = request.args.command ?? '';
 			if (!(command in ACCESS))
 				return fail('usage', command);
-			if (ACCESS[command] != access)
+			const given = request.args.arguments ?? {};
+			if (!is_granted(command, given, access))
 				return fail('not_allowed', command);
 			if (length(running) >= RUNNING_MAX)
 				return fail('agent.busy', command);
 
-			const line = { command, arguments: request.args.arguments ?? {} };
+			const line = { command, arguments: given };
 			return ask(request, command, `${sprintf('%J', line)}\n`);
 		}
 	};
