@@ -21,7 +21,7 @@ const world = {
 		{ name: 'Ciné-club', role: 'member', members: [member(ANNA, 'Anna', true), member(BOB, 'Bob', true, 'creator')] }
 	],
 	entries: [], // [group, member id, share, path, size, modified]
-	jobs: [], shares: [{ name: 'Photos', path: 'Photos', groups: ['Famille'], files: 1204, bytes: 8 * GB }],
+	jobs: [], shares: [{ name: 'Photos', path: 'Photos', groups: ['Famille'], files: 1204, bytes: 8 * GB, mirror: null }],
 	folders: ['Films', 'Photos', 'media', 'media/Music', 'media/Music/Live'],
 	follows: [],
 	ratings: {}, // by path: the stars of each who has rated
@@ -141,6 +141,10 @@ function lots(limit, from) {
 	return rows;
 }
 
+function sourceOf({ id, group, member, member_id, online, name, share, path }) {
+	return { id, group, member, member_id, online, name, share, path };
+}
+
 function find(wish) {
 	const words = wish.words.map((word) => word.toLowerCase());
 	const hits = new Map();
@@ -154,7 +158,7 @@ function find(wish) {
 		const key = found.name + size;
 		hits.set(key, [...(hits.get(key) || []), found]);
 	}
-	const rows = [...hits.values()].map((sources) => ({ ...sources[0], sources }));
+	const rows = [...hits.values()].map((sources) => ({ ...sources[0], sources: sources.map(sourceOf) }));
 	if (wish.sort === 'size')
 		rows.sort((one, other) => other.size - one.size);
 	return paged(rows, wish);
@@ -217,7 +221,7 @@ const COMMANDS = {
 	},
 	'share ls': () => world.shares,
 	'share add': ({ path, name, group }) => {
-		const share = { name, path, groups: group, files: 0, bytes: 0 };
+		const share = { name, path, groups: group, files: 0, bytes: 0, mirror: null };
 		world.shares.push(share);
 		return share;
 	},
@@ -383,6 +387,7 @@ async function qr() {
 }
 
 window.world = world;
+window.ask = call;
 window.makeJob = (name, rest) => world.jobs.push(job(name, rest));
 window.start = (options) => {
 	document.documentElement.lang = world.language;

@@ -12,12 +12,17 @@ import pytest
 
 from brokers import Mosquitto, free_port
 from browser import DESK, PHONE, visiting
+from fonshare_agent.control.client import request
 from nodes import NodeProcess, befriend, eventually, running, share
 from web_people import Person, serving_page
 
 pytestmark = pytest.mark.full
 
 GROUP = "Famille"
+LISTED = (
+    *("status", "doctor", "group ls", "share ls", "disk ls", "jobs"),
+    *("follow ls", "search ls", "limits"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +59,64 @@ def people(friends, chromium) -> Iterator[list[Person]]:
             visit.page.get_by_role("link", name=GROUP).first.click()
             people.append(person)
         yield people
+
+
+# --- the stand-in of other tests -----------------------------------------------------
+
+ABSENT_AT_TIMES = {"cursor", "path_b64"}
+MAKE = """async () => {
+    window.makeJob('film.mkv');
+    const bob = world.groups[0].members[1].id;
+    const share = ['Famille', bob, 'Films'].join('/');
+    await ask('follow', {entry: 'id-share-' + share, budget: 1e9, all: false});
+    await ask('search save', {name: 'films', words: ['film']});
+    const film = (await ask('ls', {path: share})).find(one => one.kind === 'file');
+    await ask('rate', {entry: film.id, stars: 4});
+    const level = {level: 'ok', code: '', message: '', thing: '', next: ''};
+    world.findings.push(level);
+    return share;
+}"""
+
+
+def differences(real: Any, made: Any, where: str) -> Iterator[str]:
+    """Yield the keys that only one of two answers has, in their first rows, too."""
+    if isinstance(real, dict) and isinstance(made, dict):
+        for key in (real.keys() ^ made.keys()) - ABSENT_AT_TIMES:
+            yield f"{where}.{key} is {'missing' if key in real else 'made up'}"
+        for key in real.keys() & made.keys():
+            yield from differences(real[key], made[key], f"{where}.{key}")
+    if isinstance(real, list) and isinstance(made, list) and real and made:
+        yield from differences(real[0], made[0], f"{where}[0]")
+
+
+def test_the_stand_in_answers_with_the_keys_of_a_real_agent(
+    friends, chromium, page_address
+):
+    alice, bob = friends
+    real = f"{GROUP}/{bob.id}/Films"
+    alice("follow", real, "--budget", "1G")
+    alice("search", "save", "films", "film")
+    [film] = alice.find("film")
+    alice("get", film["id"])
+    eventually(lambda: alice.find("film")[0]["root"], "its content is known")
+    alice("rate", film["id"], "4")
+    socket = alice.folder / "state" / "control.sock"
+    with visiting(chromium, page_address) as visit:
+        visit.open()
+        made = visit.page.evaluate(MAKE)
+        found = []
+        for command, asked, stand_in in (
+            *((one, {}, {}) for one in LISTED),
+            ("ls", {"path": real}, {"path": made}),
+            ("find", {"words": ["film"]}, {"words": ["nosferatu"]}),
+        ):
+            script = "([name, values]) => ask(name, values)"
+            answer = visit.page.evaluate(script, [command, stand_in])
+            wanted = request(socket, command, asked)
+            assert wanted, f"{command}: nothing to hold it to"
+            assert answer, f"{command}: nothing that is held to anything"
+            found += differences(wanted, answer, command)
+    assert not found, "\n".join(found)
 
 
 def row_of(person: Person, name: str) -> Any:
