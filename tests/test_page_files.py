@@ -296,3 +296,18 @@ def test_on_a_phone_names_have_room_and_nothing_is_too_wide(chromium, page_addre
         visit.page.get_by_role("dialog").get_by_role("button", name="Close").tap()
         assert name.bounding_box()["height"] >= 44
         assert not visit.is_too_wide()
+
+
+@pytest.mark.full
+def test_a_router_that_lists_slowly_is_asked_less_often(visit):
+    visit.open("files?Famille/bobby-m3xr7-ccccc-ddddd/Musique")
+    visit.page.get_by_role("button", name="Concert.flac").wait_for()
+    visit.page.evaluate("() => { world.delay = 1000 }")
+    before = len(visit.calls("ls"))
+    visit.until(f"world.calls.filter(one => one[0] === 'ls').length > {before}")
+    visit.until("!world.open.ls")
+    # It took a second, so it rests for twenty: status is asked for meanwhile.
+    asked = len(visit.calls("ls"))
+    seen = len(visit.calls("status"))
+    visit.until(f"world.calls.filter(one => one[0] === 'status').length > {seen + 3}")
+    assert len(visit.calls("ls")) == asked

@@ -14,7 +14,8 @@ import { tree } from '../tree.js';
 import { windowed } from '../window.js';
 import { _, fill, number, plural, size } from '../words.js';
 
-const FRESH_S = 10; // how soon a new file in an open folder is seen
+const FRESH_S = 3; // how soon a new file in an open folder is seen
+const REST = 20; // a listing rests so many times as long as it took: a slow router is asked less
 
 export function show(app, scope, page) {
 	write(page.title, _('Files'));
@@ -28,7 +29,7 @@ export function show(app, scope, page) {
 	});
 	const said = h('p', { class: 'fs-said', role: 'status' });
 	const notHere = h('div');
-	const view = { app, scope, place, said, notHere, turn: 0, listing: null, wish: null, showsPath: false };
+	const view = { app, scope, place, said, notHere, turn: 0, listing: null, wish: null, showsPath: false, restsUntil: 0 };
 	view.isChosen = (row) => chosen.has(row.id);
 	view.toggle = (row) => {
 		if (canGet(row) && !chosen.delete(row.id))
@@ -232,8 +233,12 @@ async function refresh(view) {
 	const { listing, turn, wish } = view;
 	if (!listing || !listing.isComplete || wish)
 		return;
+	if (performance.now() < view.restsUntil)
+		return;
+	const began = performance.now();
 	const found = await makeListing(view);
 	await found.more();
+	view.restsUntil = performance.now() + REST * (performance.now() - began);
 	if (turn !== view.turn || view.scope.isOver || !found.isComplete)
 		return;
 	if (JSON.stringify(found.rows) !== JSON.stringify(listing.rows)) {
