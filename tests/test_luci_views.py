@@ -300,6 +300,7 @@ def test_first_use_asks_what_is_needed_and_enables_the_node(visit, router, tmp_p
         router.luci.mounts = [
             {"device": "/dev/root", "mount": "/overlay", "size": 2**20, "free": 2**19},
             {"device": "/dev/sda1", "mount": disk, "size": 2**40, "free": 2**39},
+            {"device": "/dev/root", "mount": "/mnt/root", "size": 2**20, "free": 9},
         ]
     page = visit.open(SHARING)
     page.get_by_role("link", name="Set it up").click()
@@ -307,7 +308,8 @@ def test_first_use_asks_what_is_needed_and_enables_the_node(visit, router, tmp_p
     field.wait_for()
     choice = field.locator(f".cbi-dropdown li[data-value='{disk}']").first
     assert " free" in choice.inner_text()
-    assert field.locator("li[data-value='/overlay']").count() == 0
+    for system in ("/overlay", "/mnt/root"):  # one device, mounted twice
+        assert field.locator(f"li[data-value='{system}']").count() == 0
 
     visit.press_save()
     assert "Name" in visit.read_refusal()

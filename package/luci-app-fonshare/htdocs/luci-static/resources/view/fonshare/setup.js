@@ -9,7 +9,7 @@
 // to a group, a share and a friend.
 
 const findMounts = rpc.declare({ object: 'luci', method: 'getMountPoints', expect: { result: [] } });
-const SYSTEM = [ '/', '/rom', '/overlay', '/tmp', '/dev' ];
+const SYSTEM = [ '/', '/rom', '/overlay', '/boot', '/tmp', '/dev' ];
 const KERNEL = [ '/dev/', '/proc/', '/sys/' ];
 
 // When all is applied LuCI loads this page again; what is wanted then is the page of FonShare.
@@ -47,7 +47,9 @@ function isOfSystem(mount) {
 function addDisk(map, mounts) {
 	const section = map.section(form.NamedSection, 'disk', 'disk', _('Disk'));
 	const path = fields.add(section, fields.find('disk', 'path'));
-	mounts.filter(one => !isOfSystem(one.mount)).forEach(one =>
+	// With extroot the router runs from a partition that is mounted elsewhere as well.
+	const system = mounts.filter(one => isOfSystem(one.mount)).map(one => one.device);
+	mounts.filter(one => system.indexOf(one.device) < 0).forEach(one =>
 		path.value(one.mount, _('%s, %s free').format(one.mount, '%1024.1mB'.format(one.free))));
 }
 
