@@ -42,7 +42,7 @@ def test_a_member_that_asks_on_while_the_disk_hangs_fills_no_memory():
         return SimpleNamespace(granting=SimpleNamespace(on_blocks_ask=answer))
 
     moving = SimpleNamespace(get=get)
-    routing = Routing(core, *(None,) * 5, moving, None, None, None)
+    routing = Routing(core, *(None,) * 5, moving, *(None,) * 4)
     other = NodeId(b"o" * 32)
     for _ in range(3 * OPEN_MAX):
         routing.on_command(GROUP, MEMBER, a_question())
@@ -57,7 +57,7 @@ def test_a_member_that_asks_on_while_the_disk_hangs_fills_no_memory():
 def test_a_node_that_is_no_relay_says_so_and_loads_nothing_for_it():
     sent = []
     channel = SimpleNamespace(send=lambda *words: sent.append(words))
-    routing = Routing(None, channel, *(None,) * 8, is_relay=False)
+    routing = Routing(None, channel, *(None,) * 9, is_relay=False)
     routing.on_command(GROUP, MEMBER, RelayAsk(bytes(16), bytes(32), ()))
     assert sent == [(GROUP, MEMBER, TicketRefuse(bytes(16), "not_here"))]
 
