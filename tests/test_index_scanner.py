@@ -17,7 +17,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from fonshare_agent.errors import ContentChanged, DiskMissing, StorageError
 from fonshare_agent.index import blocks, place, reading, walk
-from fonshare_agent.index.reading import AS_NICE, IDLE, set_number, set_reading
+from fonshare_agent.index.reading import (
+    AS_NICE,
+    IDLE,
+    set_number,
+    set_reading,
+    step_back,
+)
 from fonshare_agent.index.records import FileStamp, Listing, seen_file
 from fonshare_agent.index.scanner import NICE, Scanner
 from fonshare_agent.libc import INT, libc_call
@@ -1193,3 +1199,18 @@ class DiskAndIndex(RuleBasedStateMachine):
 
 DiskAndIndex.TestCase.settings = settings(max_examples=25, stateful_step_count=25)
 TestDiskAndIndex = DiskAndIndex.TestCase
+
+
+def test_a_thread_that_is_nicer_already_stays_so_instead_of_ending():
+    seen = []
+
+    def work():
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, NICE + 5)
+        step_back(NICE)
+        seen.append(os.getpriority(os.PRIO_PROCESS, thread))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [NICE + 5]

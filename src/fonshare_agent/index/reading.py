@@ -7,6 +7,7 @@ library has no such function, and the number of the call is another on each mach
 
 import os
 import sys
+import threading
 from functools import cache
 
 from fonshare_agent.libc import INT, MissingCall, libc_call
@@ -31,6 +32,13 @@ _SET = {
     ("riscv", 64): 30,
     ("loongarch", 64): 30,
 }
+
+
+def step_back(nice: int) -> None:
+    """Make the calling thread at least that nice; only root could make it less."""
+    thread = threading.get_native_id()
+    if os.getpriority(os.PRIO_PROCESS, thread) < nice:
+        os.setpriority(os.PRIO_PROCESS, thread, nice)
 
 
 def set_reading(urgency: int) -> bool:

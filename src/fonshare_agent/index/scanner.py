@@ -26,7 +26,7 @@ from fonshare_agent.index.hints import Hint, Hints
 from fonshare_agent.index.holdback import Held, Holdback, Scan, Seen
 from fonshare_agent.index.pace import Pace
 from fonshare_agent.index.place import Place
-from fonshare_agent.index.reading import AS_NICE, IDLE, set_reading
+from fonshare_agent.index.reading import AS_NICE, IDLE, set_reading, step_back
 from fonshare_agent.index.scan_report import ScanReport, ShareReport
 from fonshare_agent.index.schedule import AT_ONCE, Schedule
 from fonshare_agent.index.store import IndexStore
@@ -163,7 +163,7 @@ class Scanner:
     # --- the thread -----------------------------------------------------------------
 
     def _run(self) -> None:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+        step_back(NICE)
         while not self._is_stopping:
             self._wake.clear()
             set_reading(AS_NICE if self._hashing.is_asked() else IDLE)

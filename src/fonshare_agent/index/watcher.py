@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from fonshare_agent.index.reading import step_back
 from fonshare_agent.libc import INT, MASK, TEXT, libc_call
 from fonshare_agent.model import DEPTH_MAX, PRIVATE_FOLDER
 
@@ -144,7 +145,7 @@ class Watcher:
     # --- the thread ---
 
     def _run(self) -> None:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+        step_back(NICE)
         while not self._is_stopping:
             self._wait()
             if self._is_due():
