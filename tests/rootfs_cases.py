@@ -4,12 +4,17 @@ A case file begins with what it shows, in words. `$ COMMAND` is run by the route
 shell; the lines below are what it must print (empty ones do not count), `…` standing
 for anything in a line, and alone for any number of lines; `? N` is its exit status if
 not 0. `< PATH` writes the lines up to one with a single dot into a file. All commands
-of a case see what the ones before have done; each case begins with a fresh router.
+of a case see what the ones before have done; each case begins with a fresh router, or
+with one on which the package was installed just before, where its file says
+`@ installed`: that is done once for all of them, since emulated it takes the longest.
 """
 
+import fcntl
+import hashlib
 import os
 import re
 import shlex
+import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -51,7 +56,14 @@ ln -s pts/ptmx $root/dev/ptmx
 mount --bind $case $root/case
 mount --bind $packages $root/packages
 ip link set lo up
-exec chroot $root sh /case/boot.sh
+chroot $root sh /case/boot.sh
+[ -z "$5" ] || cp -a $base/upper $5
+"""
+INSTALLING = """The package is installed.
+
+$ opkg install /packages/fonshare-agent.ipk
+…
+Configuring fonshare-agent.
 """
 
 
@@ -83,12 +95,13 @@ class Case:
     name: str
     description: str
     steps: list[Step]
+    is_installed: bool = False
 
 
-def read_case(file: Path) -> Case:
-    """Read a case file; SyntaxError for a line that is none of its forms."""
-    description, steps = [], []
-    lines = enumerate(file.read_text().splitlines(), 1)
+def read_case(name: str, text: str) -> Case:
+    """Read a case file's text; SyntaxError for a line that is none of its forms."""
+    description, steps, is_installed = [], [], False
+    lines = enumerate(text.splitlines(), 1)
     for number, line in lines:
         if line.startswith("$ "):
             steps.append(Step(line[2:], number))
@@ -98,15 +111,17 @@ def read_case(file: Path) -> Case:
             steps.append(Step(quoted, number))
         elif line.startswith("? "):
             steps[-1].status = int(line[2:])
-        elif steps and line.startswith("#"):
+        elif line == "@ installed":
+            is_installed = True
+        elif line.startswith("#"):
             continue
         elif steps and line:
             steps[-1].expected.append(line)
         elif line:
             description.append(line)
     if not description or not steps:
-        raise SyntaxError(f"{file.name}: a description first, then commands")
-    return Case(file.stem, " ".join(description), steps)
+        raise SyntaxError(f"{name}.case: a description first, then commands")
+    return Case(name, " ".join(description), steps, is_installed)
 
 
 def _block(lines: Iterator[tuple[int, str]]) -> Iterator[str]:
@@ -118,7 +133,8 @@ def _block(lines: Iterator[tuple[int, str]]) -> Iterator[str]:
 
 
 def cases() -> list[Case]:
-    return [read_case(file) for file in sorted((HERE / "cases").glob("*.case"))]
+    files = sorted((HERE / "cases").glob("*.case"))
+    return [read_case(file.stem, file.read_text()) for file in files]
 
 
 class Router:
@@ -129,14 +145,51 @@ class Router:
 
     def run(self, case: Case, folder: Path) -> list[str]:
         """Run *case*, with *folder* for its files; what went otherwise, in words."""
+        layers = self._layers
+        if case.is_installed:
+            layers = [self.installed(folder.with_name("installing")), *layers]
+        return self._enter(case, folder, layers)
+
+    def installed(self, folder: Path) -> Path:
+        """Return the layer that an installation of the package adds, kept in build/."""
+        place = "-".join(self._layers[-1].relative_to("/").parts[-2:])
+        kept = rootfs.ROOT / "build" / "rootfs-installed" / place
+        kept.mkdir(parents=True, exist_ok=True)
+        layer = kept / self._state()
+        with kept.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if layer.exists():
+                return layer
+            for outdated in kept.iterdir():
+                shutil.rmtree(outdated)
+            fresh = layer.with_suffix(".new")
+            case = read_case("installing", INSTALLING)
+            if complaints := self._enter(case, folder, self._layers, fresh):
+                raise RuntimeError("\n".join(complaints))
+            fresh.rename(layer)
+        return layer
+
+    def _state(self) -> str:
+        """Return a name for what the layer of an installation depends on."""
+        digest = hashlib.sha256((self._packages / "fonshare-agent.ipk").read_bytes())
+        for layer in self._layers:
+            # A user land changes only by being made anew, but anyone edits a stand-in.
+            files = sorted(layer.rglob("*")) if layer == STAND_INS else [layer]
+            for file in files:
+                digest.update(f"{file} {file.stat().st_mtime_ns}\0".encode())
+        return digest.hexdigest()[:16]
+
+    def _enter(
+        self, case: Case, folder: Path, layers: Sequence[Path], keep: Path | None = None
+    ) -> list[str]:
         self._prepare(case, folder)
-        layers = ":".join(map(str, self._layers))
         done = subprocess.run(
             [
                 *("unshare", "--mount", "--pid", "--net", "--ipc", "--uts", "--fork"),
                 # What is unmounted outside goes here too, see tests/disks.py.
                 *("--propagation", "slave", "--kill-child", "sh", "-c", ENTER, "enter"),
-                *(layers, str(folder), str(self._packages), FLASH),
+                *(":".join(map(str, layers)), str(folder), str(self._packages), FLASH),
+                str(keep or ""),
             ],
             stdin=subprocess.DEVNULL,
             capture_output=True,

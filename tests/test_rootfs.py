@@ -1,11 +1,17 @@
 """The package on an emulated router: MIPS programs, busybox, OpenWrt's ways.
 
-Under the emulator a command takes seconds, so one case runs on it here, and the
-stories run on 32-bit programs of this machine's own kind; `make rootfs` has all of them
-on MIPS, and with ROOTFS=FOLDER in a real OpenWrt's user land.
+Under the emulator starting the agent takes seconds and compiling it half a minute of
+CPU, so the cases of ON_MIPS run on it here, and the others on 32-bit programs of this
+machine's own kind; `make rootfs` has all of them on MIPS, says what each took, and with
+ROOTFS=FOLDER runs them in a real OpenWrt's user land.
 """
 
+import os
+import resource
 import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -14,7 +20,8 @@ import vendored
 from rootfs_cases import Case, cases, router
 
 EPOCH = 1_800_000_000
-ON_MIPS = {"10-install"}
+FAST = {"10-install"}
+ON_MIPS = FAST | {"11-missing", "21-upgrade", "23-removal"}
 
 
 @pytest.fixture(scope="module")
@@ -34,17 +41,37 @@ def packages(tmp_path_factory):
     return folder
 
 
+@contextmanager
+def timed(what: str, capsys: pytest.CaptureFixture[str]) -> Iterator[None]:
+    """Say how long it took, where cases run one after another."""
+    began, cpu = time.monotonic(), cpu_of_children()
+    yield
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        with capsys.disabled():
+            took, cpu = time.monotonic() - began, cpu_of_children() - cpu
+            print(f"\n{what}: {took:.0f} s, {cpu:.0f} s of CPU", flush=True)
+
+
+def cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize(
     "case",
     [
         pytest.param(
-            one, id=one.name, marks=[] if one.name in ON_MIPS else pytest.mark.full
+            one, id=one.name, marks=[] if one.name in FAST else pytest.mark.full
         )
         for one in cases()
     ],
 )
-def test_the_package_on_the_router(case: Case, packages, tmp_path):
-    architecture = "mipsel" if case.name in ON_MIPS else "i386"
-    complaints = router(packages, architecture).run(case, tmp_path / "case")
+def test_the_package_on_the_router(case: Case, packages, tmp_path, capsys):
+    machine = router(packages, "mipsel" if case.name in ON_MIPS else "i386")
+    if case.is_installed:
+        with timed("installed, once for all cases that begin so", capsys):
+            machine.installed(tmp_path / "installing")
+    with timed(case.name, capsys):
+        complaints = machine.run(case, tmp_path / "case")
     assert not complaints, "\n\n".join(complaints)
