@@ -3,6 +3,7 @@
 import os
 import socket
 import ssl
+import struct
 import threading
 import time
 from contextlib import suppress
@@ -700,7 +701,7 @@ def test_strangers_replies_end_in_an_error_of_ours_or_in_a_reply(replies, seed):
         raw = "".join(reply + "\r\n" for reply in replies).encode()
         theirs.sendall(raw + bytes([seed]))
         theirs.shutdown(socket.SHUT_WR)
-        session = Session(Wire(ours, patience()), None, b"")
+        session = Session(Wire(ours, "127.0.0.1", patience()), None, b"")
         try:
             while True:
                 assert session._read_reply().code >= 0
@@ -732,6 +733,18 @@ def test_an_address_that_swallows_everything_only_costs_its_head_start(at, monke
     finally:
         for one in (*fillers, swallowing):
             one.close()
+
+
+def test_where_a_peer_was_is_known_once_it_has_hung_up():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        opened, _ = wire.connect([server.getsockname()], patience())
+        came, _ = server.accept()
+        came.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        came.close()  # by a reset
+        with pytest.raises(ConnectionLost):
+            opened.receive_into(memoryview(bytearray(1)))
+    assert opened.peer == "127.0.0.1"
+    opened.close()
 
 
 def test_connecting_nowhere_is_given_up_in_time_and_leaves_nothing_open(monkeypatch):

@@ -53,8 +53,9 @@ class DataListener:
         try:
             while not (self.was_tried or self._is_closed) and clock() < until:
                 with suppress(TimeoutError, ConnectionAbortedError):
-                    came, _ = self._socket.accept()
-                    self._answer(Wire(came, self._patience(clock)), request)
+                    came, (peer, *_) = self._socket.accept()
+                    wire = Wire(came, peer, self._patience(clock))
+                    self._answer(wire, request)
         finally:
             self._socket.close()
 

@@ -83,19 +83,16 @@ def client_context(certificate: Path, key: Path) -> ssl.SSLContext:
 
 
 class Wire:
-    """One connection. Made by `connect`."""
+    """One connection. Made by `connect`.
 
-    def __init__(self, connected: socket.socket, patience: Patience) -> None:
+    *peer* is the address at its other end, known also once that has hung up.
+    """
+
+    def __init__(self, connected: socket.socket, peer: str, patience: Patience) -> None:
         connected.settimeout(POLL_S)
-        self._socket = connected
+        self._socket, self.peer = connected, peer
         self.patience = patience
         self.on_close: Callable[[Wire], None] | None = None
-
-    @property
-    def peer(self) -> str:
-        """The peer's address, from the connection itself."""
-        address: str = self._socket.getpeername()[0]
-        return address
 
     @property
     def connection(self) -> socket.socket:
@@ -247,14 +244,26 @@ def connect(addresses: Sequence[Address], patience: Patience) -> tuple[Wire, Add
                     assert isinstance(ended, socket.socket)
                     selector.unregister(ended)
                     address = opened.pop(ended)
-                    if not ended.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-                        return Wire(ended, patience), address
+                    peer = _find_peer(ended)
+                    if peer is not None:
+                        return Wire(ended, peer, patience), address
                     ended.close()
                 patience.demand(patience.clock())
         finally:
             for left in opened:
                 left.close()
     raise PeerUnreachable("none of the peer's addresses answers")
+
+
+def _find_peer(ended: socket.socket) -> str | None:
+    """Return the address that was connected to; None if that failed."""
+    if ended.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        return None
+    try:
+        address: str = ended.getpeername()[0]
+    except OSError:
+        return None  # connected, and hung up already
+    return address
 
 
 def _begin_connect(address: Address) -> socket.socket | None:

@@ -10,7 +10,7 @@ jobs, rosters or shares.
 import os
 import ssl
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -236,8 +236,7 @@ class TransferWorkers:
             session = Session.knock(
                 addresses, self._context, task.peer_fingerprint, patience
             )
-            # A door that was reached and has hung up says nothing of data ports.
-            with closing(session), suppress(OSError):
+            with closing(session):
                 there.extend(at_host(self._resolve(task.data), session.peer))
 
         reason = self._explained(knock)
