@@ -1,6 +1,5 @@
 """Where neither direction connects: what is read by relays, and beside them."""
 
-import hashlib
 import os
 import time
 from types import SimpleNamespace
@@ -9,12 +8,11 @@ import pytest
 
 from fonshare_agent.bringing import Bringer, Others
 from fonshare_agent.core import Core, Worker
-from fonshare_agent.disk import Disk
 from fonshare_agent.model import GroupId, NodeId
-from fonshare_agent.protocol.content import BLOCK_SIZE_MIN, content_root
+from fonshare_agent.protocol.content import BLOCK_SIZE_MIN
 from fonshare_agent.receiving import Granted
-from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.watch import Watch
+from transfer_world import begin_partial
 from waiting import PATIENCE_S
 
 BLOCKS = 40
@@ -56,17 +54,8 @@ class World:
         self.core = Core(time.monotonic)
         self.files = Worker("files", self.core)
         self.files.start()
-        disk = Disk(path / "disk", path / "disk-id", os.urandom)
-        (path / "disk").mkdir()
-        disk.open()
         self.data = os.urandom(BLOCKS * BLOCK_SIZE_MIN)
-        hashes = [
-            hashlib.sha256(self.data[at : at + BLOCK_SIZE_MIN]).digest()
-            for at in range(0, len(self.data), BLOCK_SIZE_MIN)
-        ]
-        root = content_root(len(self.data), hashes)
-        self.kept = Partial.open(disk, "job", 0, len(self.data), root)
-        self.kept.set_hashes(hashes)
+        self.kept = begin_partial(path, self.data)
         self.hidden, self.relayed = {SOURCE}, {SOURCE}
         self.reads: list[tuple[bytes, str]] = []  # by whom, and which way
         self.taken: dict[bytes, int] = {}  # blocks that came from each

@@ -1,6 +1,5 @@
 """Which sources a fetch uses, and for how long: the reading itself is the test's."""
 
-import hashlib
 import os
 import time
 
@@ -9,16 +8,15 @@ import pytest
 from fonshare_agent import gathering
 from fonshare_agent.asking import NoAnswer
 from fonshare_agent.core import Core
-from fonshare_agent.disk import Disk
 from fonshare_agent.gathering import READ_LANES_MAX, Gathering, Ways
 from fonshare_agent.model import GroupId, NodeId
-from fonshare_agent.protocol.content import BLOCK_SIZE_MIN, content_root
+from fonshare_agent.protocol.content import BLOCK_SIZE_MIN
 from fonshare_agent.protocol.parts import gather, pack
 from fonshare_agent.protocol.plan import LANES_MAX, SHARED_LANES_MAX
 from fonshare_agent.receiving import Granted
-from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.transfer.stream import Stream
 from fonshare_agent.watch import Watch
+from transfer_world import begin_partial
 from waiting import PATIENCE_S
 
 BLOCKS = 40
@@ -37,17 +35,8 @@ class Play:
 
     def __init__(self, path) -> None:
         self.core = Core(time.monotonic)
-        (path / "disk").mkdir()
-        disk = Disk(path / "disk", path / "disk-id", os.urandom)
-        disk.open()
         self.data = os.urandom(BLOCKS * BLOCK_SIZE_MIN)
-        hashes = [
-            hashlib.sha256(self.data[at : at + BLOCK_SIZE_MIN]).digest()
-            for at in range(0, len(self.data), BLOCK_SIZE_MIN)
-        ]
-        root = content_root(len(self.data), hashes)
-        self.kept = Partial.open(disk, "job", 0, len(self.data), root)
-        self.kept.set_hashes(hashes)
+        self.kept = begin_partial(path, self.data)
         self.online: list[str] = []
         self.scripts: dict[str, list[tuple[int, str]]] = {}
         self.refusals: dict[str, str] = {}

@@ -43,6 +43,17 @@ def hashes_of(data: bytes) -> list[bytes]:
     ]
 
 
+def begin_partial(folder: Path, data: bytes) -> Partial:
+    """Return the partial of *data* on a new disk in *folder*; no block is there yet."""
+    (folder / "disk").mkdir()
+    disk = Disk(folder / "disk", folder / "disk-id", os.urandom)
+    disk.open()
+    hashes = hashes_of(data)
+    kept = Partial.open(disk, "job", 0, len(data), content_root(len(data), hashes))
+    kept.set_hashes(hashes)
+    return kept
+
+
 @dataclass
 class Watch:
     is_cancelled: bool = False

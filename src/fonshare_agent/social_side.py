@@ -23,9 +23,11 @@ class SocialSide:
     ) -> None:
         self._ground, self._talking, self._downloads = ground, talking, downloads
         core, store, files = ground.core, ground.store, ground.files
-        self.follows = Follows(core, store, files, ground.state, self._load_follows)
+        self.follows = Follows(
+            core, store, files, ground.state.has_follows, self._load_follows
+        )
         self.ratings = RatingsOnDemand(
-            core, store, files, ground.state, self._load_ratings
+            core, store, files, ground.state.has_ratings, self._load_ratings
         )
         downloads.on_followed = self.follows.note_job
 

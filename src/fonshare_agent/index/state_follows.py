@@ -4,14 +4,14 @@ Part of StateStore, under its rules: each method is one transaction, durable whe
 returns. Must not know how anything is found or fetched.
 """
 
-import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from fonshare_agent.errors import UsageError
 from fonshare_agent.index.state_ended import UNRECORDED
 from fonshare_agent.index.state_records import ENDED
+from fonshare_agent.index.state_tables import Tables
 from fonshare_agent.model import GroupId, NodeId, SharePath
 
 FOLLOWS_MAX: Final = 50
@@ -60,16 +60,8 @@ class Fetched:
     modified: int
 
 
-class FollowTables:
-    """*rows* and *write* run SQL; *transaction* makes several of them one."""
-
-    def __init__(
-        self,
-        rows: Callable[..., list[Any]],
-        write: Callable[..., None],
-        transaction: Callable[[], contextlib.AbstractContextManager[None]],
-    ) -> None:
-        self._rows, self._write, self._transaction = rows, write, transaction
+class FollowTables(Tables):
+    """Follows, and what each has seen and fetched."""
 
     def all(self) -> list[Follow]:
         """Return all follows, at most FOLLOWS_MAX, oldest first."""

@@ -6,13 +6,13 @@ up to its head (docs/protocol/ratings.md); so are this node's. Bounded: RATINGS_
 each member in each group. Must not know how anything travels.
 """
 
-import contextlib
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Final
+from typing import Final
 
 from fonshare_agent.errors import UsageError
+from fonshare_agent.index.state_tables import Tables
 from fonshare_agent.model import GroupId, NodeId, Root
 
 RATINGS_MAX: Final = 1000  # of one member in one group: 64 of them are some 4 MB
@@ -47,16 +47,8 @@ _VERDICT: Final = (
 )
 
 
-class RatingTables:
-    """*rows* and *write* run SQL; *transaction* makes several of them one."""
-
-    def __init__(
-        self,
-        rows: Callable[..., list[Any]],
-        write: Callable[..., None],
-        transaction: Callable[[], contextlib.AbstractContextManager[None]],
-    ) -> None:
-        self._rows, self._write, self._transaction = rows, write, transaction
+class RatingTables(Tables):
+    """Ratings, own and told, and what all think."""
 
     # --- the own ones ---
 

@@ -4,15 +4,14 @@ Part of StateStore, under its rules: each method is one transaction, durable whe
 returns. Must not know how anything is found.
 """
 
-import contextlib
 import json
-from collections.abc import Callable
 from dataclasses import astuple
 from typing import Any, Final
 
 from fonshare_agent.errors import AlreadyExists, NotFound, UsageError
 from fonshare_agent.index.news import Record, Seen
 from fonshare_agent.index.query import Wish
+from fonshare_agent.index.state_tables import Tables
 from fonshare_agent.model import GroupId, NodeId
 
 SAVED_MAX: Final = 50  # searches; each has a record of some 20 KB
@@ -21,16 +20,8 @@ _COLUMNS: Final = (
 )
 
 
-class SearchTables:
-    """*rows* and *write* run SQL; *transaction* makes several of them one."""
-
-    def __init__(
-        self,
-        rows: Callable[..., list[Any]],
-        write: Callable[..., None],
-        transaction: Callable[[], contextlib.AbstractContextManager[None]],
-    ) -> None:
-        self._rows, self._write, self._transaction = rows, write, transaction
+class SearchTables(Tables):
+    """Saved searches, and what each has found."""
 
     def add(self, name: str, wish: Wish, record: Record) -> None:
         """Keep a new search; AlreadyExists if there is one of that name."""

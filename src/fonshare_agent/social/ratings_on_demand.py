@@ -3,48 +3,25 @@
 Loaded at the start if there is one. Core thread; on_demand.py says how it is loaded.
 """
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from fonshare_agent.core import Core, Worker
-from fonshare_agent.index.state import StateStore
 from fonshare_agent.model import GroupId, NodeId
-from fonshare_agent.on_demand import OnDemand
 from fonshare_agent.protocol.message import Message
+from fonshare_agent.social.late import Late
 
 if TYPE_CHECKING:
-    from fonshare_agent.social.ratings import GroupRatings
+    from fonshare_agent.social.ratings import GroupRatings  # noqa: F401 (quoted in a base)
 
 
-class RatingsOnDemand:
-    """What a node tells its ratings while there may be none. *load* imports them."""
+class RatingsOnDemand(Late["GroupRatings"]):
+    """What a node tells its ratings while there may be none."""
 
     KINDS = ("ratings", "ratings_ask")  # the messages that are theirs
-
-    def __init__(
-        self,
-        core: Core,
-        store: Worker,
-        files: Worker,
-        state: StateStore,
-        load: Callable[[], Callable[[], "GroupRatings"]],
-    ) -> None:
-        self._core, self._store, self._state = core, store, state
-        self._part = OnDemand(files, load)
 
     @property
     def are_there(self) -> bool:
         """Whether anything may be rated."""
         return self._part.made is not None
-
-    async def get(self) -> "GroupRatings":
-        """Return them; raises DiskMissing if they cannot be loaded now."""
-        return await self._part.get()
-
-    async def load(self) -> None:
-        """Go on with what is rated; call once, when the node is up."""
-        if await self._store.run(self._state.has_ratings):
-            await (await self.get()).load()
 
     async def on_message(
         self, group: GroupId, member: NodeId, message: Message
@@ -64,11 +41,3 @@ class RatingsOnDemand:
         if self._part.made is not None:
             work = self._part.made.keep_members(group)
             self._core.spawn_service("forget ratings", work)
-
-    def drop_group(self, group: GroupId) -> None:
-        if self._part.made is not None:
-            self._part.made.drop_group(group)
-
-    def stop(self) -> None:
-        if self._part.made is not None:
-            self._part.made.stop()
