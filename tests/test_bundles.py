@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import pytest
 
 from fonshare_agent.attempts import Attempts
-from fonshare_agent.bundles import Outcome, _Place, _sort_out, _that_fit
-from fonshare_agent.core import Core, Worker
+from fonshare_agent.bundles import Bundles, Outcome, _Place, _sort_out, _that_fit
+from fonshare_agent.core import Core, Promise, Worker
+from fonshare_agent.disk import Disk
 from fonshare_agent.errors import DiskMissing
 from fonshare_agent.ftp.tickets import TicketDesk
 from fonshare_agent.granting_bundles import BundleGranting
@@ -36,6 +37,16 @@ CERTIFICATE = b"certificate"
 
 def root(number: int) -> Root:
     return Root(bytes([number]) * 32)
+
+
+def drive(core, work):
+    """Run *core* until *work* is done; return what came of it."""
+    done, until = core.spawn(work), time.monotonic() + PATIENCE_S
+    while not done.is_settled:
+        assert time.monotonic() < until
+        core.call_later(0.01, lambda: None)
+        core.run_once()
+    return done.result()
 
 
 # --- the source ---------------------------------------------------------------------
@@ -87,13 +98,7 @@ class Source:
     def ask(self, *names: str, pinned: Root | None = None):
         wishes = tuple(BundleWish(SharePath.parse(name), pinned) for name in names)
         ask = BundleAsk(bytes(16), "job", "Films", wishes, CERTIFICATE, ())
-        done = self.core.spawn(self.granting.on_bundle_ask(GROUP, MEMBER, ask))
-        until = time.monotonic() + PATIENCE_S
-        while not done.is_settled:
-            assert time.monotonic() < until
-            self.core.call_later(0.01, lambda: None)
-            self.core.run_once()
-        done.result()
+        drive(self.core, self.granting.on_bundle_ask(GROUP, MEMBER, ask))
         return self.sent[-1]
 
 
@@ -221,6 +226,96 @@ def test_a_bundle_of_what_was_not_asked_for_is_refused_whole(part):
     assert outcome.alone == {0, 1}
 
 
+class Asker:
+    """`Bundles` whose source answers, and whose connections fail, as the test says."""
+
+    def __init__(self, path) -> None:
+        self.core = Core(time.monotonic)
+        self.store, self.files = Worker("s", self.core), Worker("f", self.core)
+        self.store.start()
+        self.files.start()
+        (path / "disk").mkdir()
+        disk = Disk(path / "disk", path / "disk-id", os.urandom)
+        disk.open()
+        self.reason, self.knocks, self.forgotten = "unreachable", [], []
+        self.relay = None  # by which the source is known to be reached
+        member = SimpleNamespace(statement=SimpleNamespace(tls_fingerprint=b"tls"))
+        roster = SimpleNamespace(members={MEMBER: member})
+        self.bundles = Bundles(
+            *(self.store, self.files, None, None, disk, self, self),
+            lambda group: SimpleNamespace(roster=roster),
+            SimpleNamespace(
+                certificate=b"", addresses=lambda _: (), dialable=lambda shown: shown
+            ),
+            SimpleNamespace(
+                can_be_asked=lambda *_: True,
+                note_used=lambda *_: None,
+                note_place=lambda *_: None,
+            ),
+            self,
+        )
+        self.job = Job("job", GROUP, MEMBER, "Films", None, "share", "Films", b"/t", 0)
+        self.small = [a_place(number).file for number in range(3)]
+
+    # --- as the source
+
+    def ask(self, group, source, question, **_):
+        wishes = question(bytes(16)).files
+        parts = tuple(BundlePart("", 10, 7, root(1)) for _ in wishes)
+        granted = Promise()
+        granted.resolve(BundleGrant(bytes(16), bytes(16), bytes(16), b"", (), parts))
+        return granted
+
+    # --- as the bringer, and the workers
+
+    def is_pusher(self, source):
+        return False
+
+    def is_cut_off(self, source):
+        return self.relay is not None
+
+    async def find_relay(self, group, source, owner):
+        return self.relay
+
+    def note_knock(self, source, reason):
+        self.knocks.append(reason)
+
+    def forget_relay(self, source):
+        self.forgotten.append(source)
+
+    def fetch(self, task):
+        ended = Promise()
+        ended.resolve(self.reason)
+        return ended
+
+    def run(self):
+        return drive(self.core, self.bundles.bring(self.job, self.small, Watch()))
+
+    def close(self) -> None:
+        self.store.stop()
+        self.files.stop()
+
+
+@pytest.fixture
+def asker(tmp_path):
+    made = Asker(tmp_path)
+    yield made
+    made.close()
+
+
+def test_who_is_not_reached_costs_one_file_the_others_wait_for_what_it_finds(asker):
+    outcome = asker.run()
+    assert (outcome.scout, outcome.settled, outcome.reason) == (0, set(), "")
+    assert asker.knocks == ["unreachable"]
+
+
+def test_a_relay_that_is_over_leaves_each_file_to_itself(asker):
+    asker.relay = "relay"
+    outcome = asker.run()
+    assert (outcome.scout, outcome.alone) == (None, {0, 1, 2})
+    assert (asker.knocks, asker.forgotten) == ([], [MEMBER])
+
+
 # --- the attempt --------------------------------------------------------------------
 
 
@@ -241,6 +336,7 @@ class Attempt:
         self.files.start()
         self.singly, self.bundles, self.told = [], [], []
         self.fails: dict[int, str] = {}
+        self.is_way_unknown = False
         disk = SimpleNamespace(refuses_names=False)
         self.attempts = Attempts(
             self.store,
@@ -269,6 +365,9 @@ class Attempt:
 
     async def bring(self, job, files, watch):
         self.bundles.append([file.number for file in files])
+        if self.is_way_unknown:
+            self.is_way_unknown = False
+            return Outcome(scout=files[0].number)
         outcome = Outcome(alone={one.number for one in files} & self.fails.keys())
         for file in files:
             if file.number not in self.fails:
@@ -276,13 +375,7 @@ class Attempt:
         return outcome
 
     def run(self):
-        done = self.core.spawn(self.attempts.bring(self.job, Watch()))
-        until = time.monotonic() + PATIENCE_S
-        while not done.is_settled:
-            assert time.monotonic() < until
-            self.core.call_later(0.01, lambda: None)
-            self.core.run_once()
-        return done.result()
+        return drive(self.core, self.attempts.bring(self.job, Watch()))
 
     def close(self) -> None:
         self.store.run_and_wait(self.state.close)
@@ -303,6 +396,13 @@ def test_small_files_come_together_and_large_ones_by_themselves(attempt):
     assert attempt.run() is True
     assert (attempt.bundles, attempt.singly) == ([[0, 2, 3, 5]], [1, 4])
     assert sorted(path.name for path in attempt.told) == [f"f{n}" for n in range(6)]
+
+
+def test_one_goes_ahead_to_find_the_way_and_the_others_come_together(attempt):
+    attempt.is_way_unknown = True
+    assert attempt.run() is True
+    assert attempt.bundles == [[0, 2, 3, 5], [2, 3, 5]]
+    assert attempt.singly == [0, 1, 4]
 
 
 def test_a_file_that_must_wait_holds_up_no_other(attempt):

@@ -126,6 +126,10 @@ class Attempts:
                 attempt.put_off(Postponed("source.hashing"))
             alone |= outcome.alone
             settled = outcome.settled
+            if outcome.scout is not None:
+                scout = next(one for one in small if one.number == outcome.scout)
+                await self._bring_one(attempt, scout)
+                settled.add(scout.number)
             small = [file for file in small if file.number not in settled]
         alone |= {file.number for file in small}
         return [file for file in page if file.number in alone]

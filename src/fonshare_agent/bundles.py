@@ -45,11 +45,12 @@ WISH_BYTES = 64  # of a wish in JSON, besides its path
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of the files of one call: those in none of the three come later."""
+    """What became of the files of one call: those in none of these come later."""
 
     done: list[JobFile] = field(default_factory=list)
     hashing: set[int] = field(default_factory=set)  # by number: the source is not ready
     alone: set[int] = field(default_factory=set)  # to be tried by themselves
+    scout: int | None = None  # by number: alone it finds the way by which all may come
     reason: str = ""  # why the others cannot come now
 
     @property
@@ -219,9 +220,10 @@ class Bundles:
         if outcome.reason == "unreachable":
             if relay is None:
                 self._bringer.note_knock(source, outcome.reason)
+                outcome.scout = wanted[0].number
             else:
                 self._bringer.forget_relay(source)
-            outcome.alone |= {one.number for one in wanted}
+                outcome.alone |= {one.number for one in wanted}
             outcome.reason = ""
 
     async def _record(
