@@ -74,7 +74,7 @@ def test_the_bucket_is_exact_whatever_the_transfers_and_their_blocks(
     assert moved >= allowed * 0.98 - waiting - late
 
 
-@pytest.mark.parametrize("kib_s", [64, 1000, 5000])
+@pytest.mark.parametrize("kib_s", [64, 1000, 5000, 16384])
 @pytest.mark.parametrize("count", [1, 2, 7])
 def test_three_seconds_in_the_middle_are_within_five_percent(kib_s, count):
     clock, lots = Clock(), random.Random(1)
@@ -85,6 +85,24 @@ def test_three_seconds_in_the_middle_are_within_five_percent(kib_s, count):
     before = sum(one.moved for one in transfers)
     moved = run(clock, transfers, seconds=3) - before
     assert moved == pytest.approx(3 * kib_s * 1024, rel=0.05)
+
+
+@pytest.mark.parametrize("kib_s", [512, 16384, 40_000])
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_file_of_three_seconds_is_within_five_percent_from_its_first_byte(
+    kib_s, count
+):
+    """The burst that a bucket at rest holds comes on top, and the last chunks wait."""
+    clock, lots = Clock(), random.Random(2)
+    bucket = TokenBucket(kib_s, clock)
+    clock.now += 60
+    size = 3 * kib_s * 1024
+    late = lambda: lots.random() * 0.02  # noqa: E731
+    transfers = [Transfer(bucket, clock, late=late) for _ in range(count)]
+    begun = clock.now
+    while sum(one.moved for one in transfers) < size:
+        run(clock, transfers, seconds=0.01)
+    assert clock.now - begun == pytest.approx(3, rel=0.05)
 
 
 def test_friends_share_evenly_however_many_transfers_each_has():
