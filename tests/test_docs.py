@@ -1,5 +1,6 @@
 """The documents say what the code does: commands, options, codes, links, targets."""
 
+import ast
 import re
 import shlex
 from functools import cache
@@ -71,6 +72,28 @@ def test_the_error_page_is_what_the_classes_give():
 def test_error_codes_are_unique():
     codes = [kind.code for kind in error_classes()]
     assert sorted(codes) == sorted(set(codes))
+
+
+def test_what_is_not_found_is_looked_for_where_its_kind_is_listed():
+    """A job id is not to be checked with `fonshare ls`: each place says its own."""
+    source = ROOT / "src" / "fonshare_agent"
+    silent = []
+    for file in source.rglob("*.py"):
+        place = str(file.relative_to(source))
+        # FTP clients are shown the message alone; another node gets the code alone.
+        if place.startswith(("ftp/", "friends_tree.py", "parts.py")):
+            continue
+        calls = (n for n in ast.walk(ast.parse(file.read_text())) if is_not_found(n))
+        silent += [
+            f"{place}:{call.lineno}"
+            for call in calls
+            if not any(one.arg == "next" for one in call.keywords)
+        ]
+    assert not silent
+
+
+def is_not_found(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and getattr(node.func, "id", "") == "NotFound"
 
 
 def shown_lines() -> list[tuple[str, str]]:

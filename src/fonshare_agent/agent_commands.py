@@ -93,7 +93,11 @@ def _server_password(agent: Agent, line: CommandLine, command: Command) -> JSON:
         mirrors = {str(row["name"]): row["mirror"] for row in found if row["mirror"]}
         name = str(line.arguments["name"])
         if name not in mirrors:
-            raise NotFound(f"share {name!r} is no mirror of a server", thing=name)
+            raise NotFound(
+                f"share {name!r} is no mirror of a server",
+                thing=name,
+                next="See `fonshare share ls`.",
+            )
         url = str(mirrors[name]["url"])  # type: ignore[index, call-overload]
     if "://" not in url:
         return None

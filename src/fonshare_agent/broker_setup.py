@@ -140,7 +140,9 @@ def remove_login(file: Path, name: str) -> JSON:
     logins = read_logins()
     kept = [one for one in logins if one.name != name]
     if len(kept) == len(logins):
-        raise NotFound("the broker has no such login", thing=name)
+        raise NotFound(
+            "the broker has no such login", thing=name, next="See `fonshare broker ls`."
+        )
     settings = load_settings(file, needs_hashes=False)
     broker = settings.mqtt.broker
     if broker and BrokerUrl.parse(broker).user == name:
@@ -317,7 +319,11 @@ def _undo(store: Path) -> None:
 def _call(program: str, word: str) -> None:
     """Run a service's script."""
     if not os.access(program, os.X_OK):
-        raise NotFound("the router has no such service", thing=program)
+        raise NotFound(
+            "the router has no such service",
+            thing=program,
+            next="Install the package that it belongs to again.",
+        )
     run_command([program, word], "")
 
 

@@ -118,7 +118,7 @@ class ControlChannel:
         """Return the group's machine; NotFound once the group was dropped."""
         found = self.find_machine(group)
         if found is None:
-            raise NotFound("this node is not in that group any more")
+            raise NotFound("the group was left", next="See `fonshare group ls`.")
         return found
 
     def find_machine(self, group: GroupId) -> GroupMachine | None:

@@ -57,7 +57,11 @@ class ChangesWriter:
     def replace_password(self, user: str, password_hash: str) -> Settings:
         """Let *password_hash* count for *user*, whatever the user's file says."""
         if check_source(read_source(self._path)).find_user(user) is None:
-            raise NotFound(f"there is no user {user!r} in the settings", thing=user)
+            raise NotFound(
+                f"there is no user {user!r} in the settings",
+                thing=user,
+                next="The settings name the users of FTP under ftp.users.",
+            )
         return self._change(
             lambda changes: changes["passwords"].update({user: password_hash})
         )

@@ -26,7 +26,11 @@ def list_folders(disk: Disk, text: str) -> list[str]:
     try:
         names = _names(root, path)
     except (FileNotFoundError, NotADirectoryError):
-        raise NotFound(f"the disk has no folder {text!r}", thing=text) from None
+        raise NotFound(
+            f"the disk has no folder {text!r}",
+            thing=text,
+            next="Folders are named from the disk on, as in `films/holidays`.",
+        ) from None
     except OSError as error:
         raise StorageError(
             f"the folder cannot be read: {error.strerror}", thing=text

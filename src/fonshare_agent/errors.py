@@ -59,7 +59,7 @@ class NotFound(FonshareError):
     """Something the user named does not exist here."""
 
     code = "not_found"
-    advice = "Check the name with `fonshare ls` or `fonshare group ls`."
+    advice = "Check how it is written."
 
 
 class Ambiguous(FonshareError):

@@ -155,7 +155,7 @@ class Groups:
     def label(self, group: GroupId) -> str:
         kept = self._kept.get(group)
         if kept is None:
-            raise NotFound("this node is not in that group any more")
+            raise NotFound("the group was left", next="See `fonshare group ls`.")
         return kept.label
 
     def find(self, label: str) -> GroupId | None:
@@ -165,7 +165,11 @@ class Groups:
         """Return the group that this node calls *label*, or raise NotFound."""
         group = self.find(label)
         if group is None:
-            raise NotFound(f"there is no group {label!r} on this node", thing=label)
+            raise NotFound(
+                f"there is no group {label!r} on this node",
+                thing=label,
+                next="See `fonshare group ls`.",
+            )
         return group
 
     def roster(self, group: GroupId) -> Roster:
@@ -332,7 +336,11 @@ def pick_node(named: list[NodeId], others: list[NodeId], text: str) -> NodeId:
             if is_prefix and ids[node].startswith(prefix) and node not in named
         ]
     if not fits:
-        raise NotFound(f"nobody here is called {text!r}", thing=text)
+        raise NotFound(
+            f"nobody here is called {text!r}",
+            thing=text,
+            next="See `fonshare group ls`, or `fonshare group requests` for who asks.",
+        )
     if len(fits) > 1:
         shown = " and ".join(node_id_text(one)[:13] for one in fits)
         raise Ambiguous(f"{text!r} fits {shown}", thing=text)

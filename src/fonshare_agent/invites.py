@@ -165,7 +165,11 @@ class Invites:
             return _ended(label, MEMBER)
         if label in self._ended:
             return self._ended[label]
-        raise NotFound(f"nothing called {label!r} is being joined", thing=label)
+        raise NotFound(
+            f"nothing called {label!r} is being joined",
+            thing=label,
+            next="See `fonshare group ls`.",
+        )
 
     async def confirm(self, label: str, *, sure: bool) -> JSON:
         """The owner has seen the inviter, and says yes or no."""
@@ -177,7 +181,11 @@ class Invites:
                     machine.refuse()
                 await self.sessions.drain(session)
                 return {"group": label, "state": self._state_of(session)}
-        raise NotFound(f"nothing called {label!r} is being joined", thing=label)
+        raise NotFound(
+            f"nothing called {label!r} is being joined",
+            thing=label,
+            next="See `fonshare group ls`.",
+        )
 
     def requests(self) -> JSON:
         """Who waits for this node's owner to accept."""

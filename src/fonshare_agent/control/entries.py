@@ -13,7 +13,11 @@ async def find_entry(parts: Parts, text: str) -> Found:
         return found
     names = text.strip("/").split("/", 3)
     if len(names) < 3:
-        raise NotFound(f"there is no entry {text!r}", thing=text)
+        raise NotFound(
+            f"there is no entry {text!r}",
+            thing=text,
+            next="See `fonshare ls`; a path is GROUP/MEMBER/SHARE/PATH.",
+        )
     group = parts.groups.get(names[0])
     member = parts.groups.get_member(group, names[1])
     path = SharePath.parse(names[3]) if len(names) == 4 else None
@@ -28,5 +32,9 @@ async def resolve(
     if found is None:
         name = parts.groups.member_name(group, member)
         shown = "/".join([share] if path is None else [share, str(path)])
-        raise NotFound(f"{name} offers no {shown!r}", thing=shown)
+        raise NotFound(
+            f"{name} offers no {shown!r}",
+            thing=shown,
+            next="See `fonshare ls`, or look for it with `fonshare find`.",
+        )
     return found

@@ -44,7 +44,11 @@ class FileHandlers:
                 found = self._parts.groups.get(group)
                 path = SharePath.parse(rest[0]) if rest and rest[0] else None
                 return await self._below(found, member, share, path, page)
-        raise NotFound("there is no such place", thing=str(arguments["path"]))
+        raise NotFound(
+            "there is no such place",
+            thing=str(arguments["path"]),
+            next="See `fonshare ls`; a path is GROUP/MEMBER/SHARE/PATH.",
+        )
 
     def _group_rows(self) -> list[dict[str, JSON]]:
         return [

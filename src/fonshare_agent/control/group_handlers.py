@@ -135,7 +135,11 @@ class GroupHandlers:
         if arguments["action"] == "add":
             after = before if url in before else (*before, url)
         elif url not in before:
-            raise NotFound("the group does not live on that broker", thing="url")
+            raise NotFound(
+                "the group does not live on that broker",
+                thing="url",
+                next="Write the URL as it was added, with its login and port.",
+            )
         else:
             after = tuple(one for one in before if one != url)
         if not after:

@@ -101,7 +101,11 @@ class MirrorCommands:
         shares = self._parts.published.shares
         share = next((s for s in shares if s.name == name and s.mirror_of), None)
         if share is None:
-            raise NotFound(f"share {name!r} is no mirror of a server", thing=name)
+            raise NotFound(
+                f"share {name!r} is no mirror of a server",
+                thing=name,
+                next="See `fonshare share ls`.",
+            )
         mirrors = await self._parts.mirrors.get()
         await mirrors.look(share, password)
         keys = self._settings.keys

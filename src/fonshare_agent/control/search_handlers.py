@@ -89,7 +89,11 @@ class SearchHandlers:
                 return groups.get_member(one, text)
             except NotFound:
                 continue
-        raise NotFound(f"nobody in any group is called {text!r}", thing=text)
+        raise NotFound(
+            f"nobody in any group is called {text!r}",
+            thing=text,
+            next="See `fonshare group ls`.",
+        )
 
     def _query(self, wish: Wish) -> Query:
         """Return what *wish* means now; ClockUnknown if it cannot be told."""

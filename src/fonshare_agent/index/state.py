@@ -307,7 +307,11 @@ class StateStore(LateTables):
         """Return one file of the job; NotFound if it has none of that number."""
         rows = self.files(job_id, after=number - 1, limit=1)
         if not rows or rows[0].number != number:
-            raise NotFound(f"job {job_id} has no file {number}", thing=job_id)
+            raise NotFound(
+                f"job {job_id} has no file {number}",
+                thing=job_id,
+                next="See `fonshare jobs`.",
+            )
         return rows[0]
 
     def update_file(self, file: JobFile) -> None:

@@ -129,7 +129,13 @@ class UciWriter:
         for number, row in enumerate(rows):
             if row.get("name") == name:
                 return number
-        raise NotFound(f"there is no {kind} {name!r} in {self._path}", thing=name)
+        raise NotFound(
+            f"there is no {kind} {name!r} in {self._path}",
+            thing=name,
+            next="See `fonshare share ls`."
+            if kind == "share"
+            else "The settings name the users of FTP under ftp.users.",
+        )
 
     def _change(
         self,

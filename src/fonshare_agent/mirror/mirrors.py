@@ -164,7 +164,11 @@ class Mirrors:
 
     def _find(self, name: str) -> Mirror:
         if name not in self._mirrors:
-            raise NotFound(f"share {name!r} is no mirror of a server", thing=name)
+            raise NotFound(
+                f"share {name!r} is no mirror of a server",
+                thing=name,
+                next="See `fonshare share ls`.",
+            )
         return self._mirrors[name]
 
     # --- reading -------------------------------------------------------------------

@@ -201,7 +201,7 @@ class GroupMachine:
 
     def _require_member(self, member: NodeId) -> None:
         if member not in self.roster.members:
-            raise NotFound("no such member in the group")
+            raise NotFound("no such member", next="See `fonshare group ls`.")
 
     def _author(self, action: Action) -> SignedOperation:
         operation = self.log.append(self._signer, action)
