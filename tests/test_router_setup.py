@@ -3,7 +3,6 @@
 import io
 import os
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from fonshare_agent import first_use, router_disks, router_setup
 from fonshare_agent.cli import main
 from fonshare_agent.config import load_settings
 from fonshare_agent.passwords import verify_password
-from fonshare_agent.router_disks import Mounted, find_disks, find_refusals, table
+from fonshare_agent.router_disks import Mounted, find_disks
 
 ROOT = Path(__file__).parent.parent
 # As proc(5) has it: number, parent, device, root, place, options - type and source.
@@ -178,104 +177,6 @@ def test_without_a_disk_it_says_what_to_do(router, monkeypatch, capsys):
     answer(monkeypatch)
     assert main(["setup"]) == 2
     assert "second partition" in capsys.readouterr().err
-
-
-# --- what its user may do there -------------------------------------------------------
-
-
-def refusals(folder: Path, kind: str = "ext4", fstab: str = "") -> list[str]:
-    found = find_refusals(Mounted(folder, kind, True), ["downloads"], lambda: fstab)
-    return table(found)
-
-
-def test_what_the_service_may_use_needs_no_table(tmp_path, monkeypatch):
-    monkeypatch.setattr(router_disks, "USER_ID", os.getuid())
-    (tmp_path / "open").mkdir(mode=0o755)
-    (tmp_path / "lost+found").mkdir(mode=0o000)
-    assert refusals(tmp_path) == []
-
-
-def test_what_the_service_may_not_use_is_named_with_the_remedy(tmp_path, monkeypatch):
-    """Its folder for downloads must be writable, all others only readable."""
-    monkeypatch.setattr(router_disks, "USER_ID", os.getuid())
-    for name, mode in (("closed", 0o000), ("downloads", 0o500), ("open", 0o500)):
-        (tmp_path / name).mkdir()
-        (tmp_path / name).chmod(mode)
-
-    head, closed, downloads = refusals(tmp_path)
-
-    assert head.split() == ["FOLDER", "MAY", "TO", "CHANGE", "THAT"]
-    folder = tmp_path / "closed"
-    user = os.getuid()
-    assert closed.split(maxsplit=2) == [
-        str(folder),
-        "nothing",
-        f"chgrp -R {user} {folder}; chmod -R g+rX {folder}",
-    ]
-    assert downloads.split()[:2] == [str(tmp_path / "downloads"), "read"]
-    assert "g+rwX" in downloads
-    subprocess.run(["chmod", "-R", "u+rwx", tmp_path], check=True)
-
-
-def test_many_folders_are_counted_rather_than_all_shown(tmp_path, monkeypatch):
-    monkeypatch.setattr(router_disks, "USER_ID", os.getuid())
-    for number in range(30):
-        (tmp_path / f"{number}").mkdir()
-        (tmp_path / f"{number}").chmod(0o000)
-    lines = refusals(tmp_path)
-    assert len(lines) == 22
-    assert "10 more" in lines[-1]
-    subprocess.run(["chmod", "-R", "u+rwx", tmp_path], check=True)
-
-
-def test_a_file_system_without_owners_is_mounted_for_the_service(tmp_path, monkeypatch):
-    monkeypatch.setattr(router_disks, "USER_ID", 427)
-    tmp_path.chmod(0o755)
-    fstab = (
-        "fstab.@mount[0]=mount\nfstab.@mount[0].target='/mnt/x'\n"
-        f"fstab.@mount[1]=mount\nfstab.@mount[1].target='{tmp_path}'\n"
-    )
-    _, line = refusals(tmp_path, "vfat", fstab)
-    options = "uid=427,gid=427,umask=022"
-    assert f"uci set fstab.@mount[1].options='{options},utf8'" in line
-    assert "chown" not in line
-
-    _, line = refusals(tmp_path, "exfat")
-    assert "block detect" in line
-    assert f"'{options}'" in line
-
-
-@pytest.mark.parametrize(
-    ("kind", "options", "keeps_names"),
-    [
-        (
-            "vfat",
-            "rw,fmask=0022,codepage=437,iocharset=iso8859-1,shortname=mixed",
-            False,
-        ),
-        ("vfat", "rw,codepage=437,iocharset=iso8859-1,shortname=mixed,utf8", True),
-        ("vfat", "rw,codepage=437,iocharset=utf8,shortname=mixed", True),
-        ("exfat", "rw,iocharset=utf8", True),
-        ("ext4", "rw", True),
-    ],
-)
-def test_a_stick_whose_names_come_out_wrong_is_mounted_with_utf8(
-    tmp_path, monkeypatch, kind, options, keeps_names
-):
-    monkeypatch.setattr(router_disks, "USER_ID", os.getuid())
-    monkeypatch.setattr(router_disks, "MEMORY", "/nowhere")
-    mounts = f"26 24 8:2 / {tmp_path} rw - {kind} /dev/sda2 {options}\n"
-    (disk,) = find_disks(mounts)
-    fstab = f"fstab.@mount[0]=mount\nfstab.@mount[0].target='{tmp_path}'\n"
-
-    lines = table(find_refusals(disk, [], lambda: fstab))
-
-    assert disk.keeps_names is keeps_names
-    if keeps_names:
-        assert lines == []
-    else:
-        assert lines[1].split(maxsplit=2)[:2] == [str(tmp_path), "ASCII"]
-        assert "umask=022,utf8'" in lines[1]
 
 
 def test_nothing_is_chowned_with_all_below_it():

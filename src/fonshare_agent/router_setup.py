@@ -36,7 +36,8 @@ from fonshare_agent.first_use import (
 )
 from fonshare_agent.links.uci import UciWriter
 from fonshare_agent.mounts import MOUNTS
-from fonshare_agent.router_disks import Mounted, find_disks, find_refusals, table
+from fonshare_agent.router_access import survey, table
+from fonshare_agent.router_disks import Mounted, find_disks
 from fonshare_agent.words import is_yes, say, translate
 
 SERVICE = "/etc/init.d/fonshare"
@@ -106,8 +107,8 @@ def set_up_router(file: Path) -> None:
     demand_terminal()
     answers = _ask_all(find_disks(MOUNTS.read_text()))
     settings = UciWriter(file).apply(answers.batch())
-    written = [settings.downloads]
-    for line in table(find_refusals(answers.disk, written, _show_fstab)):
+    found = survey(answers.disk, [settings.downloads], _show_fstab, time.monotonic)
+    for line in table(found):
         print(line, file=sys.stderr)
     if answers.broker == HERE:
         _set_up_broker(file)
