@@ -74,6 +74,11 @@ class Host:
         self.ip("route", "replace", "default", "via", gateway)
 
 
+def connections(host):
+    """Return how many connections a host has taken so far."""
+    return int(host.run("nstat", "-az", "TcpPassiveOpens").split()[-2])
+
+
 class House(Host):
     """A router with NAT; its machines are hosts behind it."""
 

@@ -1,4 +1,5 @@
-"""Where neither direction connects: what is read by relays, and beside them."""
+"""Where no connection from here comes about: what is read by relays, by connections
+that the source makes, and beside both."""
 
 import os
 import time
@@ -30,20 +31,24 @@ class Ways:
     """Who is cut off; what is learnt on the way is of no matter here."""
 
     def __init__(self, *cut_off):
-        self.cut_off = set(cut_off)
+        self.cut_off, self.pushers = set(cut_off), set()
+        self.can_come: set[NodeId] = set()  # pushers once they were knocked at in vain
 
     def is_cut_off(self, member):
         return member in self.cut_off
 
     def is_pusher(self, member):
-        return False
+        return member in self.pushers
 
     def note_outward(self, member, is_open):
         if not is_open:
-            self.cut_off.add(member)
+            found = self.pushers if member in self.can_come else self.cut_off
+            found.add(member)
 
     def note_inward(self, member, is_open):
-        pass
+        if not is_open:
+            self.pushers.discard(member)
+            self.cut_off.add(member)
 
 
 class World:
@@ -60,6 +65,8 @@ class World:
         self.reads: list[tuple[bytes, str]] = []  # by whom, and which way
         self.taken: dict[bytes, int] = {}  # blocks that came from each
         self.forgotten: list[NodeId] = []
+        self.calls: list[NodeId] = []
+        self.comes = ""  # or why who is called does not
         self.ways = Ways(SOURCE)
         self.has_hands = True
         members = {one: self.member(one) for one in (SOURCE, OTHER, HIDDEN)}
@@ -79,6 +86,10 @@ class World:
     async def find(self, group, source, owner):
         return ("relay to", source) if source in self.relayed else None
 
+    async def call(self, group, source, addresses, owner):
+        self.calls.append(source)
+        return self.comes or ("call to", source)
+
     def forget(self, source):
         self.forgotten.append(source)
         self.relayed.discard(source)
@@ -90,7 +101,8 @@ class World:
 
     async def read(self, task):
         source = task.peer_fingerprint
-        self.reads.append((source, "relay" if task.relay else "straight"))
+        way = task.relay[0].split()[0] if task.relay else "straight"
+        self.reads.append((source, way))
         if source in self.hidden and not task.relay:
             return "unreachable"
         while not task.watch.is_cancelled:
@@ -171,3 +183,28 @@ def test_without_need_nobody_is_read_by_a_relay(world):
     world.ways.cut_off = {HIDDEN}
     assert world.bring(HIDDEN) == ""
     assert (HIDDEN, "relay") not in world.reads
+
+
+def test_who_can_only_push_is_called_when_others_are_read_too(world):
+    world.ways.cut_off.clear()
+    world.ways.pushers = {SOURCE}
+    assert world.bring(OTHER) == ""
+    assert sorted(world.reads) == [(OTHER, "straight"), (SOURCE, "call")]
+    assert min(world.taken.values()) >= 5
+
+
+def test_another_source_that_is_not_reached_is_called(world):
+    world.ways.cut_off.clear()
+    world.hidden, world.ways.can_come = {HIDDEN}, {HIDDEN}
+    assert world.bring(HIDDEN) == ""
+    assert (HIDDEN, "call") in world.reads
+    assert set(world.taken) == {SOURCE, HIDDEN}
+
+
+def test_who_does_not_come_either_is_cut_off(world):
+    world.ways.cut_off.clear()
+    world.ways.pushers, world.comes = {SOURCE}, "unreachable"
+    assert world.bring(OTHER) == ""
+    assert world.calls == [SOURCE]
+    assert SOURCE in world.ways.cut_off
+    assert world.reads == [(OTHER, "straight")], "who is reached has all of it"

@@ -238,7 +238,8 @@ class Asker:
         disk = Disk(path / "disk", path / "disk-id", os.urandom)
         disk.open()
         self.reason, self.knocks, self.forgotten = "unreachable", [], []
-        self.relay = None  # by which the source is known to be reached
+        self.is_detour_needed, self.relay = False, None
+        self.fetched = 0
         member = SimpleNamespace(statement=SimpleNamespace(tls_fingerprint=b"tls"))
         roster = SimpleNamespace(members={MEMBER: member})
         self.bundles = Bundles(
@@ -268,22 +269,24 @@ class Asker:
 
     # --- as the bringer, and the workers
 
-    def is_pusher(self, source):
-        return False
+    @property
+    def detours(self):
+        return self
 
-    def is_cut_off(self, source):
-        return self.relay is not None
+    def is_needed(self, source):
+        return self.is_detour_needed
 
-    async def find_relay(self, group, source, owner):
+    async def find(self, group, source, addresses, owner):
         return self.relay
 
     def note_knock(self, source, reason):
         self.knocks.append(reason)
 
-    def forget_relay(self, source):
+    def forget(self, source):
         self.forgotten.append(source)
 
     def fetch(self, task):
+        self.fetched += 1
         ended = Promise()
         ended.resolve(self.reason)
         return ended
@@ -310,10 +313,17 @@ def test_who_is_not_reached_costs_one_file_the_others_wait_for_what_it_finds(ask
 
 
 def test_a_relay_that_is_over_leaves_each_file_to_itself(asker):
-    asker.relay = "relay"
+    asker.is_detour_needed, asker.relay = True, "relay"
     outcome = asker.run()
     assert (outcome.scout, outcome.alone) == (None, {0, 1, 2})
     assert (asker.knocks, asker.forgotten) == ([], [MEMBER])
+
+
+def test_without_any_way_nobody_knocks_once_more(asker):
+    asker.is_detour_needed = True
+    outcome = asker.run()
+    assert (outcome.scout, outcome.alone) == (None, {0, 1, 2})
+    assert (asker.fetched, asker.knocks) == (0, [])
 
 
 # --- the attempt --------------------------------------------------------------------

@@ -33,10 +33,11 @@ PARTS = {
     ),
     "sharing": "sharing catching_up",
     "jobs": (
-        "attempts bringing bundles copies copy_fetching downloads fetching gathering "
-        "granting granting_bundles holdings household job_adding job_history "
-        "job_order manners parts pauses reasons receiving relaying relaying_on_demand "
-        "serving sources streaming streaming_on_demand trying_back watch ways"
+        "attempts bringing bundles copies copy_fetching detours downloads fetching "
+        "gathering granting granting_bundles holdings household job_adding "
+        "job_history job_order manners parts pauses reasons receiving relaying "
+        "relaying_on_demand serving sources streaming streaming_on_demand "
+        "trying_back watch ways"
     ),
     "reach": "port_mapping reach",
     "control": "doctor doctor_reach doctor_storage",  # beside the folder of that name

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from long_catalogues import add_entries, assert_equal_catalogues, found_group
-from networks import InternetBroker, Network
+from networks import InternetBroker, Network, connections
 from nodes import (
     CommandFailed,
     NodeProcess,
@@ -246,7 +246,8 @@ def test_a_folder_of_a_hidden_source_comes_without_knocking_for_each_file(
     network, hide, make_node
 ):
     alice = make_node(hide("alice", ALICE)[1], "alice")
-    bob = make_node(network.host("bob", BOB), "bob")
+    host = network.host("bob", BOB)
+    bob = make_node(host, "bob")
     with running(alice, bob):
         befriend("Famille", alice, bob)
         folder = share(alice, "photos", "Photos", "Famille")
@@ -255,8 +256,10 @@ def test_a_folder_of_a_hidden_source_comes_without_knocking_for_each_file(
             (folder / name).write_bytes(content)
 
         eventually(lambda: hashed_photos(bob) == len(photos), "bob sees them all")
+        opened = connections(host)
         [job] = bob("get", "Famille/alice/Photos")
         bob.wait_for_job(job["id"], "done", 40)  # six seconds each would be 120
+        assert connections(host) - opened < len(photos), "in bundles"
         got = {os.path.basename(path).decode(): c for path, c in bob.fetched().items()}
         assert got == photos
 

@@ -197,6 +197,40 @@ def test_connections_that_wait_are_few(desk):
         far.close()
 
 
+def test_who_is_called_comes_to_us_without_taking_a_relays_place(desk, monkeypatch):
+    monkeypatch.setattr(relay_desk, "RELAYS_MAX", 1)
+    monkeypatch.setattr(relay_desk, "CALLS_MAX", 2)
+    desk.grant(ID, SECRET, GROUP, ANNA, BEN)
+    desk.grant_call(b"1" * 16, SECRET, GROUP, DORA, BEN)
+    desk.grant_call(b"2" * 16, SECRET, GROUP, DORA, CARL)
+    with pytest.raises(TicketRefused):
+        desk.grant_call(b"3" * 16, SECRET, GROUP, DORA, ANNA)
+    desk.enter(opening(OTHER, 0, relay=b"1" * 16))
+
+
+def test_at_hours_when_nothing_is_relayed_who_is_called_comes(splicer):
+    bucket = TokenBucket(512, time.monotonic)
+    desk = RelayDesk(time.monotonic, splicer, bucket)
+    bucket.close()
+    desk.grant_call(ID, SECRET, GROUP, DORA, BEN)
+
+
+def test_a_relay_that_nobody_uses_any_more_makes_room(desk, ends, now, splicer):
+    """Else who was there once would be refused another one for an hour."""
+    desk.grant(ID, SECRET, GROUP, ANNA, BEN)
+    (anna, one), (ben, other) = ends
+    desk.enter(opening(ASKER, 0))(one)
+    desk.enter(opening(OTHER, 0))(other)
+    now[0] += relay_desk.LEFT_S
+    assert len(desk.live()) == 1, "while a stream is open"
+    anna.close()
+    ben.close()
+    wait_until(lambda: splicer._thread is None, "the stream has ended")
+    assert len(desk.live()) == 1
+    now[0] += relay_desk.LEFT_S
+    desk.grant(b"2" * 16, SECRET, GROUP, ANNA, BEN)
+
+
 # --- how much, how long, how fast
 
 

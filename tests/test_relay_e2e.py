@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from networks import PUBLIC_GATEWAYS, InternetBroker, Network
+from networks import PUBLIC_GATEWAYS, InternetBroker, Network, connections
 from nodes import NodeProcess, befriend, eventually, running, share
 from waiting import PATIENCE_S
 
@@ -164,11 +164,6 @@ def test_nobody_is_a_relay_unasked_and_a_removal_ends_one(make_nodes):
         alice("group", "remove", "Famille", "bob")
         eventually(lambda: not streams(host), "carol carries nothing more")
         assert bob.fetched() == {}
-
-
-def connections(host):
-    """Return how many connections a host has taken so far."""
-    return int(host.run("nstat", "-az", "TcpPassiveOpens").split()[-2])
 
 
 def streams(host):

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Final
 
 from fonshare_agent.asking import Asking
 from fonshare_agent.core import Core, Promise, Worker
+from fonshare_agent.detours import Detours
 from fonshare_agent.ftp.tickets import TicketDesk
 from fonshare_agent.granting import PAGE_HASHES, Outside
 from fonshare_agent.model import GroupId, NodeId
-from fonshare_agent.protocol.content import block_count
+from fonshare_agent.protocol.content import SHARED_BYTES_MIN, block_count
 from fonshare_agent.protocol.group import GroupMachine
 from fonshare_agent.protocol.messages import BlocksAsk, BlocksPage, Message
 from fonshare_agent.reasons import REASONS
@@ -73,7 +74,7 @@ class Bringer:
         self._workers, self._asking = workers, asking
         self._machine, self._outside = machine, outside
         self._receiver = Receiver(desk, asking, outside, core.clock, draw)
-        self._ways, self._relaying = ways, relaying
+        self.detours = Detours(ways, relaying)
 
     async def bring(
         self,
@@ -128,15 +129,6 @@ class Bringer:
     async def _expect(self, peer_fingerprint: bytes) -> None:
         await self._workers.expect(peer_fingerprint)  # what fails is opened when needed
 
-    def is_pusher(self, source: NodeId) -> bool:
-        """Tell whether only *source* itself can make the connection, it seems."""
-        return self._ways.is_pusher(source)
-
-    def note_knock(self, source: NodeId, reason: str) -> None:
-        """Remember whether *source* was reached by an attempt that ended so."""
-        if reason in ("", "unreachable"):
-            self._ways.note_outward(source, not reason)
-
     async def _all_hashes(self, granted: Granted, kept: Partial) -> list[bytes] | None:
         hashes, count = list(granted.grant.hashes), block_count(kept.size)
         page = len(hashes) or PAGE_HASHES  # the source puts so many into a message
@@ -169,60 +161,80 @@ class Bringer:
     ) -> str:
         """Get every missing block: pulled, else pushed, else by a relay, and then by
         relays from *others* as well where there is no other way."""
+        source, detours = granted.source, self.detours
         read = partial(self._read, granted, kept, watch, others)
-        relayed = partial(read, self._pull_any_way)
-        if self._ways.is_cut_off(granted.source):
-            reason = await relayed()
+        any_way = partial(read, self._pull_any_way)
+        # A push is one stretch of one file: it does not go with other sources.
+        is_called = detours.is_pusher(source) and (
+            watch.stream is not None or await self._is_shared(granted, kept, others)
+        )
+        if is_called or detours.is_cut_off(source):
+            reason = await any_way()
             if reason != "unreachable":
                 return reason
         pull = partial(read, self._pull)
         push = partial(self._have_all_pushed, granted, kept, watch, others)
         # Knocking in vain takes seconds: not again for each file of a folder.
-        is_pusher = self.is_pusher(granted.source)
-        first, second = (push, pull) if is_pusher else (pull, push)
+        first, second = (push, pull) if detours.is_pusher(source) else (pull, push)
         reason = await first()
         if reason == "unreachable":
             reason = await second()
         if reason == "unreachable":
-            reason = await relayed()
+            reason = await any_way()
         return reason
+
+    async def _is_shared(
+        self, granted: Granted, kept: Partial, others: Others | None
+    ) -> bool:
+        """Tell whether anybody beside *granted*'s source is worth reading from."""
+        if others is None or kept.size - kept.done_bytes < SHARED_BYTES_MIN:
+            return False
+        holding = await others.hold(kept)
+        has_partners = holding is not None and bool(holding.partners)
+        return has_partners or any(
+            one != granted.source for one in await others.online()
+        )
 
     async def _pull_any_way(
         self, granted: Granted, kept: Partial, watch: Watch, lane: "Lane | None"
     ) -> str:
-        """Pull by a relay if *granted*'s source is known to be cut off."""
+        """Pull, by a relay if *granted*'s source is known to be cut off."""
         is_partner = granted.is_held  # has but a part: not worth a third one's upload
-        if is_partner or not self._ways.is_cut_off(granted.source):
-            return await self._pull(granted, kept, watch, lane)
-        return await self._pull_by_relay(granted, kept, watch, lane)
+        if is_partner or not self.detours.is_cut_off(granted.source):
+            return await self._pull_or_call(granted, kept, watch, lane)
+        return await self._pull_by_detour(granted, kept, watch, lane, may_relay=True)
 
-    async def _pull_by_relay(
+    async def _pull_or_call(
         self, granted: Granted, kept: Partial, watch: Watch, lane: "Lane | None"
     ) -> str:
-        source = granted.source
-        for _ in range(2):  # the relay that we know may be over
-            way = await self.find_relay(granted.group, source, granted.owner)
+        """Pull; by connections that the source makes if none to it comes about."""
+        if not self.detours.is_pusher(granted.source):
+            reason = await self._pull(granted, kept, watch, lane)
+            if reason != "unreachable" or not self.detours.is_pusher(granted.source):
+                return reason
+        return await self._pull_by_detour(granted, kept, watch, lane, may_relay=False)
+
+    async def _pull_by_detour(
+        self,
+        granted: Granted,
+        kept: Partial,
+        watch: Watch,
+        lane: "Lane | None",
+        *,
+        may_relay: bool,
+    ) -> str:
+        source, shown = granted.source, granted.grant.addresses
+        for _ in range(2):  # what we know of may be over
+            way = await self.detours.find(
+                granted.group, source, shown, granted.owner, may_relay=may_relay
+            )
             if way is None or watch.is_cancelled:
                 return "unreachable"
             reason = await self._pull(granted, kept, watch, lane, way)
             if reason != "unreachable":
                 return reason
-            self.forget_relay(source)
+            self.detours.forget(source)
         return "unreachable"
-
-    def is_cut_off(self, source: NodeId) -> bool:
-        """Tell whether only a relay leads to *source*, it seems."""
-        return self._ways.is_cut_off(source)
-
-    async def find_relay(
-        self, group: GroupId, source: NodeId, owner: str
-    ) -> "RelayWay | None":
-        """Return a relay by which *source* can be read from; *owner* asks."""
-        return await self._relaying.find(group, source, owner)
-
-    def forget_relay(self, source: NodeId) -> None:
-        """The relay to *source* is of no use any more."""
-        self._relaying.forget(source)
 
     async def _read(
         self,
@@ -255,10 +267,17 @@ class Bringer:
             return "disk.missing"
         from fonshare_agent.gathering import Gathering, Ways
 
+        def read(one: Granted, lane: "Lane") -> Awaitable[str]:
+            # Whoever granted it first is asked to push if it cannot be reached.
+            is_first = first is not None and one.source == first.source
+            is_plain = pull == self._pull and not is_first
+            by = self._pull_or_call if is_plain else pull
+            return by(one, kept, watch, lane)
+
         ways = Ways(
             others=others.online,
             ask=others.ask,
-            pull=lambda one, lane: pull(one, kept, watch, lane),
+            pull=read,
             has_hands=lambda: self._workers.has_hands,
             distrust=others.distrust,
             ask_partner=others.ask_partner,
@@ -294,7 +313,7 @@ class Bringer:
             )
         )
         if relay is None:
-            self.note_knock(granted.source, reason)
+            self.detours.note_knock(granted.source, reason)
         return reason
 
     async def _have_all_pushed(
@@ -344,7 +363,7 @@ class Bringer:
     ) -> str:
         reason = await self._receiver.receive(granted, kept, watch, span)
         if reason == "unreachable":
-            self._ways.note_inward(granted.source, False)
+            self.detours.note_no_push(granted.source)
         if not reason and not kept.is_complete and span == missing_range(kept):
             return "source.lost"  # all was sent, and nothing of it came right
         return reason if not reason or reason in REASONS else "source.lost"

@@ -104,7 +104,7 @@ class Bundles:
         outcome = Outcome(alone={one.number for one in files if one.number in kept})
         candidates = [one for one in files if one.number not in kept]
         source, places = await self._choose(job, candidates)
-        if source is None or self._bringer.is_pusher(source):
+        if source is None:
             outcome.alone |= {one.number for one in candidates}
             return outcome
         places = _that_fit(places)
@@ -192,9 +192,11 @@ class Bundles:
         member = machine and machine.roster.members.get(source)
         if not member:
             raise Postponed("source.vanished")
-        relay = None
-        if self._bringer.is_cut_off(source):
-            relay = await self._bringer.find_relay(job.group, source, job.id)
+        detours = self._bringer.detours
+        relay = await detours.find(job.group, source, grant.addresses, job.id)
+        if relay is None and detours.is_needed(source):
+            outcome.alone |= {one.number for one in wanted}  # each says why it waits
+            return
         files = [_batch_file(job, one, self._disk) for one in wanted]
         batch = await self._files.run(Batch.open, self._disk, job.id, files)
         try:
@@ -219,10 +221,10 @@ class Bundles:
         outcome.alone |= batch.wrong
         if outcome.reason == "unreachable":
             if relay is None:
-                self._bringer.note_knock(source, outcome.reason)
+                detours.note_knock(source, outcome.reason)
                 outcome.scout = wanted[0].number
             else:
-                self._bringer.forget_relay(source)
+                detours.forget(source)
                 outcome.alone |= {one.number for one in wanted}
             outcome.reason = ""
 

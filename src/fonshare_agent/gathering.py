@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from fonshare_agent.asking import NoAnswer
 from fonshare_agent.core import Core, Promise, Timer
 from fonshare_agent.model import NodeId
+from fonshare_agent.protocol.content import SHARED_BYTES_MIN
 from fonshare_agent.protocol.plan import LANES_MAX, SHARED_LANES_MAX
 from fonshare_agent.receiving import Granted
 from fonshare_agent.transfer.lanes import Lane, Lanes
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MANY_BYTES: Final = 4 * 1024 * 1024  # less than this comes as fast from one alone
 PAUSE_S: Final = 2.0  # before a source is asked again that failed; doubled each time
 PAUSE_MAX_S: Final = 60.0
 PARTNERS_S: Final = 5.0  # in which a first partner has spoken, if there is any
@@ -87,7 +87,7 @@ class Gathering:
             self._begin(first.source, first)
         if holding is not None:
             holding.arrive(self._lanes, self._on_partner)
-        if self.kept.size - self.kept.done_bytes >= MANY_BYTES:
+        if self.kept.size - self.kept.done_bytes >= SHARED_BYTES_MIN:
             self._active += 1
             self.core.spawn_service("sources", self._look_around())
         while self._active:

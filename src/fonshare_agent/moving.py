@@ -246,7 +246,8 @@ class Moving:
             channel.send,
             self._outside,
             ground.draw,
-            self._load_relay_desk() if ground.settings.node.relay else None,
+            ground.settings.node.relay,
+            self._load_relay_desk(),
             self._reach.door,
             range(first, last + 1),
         )
@@ -258,12 +259,12 @@ class Moving:
 
         clock, manners = self._ground.core.clock, self._manners
 
-        def build(splicer: "Splicer") -> RelayDesk:
+        def open_desk(splicer: "Splicer") -> RelayDesk:
             desk = RelayDesk(clock, splicer, manners.relay, manners.traffic)
             self._ftp.open_relays(lambda line: desk.enter(read_opening(line)))
             return desk
 
-        return build
+        return open_desk
 
     def _is_read(self, root: Root) -> bool:
         """Whether a member holds a ticket for reading the copy of that content."""

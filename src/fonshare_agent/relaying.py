@@ -34,7 +34,7 @@ from fonshare_agent.transfer.wire import Address, Patience
 
 log = logging.getLogger(__name__)
 
-GUESTS_MAX: Final = 2  # relays at which this node waits at once
+GUESTS_MAX: Final = 4  # relays, and callers, at which this node waits at once
 NO_RELAY_S: Final = 300.0  # a member that would not be one is asked again so late
 WAY_S: Final = 1800.0  # how long one relay is used before another is asked for
 
@@ -49,7 +49,8 @@ class RelayWorld:
     send: Callable[[GroupId, NodeId | None, Message], bool]
     outside: Outside
     draw: Callable[[int], bytes]
-    desk: Callable[[Splicer], RelayDesk] | None  # None: the owner does not allow it
+    is_willing: bool  # to be a relay: the owner allows it
+    open_desk: Callable[[Splicer], RelayDesk]  # from then on the door lets them meet
     door: Callable[[], Address]  # our friends' door, on this host
     data_ports: range
 
@@ -59,7 +60,7 @@ class Relaying:
     """See the module's text."""
 
     world: RelayWorld
-    desk: RelayDesk | None = field(init=False)
+    desk: RelayDesk | None = None
     _splicer: Splicer = field(init=False)
     _guests: dict[bytes, tuple[GroupId, NodeId, Worker]] = field(default_factory=dict)
     _unwilling: dict[NodeId, float] = field(default_factory=dict)  # until when
@@ -68,7 +69,11 @@ class Relaying:
 
     def __post_init__(self) -> None:
         self._splicer = Splicer(self.world.core.clock)
-        self.desk = self.world.desk(self._splicer) if self.world.desk else None
+
+    def _get_desk(self) -> RelayDesk:
+        if self.desk is None:
+            self.desk = self.world.open_desk(self._splicer)
+        return self.desk
 
     def _is_member(self, group: GroupId, *nodes: bytes) -> bool:
         machine = self.world.machine(group)
@@ -86,13 +91,13 @@ class Relaying:
         self, group: GroupId, member: NodeId, ask: RelayAsk
     ) -> RelayGrant | TicketRefuse:
         other = NodeId(ask.member)
-        if self.desk is None or other == member:
+        if not self.world.is_willing or other == member:
             return TicketRefuse(ask.request, "not_here")
         if not self._is_member(group, member, other):
             return TicketRefuse(ask.request, "not_here")
         relay, secret = self.world.draw(NONCE_BYTES), self.world.draw(NONCE_BYTES)
         try:
-            self.desk.grant(relay, secret, group, member, other)
+            self._get_desk().grant(relay, secret, group, member, other)
         except TicketRefused:
             return TicketRefuse(ask.request, "busy")
         log.info("two members meet at this relay")
@@ -153,9 +158,8 @@ class Relaying:
 
     async def find(self, group: GroupId, source: NodeId, owner: str) -> RelayWay | None:
         """Return a relay at which *source* waits, if some member is one."""
-        until, way = self._ways.get(source, (0.0, None))
-        if way is not None and until > self.world.core.clock():
-            return way
+        if (known := self._find_known(source)) is not None:
+            return known
         for member in self._candidates(group, source):
             way = await self._try(group, source, member, owner)
             if way is not None:
@@ -163,9 +167,50 @@ class Relaying:
                 return way
         return None
 
+    def _find_known(self, source: NodeId) -> RelayWay | None:
+        now = self.world.core.clock()
+        until, way = self._ways.get(source, (0.0, None))
+        return way if until > now else None
+
     def forget(self, source: NodeId) -> None:
         """The relay to *source* is of no use any more."""
-        self._ways.pop(source, None)
+        _, way = self._ways.pop(source, (0.0, None))
+        if way is not None and self.desk is not None:
+            self.desk.revoke(lambda one: one.id == way.relay)  # if it was a call
+
+    # --- as the one that reads from who can make connections, and take none ---
+
+    async def call(
+        self, group: GroupId, source: NodeId, addresses: tuple[Address, ...], owner: str
+    ) -> RelayWay | str:
+        """Have *source* come to our own door, and return the way by what it connects
+        there; or why it does not. *addresses* are those that it has shown."""
+        if (known := self._find_known(source)) is not None:
+            return known
+        world, machine = self.world, self.world.machine(group)
+        own = world.outside.addresses(addresses)
+        if machine is None or not own:
+            return "unreachable"
+        relay, secret = world.draw(NONCE_BYTES), world.draw(NONCE_BYTES)
+        try:
+            self._get_desk().grant_call(relay, secret, group, machine.me, source)
+            joined = await world.asking.ask(
+                group,
+                source,
+                lambda request: RelayJoin(request, machine.me, relay, secret, own),
+                owner=owner,
+            )
+        except TicketRefused:
+            return "busy"
+        except NoAnswer:
+            return "source.silent"
+        if not isinstance(joined, RelayJoined):
+            return "source.silent"
+        if joined.reason:
+            return joined.reason
+        way = RelayWay([world.door()], relay, secret)
+        self._ways[source] = (world.core.clock() + WAY_S, way)
+        return way
 
     def _candidates(self, group: GroupId, source: NodeId) -> list[NodeId]:
         machine, now = self.world.machine(group), self.world.core.clock()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fonshare_agent.core import Worker
 from fonshare_agent.errors import DiskMissing
+from fonshare_agent.links.netinfo import Address
 from fonshare_agent.model import GroupId, NodeId
 from fonshare_agent.on_demand import OnDemand
 from fonshare_agent.protocol.reach_messages import RelayAsk, RelayJoin
@@ -50,6 +51,16 @@ class RelayingOnDemand:
         """Return a relay by which *source* can be read from."""
         relaying = await self._get()
         return None if relaying is None else await relaying.find(group, source, owner)
+
+    async def call(
+        self, group: GroupId, source: NodeId, addresses: tuple[Address, ...], owner: str
+    ) -> "RelayWay | str":
+        """Return the way by what *source* connects to our own door, or why there is
+        none."""
+        relaying = await self._get()
+        if relaying is None:
+            return "disk"
+        return await relaying.call(group, source, addresses, owner)
 
     def forget(self, source: NodeId) -> None:
         if self._relaying.made is not None:

@@ -24,6 +24,7 @@ HASH_BYTES: Final = 32
 # then, and all of it passes in seconds or, on a slow line, is cut at a file's end.
 BUNDLED_BYTES_MAX: Final = 1024 * 1024  # one file
 BUNDLE_BYTES_MAX: Final = 16 * 1024 * 1024  # all of them
+SHARED_BYTES_MIN: Final = 4 * 1024 * 1024  # less comes as fast from one source alone
 
 
 def block_size(size: int) -> int:

@@ -23,6 +23,9 @@ RELAYS_MAX: Final = 4  # at once; each has a few sockets and 128 KiB a stream at
 RELAYS_OF_ONE: Final = 1  # asked for by one member
 RELAY_S: Final = 3600.0  # then it is asked for again
 RELAY_BYTES: Final = 4 << 30  # of one relay, both ways
+LEFT_S: Final = 120.0  # without a stream: so long the other end waits for the next
+CALLS_MAX: Final = 8  # of this node's own: as many as are read from at once
+CALL_BYTES: Final = 1 << 40  # no limit
 MEET_S: Final = 60.0  # a relay that nobody came to by then is over
 WAITING_MAX: Final = 4  # connections of one end that the other has not met yet
 
@@ -38,6 +41,7 @@ class Relay:
     other: NodeId
     account: Account
     meet_by: float
+    is_call: bool = False  # the asker is this node itself
     seen: set[tuple[str, int]] = field(default_factory=set)
     waiting: dict[str, list[socket.socket]] = field(
         default_factory=lambda: {ASKER: [], OTHER: []}
@@ -70,11 +74,28 @@ class RelayDesk:
         account = Account(RELAY_BYTES, now + RELAY_S, self._bucket, id, self._traffic)
         relay = Relay(id, secret, group, asker, other, account, now + MEET_S)
         with self._lock:
-            self._drop_ended()
-            of_one = sum(one.asker == asker for one in self._relays.values())
-            if len(self._relays) >= RELAYS_MAX or of_one >= RELAYS_OF_ONE:
+            relays = self._live(is_call=False)
+            of_one = sum(one.asker == asker for one in relays)
+            if len(relays) >= RELAYS_MAX or of_one >= RELAYS_OF_ONE:
                 raise TicketRefused("too many relays")
             self._relays[id] = relay
+
+    def grant_call(
+        self, id: bytes, secret: bytes, group: GroupId, me: NodeId, other: NodeId
+    ) -> None:
+        """Let *other* come to meet this node itself, which reads from it by that: what
+        it reads is limited and counted as of any source."""
+        now = self._clock()
+        account = Account(CALL_BYTES, now + RELAY_S)
+        relay = Relay(id, secret, group, me, other, account, now + MEET_S, is_call=True)
+        with self._lock:
+            if len(self._live(is_call=True)) >= CALLS_MAX:
+                raise TicketRefused("too many calls")
+            self._relays[id] = relay
+
+    def _live(self, *, is_call: bool) -> list[Relay]:
+        self._drop_ended()
+        return [one for one in self._relays.values() if one.is_call == is_call]
 
     def enter(self, opening: Opening) -> Callable[[socket.socket], None]:
         """Return what takes the connection that *opening* has come by.
@@ -127,7 +148,8 @@ class RelayDesk:
     def _drop_ended(self) -> None:
         now = self._clock()
         for relay in list(self._relays.values()):
-            if relay.account.is_over(now) or now >= relay.meet_by:
+            is_unmet = now >= relay.meet_by
+            if relay.account.is_over(now) or is_unmet or _is_left(relay, now):
                 self._end(relay)
 
     def _end(self, relay: Relay) -> None:
@@ -135,3 +157,10 @@ class RelayDesk:
         relay.account.is_closed = True
         for sock in (*relay.waiting[ASKER], *relay.waiting[OTHER]):
             sock.close()
+
+
+def _is_left(relay: Relay, now: float) -> bool:
+    """Tell whether nothing has been open for so long that the other end has gone."""
+    account = relay.account
+    since = account.quiet_since
+    return not account.streams and since is not None and now - since >= LEFT_S

@@ -97,9 +97,9 @@ class Guest:
         account = Account(GUEST_BYTES, clock() + GUEST_S)
         try:
             while self._waiting is not None and not account.is_over(clock()):
-                self._serve_one(self._waiting, account)
-                self._waiting = None
-                self.arrive()
+                if self._serve_one(self._waiting, account):
+                    self._waiting = None
+                    self.arrive()
         except FonshareError:
             return "unreachable"  # nobody came, or the relay is over
         finally:
@@ -108,11 +108,17 @@ class Guest:
                 self._waiting.close()
         return ""
 
-    def _serve_one(self, wire: Wire, account: Account) -> None:
+    def _serve_one(self, wire: Wire, account: Account) -> bool:
+        """Join who comes; False if nobody does while another stream is open."""
         said = memoryview(bytearray(PORT_BYTES))
         count = 0
         while count < PORT_BYTES:
-            got = wire.receive_into(said[count:])
+            try:
+                got = wire.receive_into(said[count:])
+            except ConnectionLost:
+                if account.streams:
+                    return False
+                raise
             if not got:
                 raise ConnectionLost("the relay is over")
             count += got
@@ -121,6 +127,7 @@ class Guest:
         if near is not None:
             self.splicer.join(wire.release(), near, account)
         wire.close()
+        return True
 
     def _connect(self, port: int) -> socket.socket | None:
         """Connect to our own door, or to a data port of it, and to nothing else."""

@@ -32,6 +32,8 @@ class Account:
     traffic: Traffic | None = None
     is_closed: bool = False
     bytes_moved: int = 0
+    streams: int = 0  # that are open
+    quiet_since: float | None = None  # when the last of them ended
 
     def is_over(self, now: float) -> bool:
         return self.is_closed or now >= self.until or self.bytes_left <= 0
@@ -109,6 +111,7 @@ class Splicer:
                 _close(pair)
                 return
             self._pairs.append(pair)
+            account.streams += 1
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._run, name="splicer", daemon=True
@@ -140,6 +143,8 @@ class Splicer:
             is_over = pair.is_over or is_silent or pair.account.is_over(now)
             if is_over or self._is_stopping:
                 _close(pair)
+                pair.account.streams -= 1
+                pair.account.quiet_since = now
             else:
                 kept.append(pair)
         self._pairs = kept
