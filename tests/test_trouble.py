@@ -1,5 +1,6 @@
 """Trouble of every kind, met by real agents: a stable code, and nothing lost."""
 
+import contextlib
 import os
 import subprocess
 
@@ -203,26 +204,48 @@ def small_disk(tmp_path):
 
 
 def test_a_full_disk_makes_the_job_wait_and_go_on(make_node, small_disk):
-    alice, bob = make_node("alice"), make_node("bob")
-    content = os.urandom(24 * MIB)
+    """Full to its last byte, with the agent's own databases on it, as on a router."""
+    alice = make_node("alice", limits={"upload_kib_s": 2048})
+    bob = make_node("bob", state="disk/.fonshare")
+    content = os.urandom(4 * MIB)
     with running(alice, bob):
         befriend("Famille", alice, bob)
         films = share(alice, "films", "Films", "Famille")
         (films / "film.mkv").write_bytes(content)
         eventually(lambda: bob.find("film"), "bob finds it")
-        filler = small_disk / "filler"
-        filler.write_bytes(bytes(80 * MIB))
         [job] = bob("get", "Famille/alice/Films/film.mkv")
+        eventually(lambda: bob.job(job["id"])["done_bytes"] > MIB, "it has begun")
+        process, filler = bob.process, small_disk / "filler"
+        fill_up(filler)
 
         def says_so():
             error = bob.job(job["id"])["error"]
             return error and error["code"] == "disk.full"
 
         eventually(says_so, "the job says that the disk is full")
-        assert bob.fetched() == {}
+        # What friends say meanwhile cannot be noted, and is asked for again.
+        (films / "later.mkv").write_bytes(b"later")
+        with pytest.raises(CommandFailed) as failed:
+            bob("group", "create", "Another")
+        assert failed.value.code == "disk.full"
+        fill_up(filler)
         filler.unlink()
+        eventually(lambda: bob.find("later"), "what was said meanwhile is known")
         bob.wait_for_job(job["id"], "done")
         assert bob.fetched() == {b"Famille/alice/film.mkv": content}
+        assert bob.process is process
+        assert process.poll() is None
+        assert "Traceback" not in bob.log.read_text()
+
+
+def fill_up(file):
+    """Write until nothing fits any more, not a byte."""
+    with file.open("ab", buffering=0) as filler:
+        for piece in (MIB, 1):
+            with contextlib.suppress(OSError):
+                while True:
+                    filler.write(bytes(piece))
+    assert os.statvfs(file.parent).f_bavail == 0
 
 
 @pytest.mark.full

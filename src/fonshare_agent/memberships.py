@@ -9,6 +9,7 @@ what operations and grants mean.
 
 import base64
 import binascii
+import errno
 import json
 import logging
 import os
@@ -17,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from fonshare_agent.errors import FonshareError, KeysDamaged, StorageError
+from fonshare_agent.errors import DiskFull, FonshareError, KeysDamaged, StorageError
 from fonshare_agent.model import GroupId, is_label
 from fonshare_agent.nodekeys import protect_folder, read_secret, write_secret
 
@@ -28,6 +29,7 @@ SUFFIX: Final = ".json"
 DAMAGED: Final = ".damaged"
 LEFT: Final = "left-labels"
 LEFT_MAX: Final = 256  # labels; whoever leaves more groups than that meant it
+NEEDS_ROOM: Final = "Make some room there, then try again."
 GROUP_BYTES: Final = 32
 
 
@@ -150,7 +152,10 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _unusable(path: Path, error: OSError) -> StorageError:
-    return StorageError(f"{path}: {error.strerror}", thing=str(path))
+    what = f"{path}: {error.strerror}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull(what, thing=str(path), next=NEEDS_ROOM)
+    return StorageError(what, thing=str(path))
 
 
 def _file_name(group: GroupId) -> str:
