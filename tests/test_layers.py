@@ -22,7 +22,8 @@ PARTS = {
     "core": "core services on_demand",
     "settings": (
         "settings passwords config config_changes config_check config_docs "
-        "config_rules config_servers config_table config_uci config_values config_yaml"
+        "config_rules config_servers config_shown config_table config_uci "
+        "config_values config_yaml"
     ),
     "storage": "disk disk_folders room_watch mounts nodekeys memberships backup "
     "backup_contents",
@@ -128,7 +129,7 @@ HOMES = {
     "_cffi_backend": "libc.py",
     "waitress": "web/listener.py web/bodies.py",
     "segno": "web/pictures.py",
-    "yaml": "config_yaml.py config_changes.py first_use.py",
+    "yaml": "config_yaml.py config_changes.py first_use.py web/yaml_edits.py",
 }
 # 4 to 6 MB each, or a second TLS: not on a router with 64 MB (DESIGN section 3).
 BANNED = {"asyncio", "requests", "cryptography", "OpenSSL", "http", "uuid"}

@@ -8,7 +8,8 @@ import pytest
 
 from fonshare_agent.config import OPTIONS, SourceKind
 from fonshare_agent.config_docs import ROUTER_OPTIONS
-from fonshare_agent.control.settings_handlers import SettingsHandlers, rows
+from fonshare_agent.config_shown import rows
+from fonshare_agent.control.settings_handlers import SettingsHandlers
 from fonshare_agent.core import Core
 from fonshare_agent.render import render
 from settings_files import check

@@ -18,13 +18,13 @@ from fonshare_agent.config_table import LIST_HELP, LISTS, Option, Unset
 from fonshare_agent.config_uci import ROW_TYPES, uci_place
 from fonshare_agent.config_values import (
     ADDRESS,
-    BOOL,
     HOST,
     HOURS,
     PORT,
     PORT_RANGE,
 )
 from fonshare_agent.control.commands import AGENT_COMMANDS
+from fonshare_agent.web.labels import LABELS, SECTIONS, choices_of, widget_of
 
 ROOT = Path(__file__).resolve().parent.parent
 APP = ROOT / "package" / "luci-app-fonshare"
@@ -44,67 +44,6 @@ GENERATED = re.compile(
     r"(?<=tools/luci_files\.py\.\n).*(?=// End of what is generated\.\n)", re.DOTALL
 )
 
-# What stands before a field: the settings' help is a sentence, too long for a label.
-LABELS = {
-    "node.name": "Name",
-    "node.enabled": "Enabled",
-    "node.public_name": "Public name",
-    "node.port_mapping": "Port mapping",
-    "node.relay": "Relay for others",
-    "node.allow_private_addresses": "Private addresses",
-    "disk": "Disk",
-    "state": "State folder",
-    "keys": "Keys folder",
-    "index": "Index folder",
-    "run": "Socket folder",
-    "ftp.address": "Address",
-    "ftp.port": "Port of the house door",
-    "ftp.passive_ports": "Data ports of the house door",
-    "ftp.friends_port": "Port of the friends’ door",
-    "ftp.friends_passive_ports": "Data ports of the friends’ door",
-    "ftp.guest_folders": "Guest folders",
-    "ftp.house_networks": "House networks",
-    "ftp.owner_from_wan": "Owner from outside",
-    "ftp.keep_opened": "Keep what is opened",
-    "ftp.certificate": "Certificate",
-    "ftp.certificate_key": "Key of the certificate",
-    "mqtt.broker": "Broker",
-    "mqtt.ca": "Broker’s authority",
-    "mqtt.pin": "Broker’s pin",
-    "downloads": "Downloads folder",
-    "limits.upload_kib_s": "Upload",
-    "limits.download_kib_s": "Download",
-    "limits.house": "Limits at home too",
-    "limits.hours": "Hours",
-    "limits.other_upload_kib_s": "Upload at other times",
-    "limits.other_download_kib_s": "Download at other times",
-    "limits.relay_kib_s": "Carried for others",
-    "limits.transfers": "Transfers at once",
-    "limits.uploads": "Friends served at once",
-    "limits.give_way": "Give way to the household",
-    "limits.hash_kib_s": "Reading for content roots",
-    "limits.hash_hours": "Hours for content roots",
-    "limits.scan_period_s": "Time between scans",
-    "ftp.users.name": "Login",
-    "ftp.users.password": "Password",
-    "ftp.users.access": "Access",
-    "shares.name": "Name",
-    "shares.path": "Folder",
-    "shares.groups": "Groups",
-    "shares.mirror_of": "Copy of a server",
-    "shares.mirror_pin": "That server’s pin",
-    "shares.mirror_ca": "That server’s authority",
-}
-SECTIONS = {
-    "node": "Node",
-    "disk": "Disk and folders",
-    "ftp": "FTP doors",
-    "mqtt": "Broker",
-    "downloads": "Downloads",
-    "limits": "Limits and hours",
-    "user": "Logins of the house door",
-    "share": "Shares",
-}
 DATATYPES = {
     PORT: "port",
     PORT_RANGE: "portrange",
@@ -113,7 +52,6 @@ DATATYPES = {
     HOURS: "hours",  # settings.js's own
 }
 RANGE = re.compile(r"range\((\d+),(\d+)\)\Z")
-WORDS = re.compile(r'"([^"]*)"')
 
 
 # --- the commands --------------------------------------------------------------------
@@ -205,14 +143,14 @@ def _option(key: str, name: str, option: Option) -> str:
         f"title: {_translated(LABELS[key])}",
         f"help: {_translated(option.help)}",
         f"allowed: {_translated(option.kind.allowed)}",
-        f"widget: {_quoted(_widget(option))}",
+        f"widget: {_quoted(widget_of(option))}",
         f"isNeeded: {_boolean(option.router is None)}",
     ]
     fields += _default(key, option)
     if datatype := _datatype(option):
         fields.append(f"datatype: {_quoted(datatype)}")
-    if _widget(option) == "choice":
-        words = ", ".join(_quoted(word) for word in WORDS.findall(option.kind.uci))
+    if widget_of(option) == "choice":
+        words = ", ".join(_quoted(word) for word in choices_of(option))
         fields.append(f"choices: [ {words} ]")
     return "\t\t\t\t{ " + ",\n\t\t\t\t  ".join(fields) + " }"
 
@@ -222,16 +160,6 @@ def _datatype(option: Option) -> str:
     if (bounds := RANGE.match(option.kind.uci)) is not None:
         return f"and(uinteger,range({bounds[1]},{bounds[2]}))"
     return DATATYPES.get(option.kind, "")
-
-
-def _widget(option: Option) -> str:
-    if option.kind is BOOL:
-        return "flag"
-    if option.kind.is_secret:
-        return "secret"
-    if option.kind.is_list:
-        return "list"
-    return "choice" if option.kind.uci.startswith("or(") else "text"
 
 
 def _default(key: str, option: Option) -> list[str]:

@@ -20,10 +20,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fonshare_agent.config_table import LIST_HELP, LISTS, OPTIONS, Unset
+from fonshare_agent.web.labels import LABELS, SECTIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 APP = ROOT / "package" / "luci-app-fonshare"
 TABLE = ROOT / "src" / "fonshare_agent" / "config_table.py"
+NAMES = ROOT / "src" / "fonshare_agent" / "web" / "labels.py"
 MENU = APP / "root" / "usr" / "share" / "luci" / "menu.d" / "luci-app-fonshare.json"
 SOURCES = (APP / "htdocs", ROOT / "src" / "fonshare_agent" / "web" / "shell")
 TEMPLATE = APP / "po" / "templates" / "fonshare.pot"
@@ -145,6 +147,8 @@ def collect() -> dict[str, Text]:
             add(entry["title"], MENU)
     for text in settings_texts():
         add(text, TABLE)
+    for text in (*LABELS.values(), *SECTIONS.values()):
+        add(text, NAMES)
     return texts
 
 

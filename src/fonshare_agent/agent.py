@@ -9,6 +9,7 @@ all closed, and starts it anew when the disk is back.
 import logging
 import os
 import signal
+import sys
 import time
 from functools import partial
 from types import FrameType
@@ -37,6 +38,7 @@ log = logging.getLogger(__name__)
 
 DISK_CHECK_S = 2.0
 RETRY_S = 3.0  # while there is no disk to start on
+ANSWER_S = 0.2  # for the answer to who asked for a restart to be on its way
 OOM_SCORE = 800  # the agent dies before the router's own services do
 LOG_LEVEL = "FONSHARE_LOG"  # DEBUG shows names and paths too
 
@@ -58,6 +60,7 @@ class Agent:
         self._trouble: FonshareError | None = None
         self._failure: FonshareError | None = None  # what ends the process
         self._is_stopping = False
+        self._wants_restart = self._is_final = False
         self._pausing: Promise[None] = Promise()
         self._control = ControlServer(
             settings.control_socket, self._core, self._answer, time.monotonic
@@ -78,7 +81,21 @@ class Agent:
 
     def stop(self) -> None:
         """End `run` in order. From any thread, also from a signal handler."""
+        self._is_final = True
         self._core.post(self._begin_stop)
+
+    def restart(self) -> None:
+        """End `run` in order, to be run anew. From any thread, as `stop`."""
+        self._wants_restart = True
+        self._core.post(self._begin_restart)
+
+    @property
+    def is_to_restart(self) -> bool:
+        """Whether `run` has ended to be run anew: nobody said `stop` meanwhile."""
+        return self._wants_restart and not self._is_final
+
+    def _begin_restart(self) -> None:
+        self._core.call_later(ANSWER_S, self._begin_stop)
 
     def _begin_stop(self) -> None:
         self._is_stopping = True
@@ -169,6 +186,10 @@ class Agent:
             case "disk adopt":
                 self._disk.adopt()
                 return {"present": True, "path": str(self._settings.disk)}
+            case "restart":
+                from fonshare_agent.control.restarting import restart
+
+                return restart(self._settings)
         raise trouble
 
     def _bare_status(self, trouble: FonshareError) -> JSON:
@@ -196,7 +217,8 @@ class Agent:
 def run_agent(settings: Settings) -> int:
     """Run the node in the foreground until SIGTERM or SIGINT; return the exit status.
 
-    Raises FonshareError when it cannot even begin.
+    SIGHUP has it start again, with its settings as they are then. Raises FonshareError
+    when it cannot even begin.
     """
     logging.basicConfig(
         level=os.environ.get(LOG_LEVEL, "INFO").upper(),
@@ -210,10 +232,31 @@ def run_agent(settings: Settings) -> int:
     def on_signal(_number: int, _frame: FrameType | None) -> None:
         agent.stop()
 
+    def on_hangup(_number: int, _frame: FrameType | None) -> None:
+        from fonshare_agent.control.restarting import check_can_restart
+
+        try:
+            check_can_restart(settings)
+        except FonshareError as error:
+            log.error("the agent goes on with the settings it has: %s", error)
+        else:
+            agent.restart()
+
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
+    signal.signal(signal.SIGHUP, on_hangup)
     agent.run()
+    if agent.is_to_restart:
+        _start_anew()
     return 0
+
+
+def _start_anew() -> None:
+    """Become a fresh agent: for whoever supervises it, it is the same process."""
+    log.info("the agent starts again")
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # there is nothing left to stop
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the fresh one listens
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _offer_to_oom_killer() -> None:

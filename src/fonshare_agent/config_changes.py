@@ -1,8 +1,9 @@
 """Changes to settings off the router: STATE/shares.yaml, merged with the user's file.
 
-The user's own file is never rewritten. A share added by a command stands only here; a
-share of the user's file cannot be removed here. Limits and password hashes set by a
-command count before the user's file. The file is mode 600 and replaced as one.
+No command rewrites the user's own file; only the page's form of settings changes it. A
+share added by a command stands only here; a share of the user's file cannot be removed
+here. Limits and password hashes set by a command count before the user's file. The file
+is mode 600 and replaced as one.
 """
 
 import os

@@ -57,8 +57,9 @@ shares:
   refused.
 - The two doors have different ports, and ranges that neither overlap nor hold a door.
 - A password may be given in clear: only its scrypt hash is kept in memory. On the
-  router it is then replaced in the settings; elsewhere your file is never rewritten, so
-  the clear text stands there until you put the hash there, as `fonshare setup -c
+  router it is then replaced in the settings; elsewhere no command rewrites your file,
+  so the clear text stands there until you set a password in the page of `fonshare web`,
+  which writes its hash, or put the hash there yourself, as `fonshare setup -c
   NEW.yaml` writes it into a new file.
 - In YAML a word such as `on`, `no` or `012` is text; numbers are plain decimals without
   quotes. Anchors, tags and doubled keys are refused.

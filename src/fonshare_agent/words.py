@@ -36,12 +36,16 @@ def say(text: str, *values: object) -> str:
     return _fill(text, [str(value) for value in values]) if values else text
 
 
-def translate(text: str) -> str:
+def translate(text: str, language: str | None = None) -> str:
     """Return a text that came with its gaps filled, as an error's message does.
 
-    What no translation is known of stays as it is.
+    In *language*, else in the person's; what no translation is known of stays as it is.
     """
-    if _chosen == "en" or not text:
+    return _in_french(text) if (language or _chosen) == "fr" else text
+
+
+def _in_french(text: str) -> str:
+    if not text:
         return text
     return "\n".join(_translate_line(line) for line in text.split("\n"))
 
@@ -67,7 +71,7 @@ def _translate_complaint(line: str) -> str | None:
     """Translate what is wrong with an option, part by part; None if it is not that."""
     option, colon, said = line.partition(": ")
     problem, ends, allowed = said.partition(ALLOWED)
-    if not colon or " " in option or translate(problem) == problem:
+    if not colon or " " in option or _in_french(problem) == problem:
         return None
     if ends:
         return _fill(_load()[f"{GAP}: {GAP}{ALLOWED}{GAP}"], [option, problem, allowed])
@@ -89,7 +93,7 @@ def _fill(template: str, values: list[str]) -> str:
     rest = template
     for value in values:
         before, gap, rest = _cut(rest)
-        filled += [before, translate(value) if gap == SPOKEN else value]
+        filled += [before, _in_french(value) if gap == SPOKEN else value]
     return "".join([*filled, rest])
 
 

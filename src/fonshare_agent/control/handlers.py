@@ -40,7 +40,9 @@ class Handlers:
             **dict.fromkeys(("find", "search"), search),
             **dict.fromkeys(("follow", "unfollow", "keep"), follow),
             "rate": OnDemand(parts.files, self._load_rating),
-            "settings": OnDemand(parts.files, self._load_settings),
+            **dict.fromkeys(
+                ("settings", "restart"), OnDemand(parts.files, self._load_settings)
+            ),
         }
 
     def __getattr__(self, handler: str) -> Method:

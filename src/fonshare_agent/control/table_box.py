@@ -89,6 +89,13 @@ BOX_COMMANDS = (
         "default is no value, and says what happens then; passwords are left out",
     ),
     Command(
+        "restart",
+        "start the agent again with its settings as they are now, off the router",
+        "restart",
+        answer="`{restarting}`; nothing happens if the settings could not be used",
+        access=Access.WRITE,
+    ),
+    Command(
         "backup",
         "write keys, memberships and settings to a file under a passphrase",
         "backup alice.fonshare",

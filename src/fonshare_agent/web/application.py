@@ -8,6 +8,9 @@
     POST /api/logout        {}
     POST /api/call          {command, arguments}    -> {result, rest?} or {error}
     POST /api/qr            {text}                  -> {result: {size, path}}
+    POST /api/settings      {}                      -> {result}: the form
+    POST /api/settings/save {options, logins?, password?, language?}
+                            -> {result: {saved, moves_page}} or {error}
     POST /api/backup        {passphrase}            -> the file
     POST /api/restore       {passphrase, file}      -> {result}
 
@@ -19,6 +22,7 @@ no socket.
 import logging
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from fonshare_agent import __version__
@@ -38,6 +42,7 @@ from fonshare_agent.web.exchange import (
     answer_error,
     text_of,
 )
+from fonshare_agent.web.form import SettingsForm
 from fonshare_agent.web.guard import Guard
 from fonshare_agent.web.owners import Owners
 from fonshare_agent.web.page import PageFiles
@@ -50,15 +55,19 @@ from fonshare_agent.web.refusals import (
     WrongPassword,
 )
 from fonshare_agent.web.sessions import AGE_MAX_S, Session, Sessions
+from fonshare_agent.web.settings import read_form, told_by_field, wish_of
 from fonshare_agent.web.throttle import Throttle
 
 log = logging.getLogger(__name__)
 
 LANGUAGES = ("en", "fr")
+OF_LISTENING = {"web.address", "web.port", "web.proxy"}  # as they were at the start
 BODIES = {  # bytes; others have none
     "/api/login": BODY_MAX,
     "/api/call": CALL_MAX,
     "/api/qr": BODY_MAX,
+    "/api/settings": BODY_MAX,
+    "/api/settings/save": BODY_MAX,
     "/api/backup": BODY_MAX,
     "/api/restore": RESTORE_BODY_MAX,
 }
@@ -81,10 +90,12 @@ class Application:
         self._sessions, self._throttle = Sessions(clock), Throttle(clock)
         self._owners = Owners(config, self._sessions.end_all)
         self._files = files or PageFiles()
-        settings = self._owners.settings()
-        self._guard = Guard(settings)
-        self._calls = Calls(settings.control_socket)
-        self._web = settings.web
+        self._form = SettingsForm(config)
+        self._config = config
+        self._settings = self._owners.settings()
+        self._web = self._settings.web
+        self._guard = Guard(self._settings)
+        self._calls = Calls(self._settings.control_socket)
         self._open = {
             "/api/session": ("GET", self._session),
             "/api/login": ("POST", self._login),
@@ -93,12 +104,15 @@ class Application:
         self._signed_in = {
             "/api/call": self._call,
             "/api/qr": self._qr,
+            "/api/settings": self._read_settings,
+            "/api/settings/save": self._save_settings,
             "/api/backup": self._backup,
             "/api/restore": self._restore,
         }
 
     def __call__(self, environ: Environ, start: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
+        self._follow_settings()
         try:
             response = self._serve(Request.of(environ, self._web.proxy))
         except FonshareError as error:
@@ -115,6 +129,19 @@ class Application:
         except FonshareError:
             return 0  # refused, with its reason, when it is there
         return BODIES.get(request.path, 0)
+
+    def _follow_settings(self) -> None:
+        """Serve by the settings as they are now; where it listens stays as it was."""
+        settings = self._owners.settings()
+        if settings is self._settings:
+            return
+        self._guard = Guard(
+            replace(settings, web=replace(self._web, names=settings.web.names))
+        )
+        before, now = self._settings.control_socket, settings.control_socket
+        if now != before:
+            self._calls = Calls(now, before)
+        self._settings = settings
 
     def _serve(self, request: Request) -> Response:
         self._guard.check(request)
@@ -159,20 +186,25 @@ class Application:
     def _login(self, request: Request) -> Response:
         body = request.json()
         password, name = text_of(body, "password"), body.get("name") or ""
-        wait_s = self._throttle.take(request.address)
-        if wait_s > 0:
-            raise TooManyAttempts(wait_s)
-        user = self._verify(str(name), password)
-        if user is None:
-            log.warning("a wrong password")
-            log.debug("a wrong password from %s", request.address)
-            raise WrongPassword("the password is wrong")
-        self._throttle.note_success(request.address)
+        user = self._demand_password(request, password, str(name))
         self._sessions.end(request.cookie(self._cookie(request)))
         token = self._sessions.open(user)
         return answer(
             {"result": {"user": user}}, self._set_cookie(request, token, AGE_MAX_S)
         )
+
+    def _demand_password(self, request: Request, password: str, name: str = "") -> str:
+        """Return the login that *password* opens, or refuse; each attempt counts."""
+        wait_s = self._throttle.take(request.address)
+        if wait_s > 0:
+            raise TooManyAttempts(wait_s)
+        user = self._verify(name, password)
+        if user is None:
+            log.warning("a wrong password")
+            log.debug("a wrong password from %s", request.address)
+            raise WrongPassword("the password is wrong")
+        self._throttle.note_success(request.address)
+        return user
 
     def _verify(self, name: str, password: str) -> str | None:
         try:
@@ -211,6 +243,28 @@ class Application:
 
     def _qr(self, request: Request) -> Response:
         return answer({"result": draw_qr(text_of(request.json(), "text", TEXT_MAX))})
+
+    def _read_settings(self, request: Request) -> Response:
+        return answer({"result": read_form(self._form, self._config, self._calls.call)})
+
+    def _save_settings(self, request: Request) -> Response:
+        session = self._demand_session(request)
+        body = request.json()
+        wish = wish_of(body)
+        if wish.logins is not None:
+            self._demand_password(request, text_of(body, "password"))
+        try:
+            saved: list[JSON] = [*self._form.save(wish)]
+        except SettingsError as error:
+            told = told_by_field(error, str(body.get("language")))
+            return answer({"error": told})
+        moves = not OF_LISTENING.isdisjoint(saved)
+        result: JSON = {"result": {"saved": saved, "moves_page": moves}}
+        if wish.logins is None:
+            return answer(result)
+        self._owners.settings()  # other logins sign everybody out, but for who did that
+        token = self._sessions.open(session.user)
+        return answer(result, self._set_cookie(request, token, AGE_MAX_S))
 
     def _backup(self, request: Request) -> Response:
         return give_backup(self._owners.settings(), request.json())

@@ -21,10 +21,13 @@ WAIT_S: Final = 10.0  # for one of these to end; a page asks a few things at onc
 
 
 class Calls:
-    """The agent behind one control socket. Any thread."""
+    """The agent behind one control socket. Any thread.
 
-    def __init__(self, socket: Path) -> None:
-        self._socket = socket
+    *before* is where it listened by older settings, which it may not have left yet.
+    """
+
+    def __init__(self, socket: Path, before: Path | None = None) -> None:
+        self._socket, self._before = socket, before
         self._free = threading.BoundedSemaphore(CALLS_MAX)
 
     def call(self, command: JSON, arguments: JSON) -> dict[str, JSON]:
@@ -38,9 +41,14 @@ class Calls:
         if not self._free.acquire(timeout=WAIT_S):
             raise WebBusy(f"{CALLS_MAX} commands are running already")
         try:
-            result = client.request(self._socket, row.name, checked)
+            result = client.request(self._find(), row.name, checked)
         finally:
             self._free.release()
         if isinstance(result, Page):
             return {"result": result, "rest": result.rest()}
         return {"result": result}
+
+    def _find(self) -> Path:
+        if self._before is None or client.is_answered(self._socket):
+            return self._socket
+        return self._before

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 from fonshare_agent.config import find_settings_file, load_settings
-from fonshare_agent.errors import SettingsError
 from fonshare_agent.settings import Settings
 from fonshare_agent.web.application import Application
 from fonshare_agent.web.listener import Listener
+from fonshare_agent.web.owners import demand_owner
 from fonshare_agent.words import say
 
 
@@ -31,16 +31,6 @@ def run_web(config: str | None) -> None:
 
 def _end(_signal: int, _frame: object) -> None:
     raise SystemExit(0)
-
-
-def demand_owner(settings: Settings) -> None:
-    """Raise SettingsError if nobody could sign in."""
-    if not any(user.may_write for user in settings.ftp.users):
-        raise SettingsError(
-            "ftp.users: has no login with access: write, and the page is for such",
-            thing=str(settings.path or ""),
-            next="Add one, then start `fonshare web` again.",
-        )
 
 
 def announcement(settings: Settings, port: int) -> list[str]:

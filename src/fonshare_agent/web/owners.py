@@ -73,6 +73,16 @@ class Owners:
         return (self._path, self._settings.state / CHANGES_FILE)
 
 
+def demand_owner(settings: Settings) -> None:
+    """Raise SettingsError if nobody could sign in."""
+    if not any(user.may_write for user in settings.ftp.users):
+        raise SettingsError(
+            "ftp.users: has no login with access: write, and the page is for such",
+            thing=str(settings.path or ""),
+            next="Add one, then start `fonshare web` again.",
+        )
+
+
 def _fingerprint(raw: object) -> bytes:
     ftp = raw.get("ftp") if isinstance(raw, dict) else None
     users = ftp.get("users") if isinstance(ftp, dict) else None

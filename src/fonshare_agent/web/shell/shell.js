@@ -100,6 +100,10 @@ function makeHost(session, language, words, translate) {
 		backup: async (passphrase) => download(
 			await signedIn(() => fetchFile('/api/backup', { passphrase })),
 		),
+		options: {
+			read: () => result('/api/settings', {}),
+			save: (wish) => result('/api/settings/save', { ...wish, language }),
+		},
 		restore: async (file, passphrase) => {
 			const content = await toBase64(file);
 			return result('/api/restore', { passphrase, file: content });

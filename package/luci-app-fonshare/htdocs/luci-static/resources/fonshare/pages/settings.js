@@ -1,8 +1,9 @@
 /* Settings: limits that count at once, backup and restore, and what else is set. */
 
 import { append, foreign, h, replace, set, visible, write } from '../dom.js';
-import { asError, failure } from '../errors.js';
-import { button, card, confirm, field, form, input } from '../parts.js';
+import { asError, failure, words } from '../errors.js';
+import { button, card, checkbox, confirm, field, form, input } from '../parts.js';
+import { settingsForm } from '../settingsform.js';
 import { _, fill, said, size } from '../words.js';
 
 const KIB = 1024;
@@ -10,7 +11,7 @@ const KIB = 1024;
 export function show(app, scope, page) {
 	write(page.title, _('Settings'));
 	append(page.content, [h('div', { class: 'fs-grid' }, limits(app),
-		app.host.backup ? backup(app) : null, app.host.restore ? restore(app) : null), others(app)]);
+		app.host.backup ? backup(app) : null, app.host.restore ? restore(app) : null), others(app, scope)]);
 }
 
 /* --- limits --- */
@@ -56,12 +57,16 @@ function limitsForm(app, now, changed) {
 		field(_('Friends served at once'), count('uploads', now.uploads, '16'), _('Others wait for their turn.')),
 		field(_('Hours'), hours, _('Times of day in which files move, as 23-7 or 22:30-06:45. 0-24 is always.')),
 		field(_('To friends at other times'), count('other_upload', now.other_upload_kib_s, rates), _('0: nothing moves then.')),
-		field(_('From friends at other times'), count('other_download', now.other_download_kib_s, rates), _('0: nothing moves then.'))
+		field(_('From friends at other times'), count('other_download', now.other_download_kib_s, rates), _('0: nothing moves then.')),
+		checkbox('house', 'on', _('The limits hold at home, too'), now.house),
+		checkbox('give_way', 'on', _('Give way while others use the line'), now.give_way)
 	], _('Save the limits'), async (values) => {
 		const wanted = {};
 		for (const name of ['upload', 'download', 'transfers', 'uploads', 'other_upload', 'other_download'])
 			wanted[name] = Number(values[name]);
 		wanted.hours = values.hours.trim() || '0-24';
+		for (const name of ['house', 'give_way'])
+			wanted[name] = values[name] || 'off';
 		changed(await app.call('limits', wanted));
 		app.notify(_('Saved. The limits count from now on.'));
 	});
@@ -112,7 +117,7 @@ function restore(app) {
 
 /* --- what else is set --- */
 
-function others(app) {
+function others(app, scope) {
 	const { settings } = app.host;
 	if (settings) {
 		const open = typeof settings === 'function'
@@ -124,12 +129,22 @@ function others(app) {
 	const element = card(_('All settings'), 'settings', content);
 	set(element, 'hidden', true);
 
+	async function showTable(refusal) {
+		const rows = await app.call('settings');
+		set(element, 'hidden', false);
+		const help = _('They stand in the settings file; change them there and start the agent again.');
+		replace(content, refusal ? words(refusal) : h('p', { class: 'fs-help' }, help), table(rows));
+	}
+
 	async function load() {
 		try {
-			const rows = await app.call('settings');
+			if (!app.host.options) {
+				await showTable(null);
+				return;
+			}
+			replace(content);
 			set(element, 'hidden', false);
-			replace(content, h('p', { class: 'fs-help' }, _('They stand in the settings file; change them there and start the agent again.')),
-				table(rows));
+			await settingsForm(app, scope, content, showTable);
 		} catch (error) {
 			if (error.code === 'usage')
 				return; // an agent that does not tell them

@@ -51,7 +51,8 @@ return baseclass.extend({
 		'disk ls': 'read',
 		'disk adopt': 'write',
 		'limits': 'write',
-		'settings': 'read'
+		'settings': 'read',
+		'restart': 'write'
 	},
 
 	// What only looks with this switch; with '', without any argument.

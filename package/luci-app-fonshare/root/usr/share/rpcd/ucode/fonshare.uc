@@ -71,6 +71,7 @@ const ACCESS = {
 	'disk adopt': 'write',
 	'limits': 'write',
 	'settings': 'read',
+	'restart': 'write',
 };
 
 // What only looks with this switch; with '', without any argument.
