@@ -108,6 +108,12 @@ def page_server(modules: Path = MODULES) -> Iterator[str]:
         yield address
 
 
+def is_too_wide(page: Any) -> bool:
+    """Tell whether something hangs over the edge of what the browser shows."""
+    script = "() => document.documentElement.scrollWidth > window.innerWidth"
+    return bool(page.evaluate(script))
+
+
 class Visit:
     """One visitor's page; what its console complains of fails the test."""
 
@@ -144,8 +150,7 @@ class Visit:
         return found
 
     def is_too_wide(self) -> bool:
-        script = "() => document.documentElement.scrollWidth > window.innerWidth"
-        return bool(self.page.evaluate(script))
+        return is_too_wide(self.page)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from browser import DESK, Chromium
 PATIENCE_MS = 60_000
 SHARING = "admin/services/fonshare/sharing"
 SETTINGS = "admin/services/fonshare/settings"
+SETUP = "admin/services/fonshare/setup"
 OVERVIEW = "admin/status/overview"
 REAL = os.environ.get("LUCI_URL", "").rstrip("/")
 ROOT_LOGIN = ("root", os.environ.get("LUCI_PASSWORD", ""))
@@ -24,6 +25,8 @@ OF_LUCI = (
 
 class Visit:
     """A page of LuCI in a browser; what its console complains of is kept."""
+
+    form = "fonshare"  # whose fields are meant: those of this package of settings
 
     def __init__(self, context: Any, address: str) -> None:
         self.page = context.new_page()
@@ -80,10 +83,13 @@ class Visit:
     # --- a form ----------------------------------------------------------------------
 
     def field(self, section: str, name: str) -> Any:
-        return self.page.locator(f"[data-field='cbid.fonshare.{section}.{name}']")
+        return self.page.locator(f"[data-field='cbid.{self.form}.{section}.{name}']")
 
     def fill(self, section: str, name: str, text: str) -> None:
         self.field(section, name).locator("input").first.fill(text)
+
+    def choose(self, section: str, name: str, value: str) -> None:
+        self.field(section, name).locator("select").select_option(value)
 
     def fill_list(self, place: Any, *values: str) -> None:
         """Add *values* to the list within *place*."""
@@ -122,9 +128,14 @@ class Visit:
 
 
 @contextmanager
-def visiting(browser: Chromium, address: str, locale: str = "en-GB") -> Iterator[Visit]:
+def visiting(
+    browser: Chromium,
+    address: str,
+    locale: str = "en-GB",
+    viewport: dict[str, int] = DESK,
+) -> Iterator[Visit]:
     """A visitor with a page of its own; errors of scripts fail the test."""
-    context = browser.context(viewport=DESK, locale=locale)
+    context = browser.context(viewport=viewport, locale=locale)
     visit = Visit(context, address)
     try:
         yield visit

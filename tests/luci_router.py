@@ -6,11 +6,16 @@ by ubus over HTTP as LuCI does it. That is asked for by LUCI_CHANGE=1: who has n
 it gets only those tests that look.
 """
 
+import io
 import json
 import os
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from ftplib import FTP, error_perm
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -23,6 +28,7 @@ from waiting import wait_until
 MAY_CHANGE = bool(os.environ.get("LUCI_CHANGE"))
 LOOK_LOGIN = os.environ.get("LUCI_LOOK_LOGIN", "")  # name:password
 NOBODY = "0" * 32
+HOUSE_PORT = 2121
 Sections = dict[str, dict[str, Any]]
 
 
@@ -153,6 +159,43 @@ class RealRouter:
                     self._add(one[".type"], name if is_named else None, one)
                 self._commit()
             self.start_agent()
+
+
+class RealDisk:
+    """The disk of the router at LUCI_URL, as its owner sees it by FTP."""
+
+    def __init__(self, password: str) -> None:
+        self._password = password
+
+    @contextmanager
+    def _signed_in(self) -> Iterator[FTP]:
+        with FTP() as ftp:
+            ftp.connect(str(urlsplit(REAL).hostname), HOUSE_PORT, timeout=60)
+            ftp.login("owner", self._password)
+            yield ftp
+
+    def put(self, folder: str, name: str, content: bytes) -> None:
+        """Lay a file into a folder of the disk."""
+        with self._signed_in() as ftp:
+            with suppress(error_perm):  # it is there
+                ftp.mkd(folder)
+            ftp.storbinary(f"STOR {folder}/{name}", io.BytesIO(content))
+
+    def fetched(self) -> dict[bytes, bytes]:
+        """The files below downloads/, by path, with their content."""
+        with self._signed_in() as ftp:
+            return dict(_walk(ftp, "downloads"))
+
+
+def _walk(ftp: FTP, folder: str) -> Iterator[tuple[bytes, bytes]]:
+    for name, facts in list(ftp.mlsd(folder)):
+        path = f"{folder}/{name}"
+        if facts["type"] == "dir":
+            yield from _walk(ftp, path)
+        elif facts["type"] == "file":
+            pieces: list[bytes] = []
+            ftp.retrbinary(f"RETR {path}", pieces.append)
+            yield path.encode(), b"".join(pieces)
 
 
 Router = StandInRouter | RealRouter

@@ -31,6 +31,7 @@ HERE = ROOT / "tests" / "luci"
 KINDS = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 SESSION = "0123456789abcdef" * 2
 FORBIDDEN = 6  # ubus: rpcd's uci says so itself
+TIMED_OUT = 7  # ubus: rpcd has ended the program, or has not waited for its end
 DENIED = {"code": -32002, "message": "Access denied"}
 ABSENT = {"code": -32000, "message": "Object not found"}
 ANSWER_S = 15.0  # as the plugin
@@ -46,7 +47,6 @@ class LuciStandIn:
         self.has_plugin = True
         self.delay_s = 0.0
         self.bytes_max = 1_000_000  # of an answer, as the plugin
-        self.mounts: list[dict[str, Any]] = []
         self.files = RouterFiles(control.parent)
         self.modules: Path | None = None  # in the place of the page's
         self.calls: list[tuple[str, dict[str, Any]]] = []
@@ -121,8 +121,6 @@ class LuciStandIn:
             return {**head, "result": [0, self._ask(method, **arguments)]}
         if name == "file":
             return {**head, "result": self.files.answer(method, **arguments)}
-        if name == "luci":
-            return {**head, "result": [0, {"result": self.mounts}]}
         if method == "get":
             return {**head, "result": [0, {"values": self.read_settings()}]}
         self._write_settings(arguments["values"])
@@ -218,7 +216,10 @@ class RouterFiles:
         """Return ubus' status and, where there is one, the answer."""
         if method == "exec":
             words = [self.here(word) for word in given["params"]]
-            code, said = self.programs[given["command"]](words)
+            try:
+                code, said = self.programs[given["command"]](words)
+            except TimeoutError:
+                return [TIMED_OUT]
             return [0, {"code": code, "stdout": said, "stderr": ""}]
         file = Path(self.here(given["path"]))
         if method == "write":

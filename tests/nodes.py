@@ -193,6 +193,12 @@ class NodeProcess:
 
         return eventually(look, f"job of {self.name} is {state}", within_s)
 
+    def put(self, folder: str, name: str, content: bytes) -> None:
+        """Lay a file into a folder of the disk."""
+        place = self.disk / folder
+        place.mkdir(exist_ok=True)
+        (place / name).write_bytes(content)
+
     def fetched(self) -> dict[bytes, bytes]:
         """The files below downloads/, by path, with their content."""
         top = os.fsencode(self.disk / "downloads")

@@ -50,10 +50,9 @@ PARTS = {
     "program": (  # the command line, which runs without an agent's modules
         "__main__ resident lean_imports lean_dataclasses lean_typing compact_code "
         "compact_copies compiling cli command_line agent_commands local_commands "
-        "first_use help_texts broker_setup router_access router_disks router_setup "
-        "completion "
-        "terminal render render_shares progress joining fxp_command server_passwords "
-        "layout words"
+        "first_use help_texts broker_setup router_access router_disks router_form "
+        "router_setup completion terminal render render_shares progress joining "
+        "fxp_command server_passwords layout words"
     ),
 }
 

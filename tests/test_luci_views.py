@@ -7,7 +7,6 @@ made to do; see docs/luci.md.
 
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -16,7 +15,7 @@ from fonshare_agent.config import load_settings
 from fonshare_agent.config_docs import ROUTER_OPTIONS
 from fonshare_agent.config_table import LISTS, Option, Unset
 from fonshare_agent.config_uci import ROW_TYPES, uci_place
-from luci_browser import OVERVIEW, REAL, SETTINGS, SHARING, Visit, visiting
+from luci_browser import OVERVIEW, REAL, SETTINGS, SETUP, SHARING, Visit, visiting
 from luci_router import RealRouter, Router, StandInRouter, shipped_settings
 from luci_stand_in import ROOT, LuciStandIn, serving
 from nodes import NodeProcess
@@ -24,7 +23,6 @@ from waiting import wait_until
 
 pytestmark = pytest.mark.full
 STAND_IN_PAGE = ROOT / "tests" / "luci" / "page"
-SETUP = "admin/services/fonshare/setup"
 NAMED = (
     shipped_settings(ROOT)
     .replace("#option name 'alice'", "option name alice")
@@ -289,59 +287,6 @@ def shown_default(option: Option) -> str:
     if isinstance(value, tuple):
         return " ".join(value)
     return "" if value is None or isinstance(value, Unset) else str(value)
-
-
-def test_first_use_asks_what_is_needed_and_enables_the_node(visit, router, tmp_path):
-    router.allow_changes()
-    disk = router.settings()["disk"].get("path", str(tmp_path / "sda1"))
-    router.set_settings((ROOT / "files/etc/config/fonshare").read_text())
-    if isinstance(router, StandInRouter):
-        Path(disk).mkdir()
-        router.luci.mounts = [
-            {"device": "/dev/root", "mount": "/overlay", "size": 2**20, "free": 2**19},
-            {"device": "/dev/sda1", "mount": disk, "size": 2**40, "free": 2**39},
-            {"device": "/dev/root", "mount": "/mnt/root", "size": 2**20, "free": 9},
-        ]
-    page = visit.open(SHARING)
-    page.get_by_role("link", name="Set it up").click()
-    field = visit.field("disk", "path")
-    field.wait_for()
-    choice = field.locator(f".cbi-dropdown li[data-value='{disk}']").first
-    assert " free" in choice.inner_text()
-    for system in ("/overlay", "/mnt/root"):  # one device, mounted twice
-        assert field.locator(f"li[data-value='{system}']").count() == 0
-
-    visit.press_save()
-    assert "Name" in visit.read_refusal()
-    assert "name" not in router.settings()["node"]
-    visit.fill("node", "name", "alice")
-    page.locator("[data-name=password] input").fill("secret")
-    field.locator(".cbi-dropdown").click()
-    choice.click()
-    visit.save_and_apply()
-    page.locator("#fonshare-page h1").first.wait_for()
-    assert page.url.endswith(SHARING)
-
-    found = router.settings()
-    assert (found["node"]["name"], found["node"]["enabled"]) == ("alice", "1")
-    assert found["disk"]["path"] == disk
-    if isinstance(router, StandInRouter):
-        check_first_settings(router.luci.settings, tmp_path)
-    page.get_by_role("heading", name="alice", exact=True).wait_for()
-
-
-def check_first_settings(file: Path, folder: Path) -> None:
-    """The agent takes them, with folders of this machine."""
-    text = file.read_text()
-    for name in ("keys", "run"):
-        text += f"config disk disk\n\toption {name} '{folder / name}'\n"
-    file.write_text(text)
-    settings = load_settings(file)
-    assert settings.node.enabled
-    assert [(one.name, one.access) for one in settings.ftp.users] == [
-        ("owner", "write"),
-        ("guest", "read"),
-    ]
 
 
 def test_the_form_has_every_option_of_the_router_and_no_other(visit, router):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from browser import ARTEFACTS, DESK, PHONE, Visit
+from browser import ARTEFACTS, DESK, PHONE, is_too_wide
 from fonshare_agent.config import load_settings
 from fonshare_agent.web.page import SHELL, WORDS
 from fonshare_agent.web.words import load_words
@@ -28,7 +28,7 @@ def words_of(language: str) -> dict[str, str]:
 class Person:
     """Somebody who owns a node and reads its page in a language of their own."""
 
-    def __init__(self, visit: Visit, language: str, story: str, name: str) -> None:
+    def __init__(self, visit: Any, language: str, story: str, name: str) -> None:
         self.visit, self.page, self._words = visit, visit.page, words_of(language)
         self._story, self._name, self._pictures = story, name, 0
 
@@ -62,6 +62,12 @@ class Person:
         menu.get_by_role("link", name=re.compile("^" + self.say(entry))).click()
         self.read(entry)
 
+    def arrive(self, address: str) -> None:
+        """Go to the page and sign in, as far as its first words."""
+        self.page.goto(address)
+        self.picture("sign-in")
+        self.sign_in()
+
     def sign_in(self) -> None:
         self.page.get_by_label(self.say("Password"), exact=True).fill(PASSWORD)
         self.press("Sign in")
@@ -72,7 +78,7 @@ class Person:
         for size in (DESK if own == PHONE else PHONE, own):
             self.page.set_viewport_size(size)
             wide = f"{self._name}: {what} is too wide at {size['width']}"
-            assert not self.visit.is_too_wide(), wide
+            assert not is_too_wide(self.page), wide
         self._pictures += 1
         folder = ARTEFACTS / self._story
         folder.mkdir(parents=True, exist_ok=True)

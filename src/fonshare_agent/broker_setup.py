@@ -44,6 +44,7 @@ USER = "mosquitto"  # of the feed's package
 CONF, LOGINS, ACCESS = "fonshare.conf", "logins", "access"
 CERTIFICATE, KEY = "certificate.pem", "key.pem"
 STORE = ".fonshare-broker"  # on the disk; beside ours, which only the agent may enter
+MISSING, IN_USE = "missing", "in_use"  # what keeps Mosquitto here from being it
 PORT = 8883
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 PASSWORD_BYTES = 16
@@ -96,10 +97,7 @@ def add_login(
     None. The first login's URL becomes the node's own broker, if it has none.
     """
     _demand_root()
-    if NAME.fullmatch(name) is None:
-        raise UsageError(
-            "a login's name is up to 32 letters, digits, dots and dashes", thing=name
-        )
+    check_name(name)
     settings = load_settings(file, needs_hashes=False)
     host = address or settings.node.public_name
     if not host:
@@ -108,7 +106,7 @@ def add_login(
             thing="address",
             next="Give it with `--address`, or set node.public_name.",
         )
-    if shutil.which("mosquitto") is None:
+    if find_hindrance() == MISSING:
         raise NotFound(
             "Mosquitto is not installed",
             thing="mosquitto",
@@ -132,6 +130,14 @@ def add_login(
             f"set fonshare.mqtt.pin={pin.hex()}",
         )
     return {"name": name, "url": url.encode()}
+
+
+def check_name(name: str) -> None:
+    """Raise UsageError unless a login may have this name."""
+    if NAME.fullmatch(name) is None:
+        raise UsageError(
+            "a login's name is up to 32 letters, digits, dots and dashes", thing=name
+        )
 
 
 def remove_login(file: Path, name: str) -> JSON:
@@ -203,20 +209,31 @@ def _asked(option: str) -> str:
     return done.stdout.strip()
 
 
+def find_hindrance() -> str:
+    """Return the word for what keeps Mosquitto here from being the broker, if any."""
+    if shutil.which("mosquitto") is None:
+        return MISSING
+    return IN_USE if _serves_others() else ""
+
+
 def _refuse_other_use() -> None:
     """Raise AlreadyExists if Mosquitto serves something else already."""
-    if _asked("mosquitto.mosquitto.include_dir") == str(FOLDER):
-        return
-    lines = THEIR_FILE.read_text().splitlines() if THEIR_FILE.exists() else []
-    if _asked("mosquitto.owrt.use_uci") == "1" or any(
-        line.strip() and not line.lstrip().startswith("#") for line in lines
-    ):
+    if _serves_others():
         raise AlreadyExists(
             "Mosquitto on this router has settings of its own",
             thing=str(THEIR_FILE),
             next="Add a login for each group there, and give its URL to"
             " `fonshare group broker`.",
         )
+
+
+def _serves_others() -> bool:
+    if _asked("mosquitto.mosquitto.include_dir") == str(FOLDER):
+        return False
+    lines = THEIR_FILE.read_text().splitlines() if THEIR_FILE.exists() else []
+    return _asked("mosquitto.owrt.use_uci") == "1" or any(
+        line.strip() and not line.lstrip().startswith("#") for line in lines
+    )
 
 
 def _make_store(disk: Path) -> Path | None:

@@ -114,10 +114,15 @@ def complain(text: str, *values: object) -> None:
     print(f"  {say(text, *values)}", file=sys.stderr)
 
 
+def default_name() -> str:
+    """Return what a node here is called unless its owner says otherwise."""
+    return socket.gethostname().split(".")[0]
+
+
 def ask_name() -> str:
     """Ask for the node's name until it is one."""
     while True:
-        name = ask("Name of this node", socket.gethostname().split(".")[0])
+        name = ask("Name of this node", default_name())
         if is_label(name):
             return name
         complain("A name is one line of up to 64 bytes, without `/`.")

@@ -15,6 +15,7 @@ from fonshare_agent.terminal import show_result
 from fonshare_agent.words import say
 
 PASSPHRASE_CHARACTERS_MAX = 1024
+ANSWERS_CHARACTERS_MAX = 65536
 BACKUP_BYTES_MAX = 64 << 20  # 64 MiB: a thousand times what keys and rosters take
 
 
@@ -31,10 +32,33 @@ def _agent(line: CommandLine, _command: Command) -> int:
 
 
 def _setup(line: CommandLine, command: Command) -> int:
-    from fonshare_agent.first_use import set_up
+    answers = line.arguments["answers"]
+    if line.arguments["look"] or answers is not None:
+        result = _setup_by_form(None if answers is None else str(answers))
+    else:
+        from fonshare_agent.first_use import set_up
 
-    show_result({"settings": str(set_up(line.config))}, line, command)
+        result = {"settings": str(set_up(line.config))}
+    show_result(result, line, command)
     return 0
+
+
+def _setup_by_form(answers: str | None) -> JSON:
+    """Set up the router by *answers*, a file's name; None only looks what it offers."""
+    from fonshare_agent import router_form
+    from fonshare_agent.first_use import ROUTER_FILE
+
+    if not ROUTER_FILE.exists():
+        raise UsageError(
+            "only a router is set up by a file of answers",
+            thing="setup",
+            next="Elsewhere `fonshare setup` asks on a terminal.",
+        )
+    if answers is None:
+        return router_form.look(ROUTER_FILE)
+    if answers == "-":
+        return router_form.answer(ROUTER_FILE, sys.stdin.read(ANSWERS_CHARACTERS_MAX))
+    return router_form.answer(ROUTER_FILE, "\n".join(read_secrets(Path(answers))))
 
 
 def _broker(line: CommandLine, command: Command) -> int:

@@ -2,7 +2,8 @@
 
 Root's program, once, for a node that is not enabled yet. It looks which mounted disks
 there are, refuses those that hold the system, and says what the service's user may not
-do there, with the remedy; it changes no owner and no mode itself.
+do there, with the remedy; it changes no owner and no mode itself. A form asks the same
+questions by router_form.py, and is held to the same rules.
 """
 
 import errno
@@ -11,7 +12,8 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +36,10 @@ from fonshare_agent.first_use import (
     demand_terminal,
     hashed,
 )
+from fonshare_agent.links.broker_url import BrokerUrl
 from fonshare_agent.links.uci import UciWriter
 from fonshare_agent.mounts import MOUNTS
-from fonshare_agent.router_access import survey, table
+from fonshare_agent.router_access import Survey, survey, table
 from fonshare_agent.router_disks import Mounted, find_disks
 from fonshare_agent.words import is_yes, say, translate
 
@@ -69,7 +72,7 @@ class Answers:
             "node.enabled": "1",
         }
         if self.broker not in (INVITE, HERE):
-            values["mqtt.broker"] = self.broker
+            values |= _broker_options(self.broker)
         if self.port != PORT:
             values["ftp.port"] = str(self.port)
         if not self.is_mapping:
@@ -85,6 +88,21 @@ class Answers:
         return "".join(f"{line}\n" for line in lines)
 
 
+def _broker_options(url: str) -> dict[str, str]:
+    """Return the options of an address as `fonshare broker add` shows it.
+
+    What the broker's certificate is known by stands in the address there, and beside
+    it in the settings.
+    """
+    broker = BrokerUrl.parse(url)
+    values = {"mqtt.broker": replace(broker, ca=None, pin=None).encode()}
+    if broker.ca:
+        values["mqtt.ca"] = broker.ca
+    if broker.pin:
+        values["mqtt.pin"] = broker.pin.hex()
+    return values
+
+
 def _login(name: str, password: str, access: str) -> list[str]:
     section = "fonshare.@user[-1]"
     lines = ["add fonshare user", f"set {section}.name={name}"]
@@ -95,8 +113,28 @@ def _login(name: str, password: str, access: str) -> list[str]:
 
 def set_up_router(file: Path) -> None:
     """Ask, store the answers, start the service and say what the doctor finds."""
+    refuse_second(file)
+    demand_terminal()
+    answers = _ask_all(mounted_disks())
+    settings = UciWriter(file).apply(answers.batch())
+    for line in table(look_at(answers.disk, [settings.downloads])):
+        print(line, file=sys.stderr)
+    if answers.broker == HERE:
+        _set_up_broker(file)
+    if not restart():
+        print(say("{} restart failed; logread says why.", SERVICE), file=sys.stderr)
+    _show_doctor(file)
+
+
+def is_set_up(file: Path) -> bool:
+    """Tell whether the node of this router is enabled."""
     enabled = read_source(file).raw.get("node", {}).get("enabled", "0")
-    if str(enabled) in TRUE:
+    return str(enabled) in TRUE
+
+
+def refuse_second(file: Path) -> None:
+    """Raise unless root may set up this router, which happens once."""
+    if is_set_up(file):
         raise AlreadyExists(
             "this router is set up already",
             thing=str(file),
@@ -104,17 +142,22 @@ def set_up_router(file: Path) -> None:
         )
     if os.geteuid() != 0:
         raise UsageError("only root sets up a router", thing=str(file))
-    demand_terminal()
-    answers = _ask_all(find_disks(MOUNTS.read_text()))
-    settings = UciWriter(file).apply(answers.batch())
-    found = survey(answers.disk, [settings.downloads], _show_fstab, time.monotonic)
-    for line in table(found):
-        print(line, file=sys.stderr)
-    if answers.broker == HERE:
-        _set_up_broker(file)
-    if subprocess.run([SERVICE, "restart"], check=False).returncode:
-        print(say("{} restart failed; logread says why.", SERVICE), file=sys.stderr)
-    _show_doctor(file)
+
+
+def mounted_disks() -> list[Mounted]:
+    """Return the disks of this router that a node may have."""
+    return find_disks(MOUNTS.read_text())
+
+
+def look_at(disk: Mounted, written: Iterable[str]) -> Survey:
+    """Return what of *disk* the service's user may not use."""
+    return survey(disk, written, _show_fstab, time.monotonic)
+
+
+def restart() -> bool:
+    """Have the service run with what is stored; False if its script failed."""
+    done = subprocess.run([SERVICE, "restart"], check=False, stdout=subprocess.DEVNULL)
+    return done.returncode == 0
 
 
 def _ask_all(disks: list[Mounted]) -> Answers:
@@ -173,10 +216,15 @@ def _ask_port() -> int:
         )
         if not answer.isdecimal() or int(answer) not in PORTS:
             complain("A number from {} to {}.", PORTS[0], PORTS[-1])
-        elif taken := [one for one in (int(answer), int(answer) + 1) if _is_taken(one)]:
-            complain("Another program has {} already.", taken[0])
+        elif (taken := find_taken(int(answer))) is not None:
+            complain("Another program has {} already.", taken)
         else:
             return int(answer)
+
+
+def find_taken(port: int) -> int | None:
+    """Return which of the two doors' ports another program has, if any."""
+    return next((one for one in (port, port + 1) if _is_taken(one)), None)
 
 
 def _is_taken(port: int) -> bool:

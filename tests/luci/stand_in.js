@@ -116,7 +116,12 @@ const ui = provide('ui', {
 		document.body.append(E('div', { 'id': 'modal_overlay' }, [
 			E('div', { 'class': 'modal', 'role': 'dialog' }, [ title ? E('h4', {}, [ title ]) : '', ...children ]) ]));
 	},
-	hideModal: () => document.getElementById('modal_overlay')?.remove()
+	hideModal: () => document.getElementById('modal_overlay')?.remove(),
+	createHandlerFn: (context, act, ...given) => event => {
+		const pressed = event.currentTarget;
+		pressed.disabled = true;
+		Promise.resolve(act.call(context, ...given, event)).finally(() => { pressed.disabled = false; });
+	}
 });
 
 /* --- ubus --- */
@@ -213,8 +218,21 @@ const Value = extend(baseclass, {
 	value(key, label) {
 		this.choices.push([ key, label || key ]);
 	},
+	/* Shown, checked and kept only while another field of the section has a value. */
+	depends(field, value) {
+		this.needs = (this.needs || []).concat([ [ field, value ] ]);
+	},
+	isActive(name) {
+		return !this.needs || this.needs.some(([ field, value ]) => this.section.formvalue(name, field) === value);
+	},
+	checkDepends(name) {
+		this.places[name].hidden = !this.isActive(name);
+	},
 	cfgvalue(name) {
-		return uci.get(this.map.config, name, this.option);
+		return this.map.data.get(this.map.config, name, this.option);
+	},
+	renderWidget(name) {
+		return this.draw(name);
 	},
 	draw(name) {
 		if (this.choices.length)
@@ -226,9 +244,10 @@ const Value = extend(baseclass, {
 	render(name) {
 		const id = [ 'cbid', this.map.config, name, this.option ].join('.');
 		this.fields = this.fields || {};
-		this.fields[name] = this.draw(name);
+		this.fields[name] = this.renderWidget(name);
 		this.fields[name].id = 'widget.' + id;
-		return E('div', { 'class': 'cbi-value', 'data-field': id, 'data-name': this.option }, [
+		this.places = this.places || {};
+		return this.places[name] = E('div', { 'class': 'cbi-value', 'data-field': id, 'data-name': this.option }, [
 			E('label', { 'class': 'cbi-value-title', 'for': 'widget.' + id }, [ this.title ]),
 			E('div', { 'class': 'cbi-value-field' }, [
 				this.fields[name], E('div', { 'class': 'cbi-value-description' }, this.description)
@@ -240,6 +259,10 @@ const Value = extend(baseclass, {
 		const field = this.fields?.[name];
 		if (!field)
 			return null; // of a row that is not drawn yet: as in LuCI not looked at
+		if (!this.isActive(name)) {
+			this.map.data.unset(this.map.config, name, this.option);
+			return null;
+		}
 		const value = this.read(field);
 		const isEmpty = value === '' || value.length === 0;
 		const verdict = (isEmpty ? this.rmempty || this.optional : isValid(this.datatype, value))
@@ -248,9 +271,9 @@ const Value = extend(baseclass, {
 		if (!verdict)
 			return 'Option "' + this.title + '" contains an invalid input value.';
 		if (isEmpty || (this.rmempty && value === this.default))
-			uci.unset(this.map.config, name, this.option);
+			this.map.data.unset(this.map.config, name, this.option);
 		else if (this.forcewrite || String(this.cfgvalue(name)) !== String(value))
-			uci.set(this.map.config, name, this.option, value);
+			this.map.data.set(this.map.config, name, this.option, value);
 		return null;
 	}
 });
@@ -298,6 +321,14 @@ const DynamicList = Value.extend({
 	},
 	read: place => Array.from(place.querySelectorAll('.item > input'), one => one.value)
 });
+/* What is only shown. */
+const DummyValue = Value.extend({
+	draw(name) {
+		return E('div', {}, [ this.cfgvalue(name) ?? this.default ?? '' ]);
+	},
+	read: () => null,
+	parse: () => null
+});
 const Section = extend(baseclass, {
 	option(Class, ...values) {
 		const made = new Class(this.map, this, ...values);
@@ -332,7 +363,7 @@ const TypedSection = Section.extend({
 		Object.assign(this, { map, type, title, description, options: [] });
 	},
 	names() {
-		return uci.sections(this.map.config, this.type).map(one => one['.name']);
+		return this.map.data.sections(this.map.config, this.type).map(one => one['.name']);
 	},
 	/* As in LuCI, both save the form, and say nothing where a field is wrong. */
 	handleAdd() {
@@ -354,6 +385,7 @@ const TypedSection = Section.extend({
 	}
 });
 const Map_ = extend(baseclass, {
+	data: uci,
 	__init__(config, title, description) {
 		Object.assign(this, { config, title, description, sectionsOfMap: [] });
 	},
@@ -363,11 +395,15 @@ const Map_ = extend(baseclass, {
 		return made;
 	},
 	async render() {
-		await uci.load(this.config);
+		await this.data.load(this.config);
 		Map_.last = this;
-		this.root = E('div', { 'class': 'cbi-map', 'id': 'cbi-' + this.config });
+		this.root = E('div', { 'class': 'cbi-map', 'id': 'cbi-' + this.config, 'change': () => this.checkDepends() });
 		this.renderContents();
 		return this.root;
+	},
+	checkDepends() {
+		this.sectionsOfMap.forEach(section => section.names().forEach(
+			name => section.options.forEach(one => one.checkDepends(name))));
 	},
 	renderContents() {
 		this.root.replaceChildren(
@@ -375,6 +411,7 @@ const Map_ = extend(baseclass, {
 			...this.sectionsOfMap.map(one => E('div', { 'class': 'cbi-section', 'data-tab': one.type,
 				'data-tab-title': one.title }, [ E('h3', {}, [ one.title ]),
 				E('div', { 'class': 'cbi-section-descr' }, one.description || ''), ...one.draw() ])));
+		this.checkDepends();
 	},
 	findElements(name, value) {
 		return this.root.querySelectorAll('[' + name + '="' + value + '"]');
@@ -397,7 +434,23 @@ const Map_ = extend(baseclass, {
 		this.renderContents();
 	}
 });
-provide('form', { Map: Map_, NamedSection, TypedSection, Value, Flag, ListValue, DynamicList });
+/* A form over an object: what is in the fields when it is saved is in the object then. */
+const JSONMap = Map_.extend({
+	__init__(data, ...texts) {
+		Map_.prototype.__init__.call(this, 'json', ...texts);
+		this.data = {
+			load: async () => {},
+			get: (config, name, option) => data[name][option],
+			set(config, name, option, value) {
+				data[name][option] = value;
+			},
+			unset(config, name, option) {
+				delete data[name][option];
+			}
+		};
+	}
+});
+provide('form', { Map: Map_, JSONMap, DummyValue, NamedSection, TypedSection, Value, Flag, ListValue, DynamicList });
 
 /* --- views --- */
 

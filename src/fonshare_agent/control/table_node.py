@@ -14,7 +14,28 @@ NODE_COMMANDS = (
         "setup",
         "ask the first-use questions and write the settings file",
         "setup -c fonshare.yaml",
-        answer="`{settings}`",
+        answer="`{settings}`; on a router with `--look` `{is_set_up, name, port, "
+        "disks:[{path, kind, problem, total_bytes, free_bytes, refusals}], "
+        "broker_hindrance}`, with `--answers` `{settings, refusals:[{folder, allowed, "
+        "remedy}], broker, is_started}`, `broker` null or the error of setting up one",
+        flags=(
+            Argument(
+                "look",
+                "on a router: ask nothing, say what may be answered",
+                Kind.SWITCH,
+                optional=True,
+                is_sent=False,
+            ),
+            Argument(
+                "answers",
+                "on a router: read the answers, as JSON, from this file of mode 600, "
+                "or from stdin with `-`",
+                optional=True,
+                is_file=True,
+                is_sent=False,
+                shown="FILE",
+            ),
+        ),
         place=Place.HERE,
         access=Access.WRITE,
     ),

@@ -2,6 +2,7 @@
 'require baseclass';
 'require fs';
 'require rpc';
+'require view.fonshare.program as program';
 
 // Backup and restore as a download and an upload: the commands `fonshare backup` and
 // `fonshare restore` on the router. What they need lies for that time in a folder in which
@@ -10,9 +11,7 @@
 
 const PASSPHRASE = '/tmp/run/fonshare-luci.passphrase';
 const BACKUP = '/tmp/run/fonshare-luci.backup';
-const PROGRAM = '/usr/bin/fonshare';
 const SERVICE = '/etc/init.d/fonshare';
-const PRIVATE = 384;    // 0600
 const PIECE = 30000;    // bytes of an upload at once: uhttpd takes 64 KiB of JSON
 
 const readFile = rpc.declare({
@@ -22,36 +21,13 @@ const writeFile = rpc.declare({
 	object: 'file', method: 'write', params: [ 'path', 'data', 'mode', 'base64', 'append' ], reject: true
 });
 
-function fault(message, next) {
-	return { code: 'internal', message: message, thing: '', next: next };
-}
-
-// Return what the command says with --json, or throw its error.
+// Return what the command says, or throw its error.
 function run(command) {
-	const words = [ '--json', command, BACKUP, '--passphrase-file', PASSPHRASE ];
-	return fs.exec(PROGRAM, words).then(done => {
-		let answer;
-		try {
-			answer = JSON.parse(done.stdout);
-		}
-		catch (problem) {
-			throw fault(done.stderr || _('The command did not answer.'), _('Look into the system log.'));
-		}
-		if (answer.error)
-			throw answer.error;
-		return answer;
-	});
+	return program.run([ command, BACKUP, '--passphrase-file', PASSPHRASE ]);
 }
 
-function clear() {
-	return Promise.all([ PASSPHRASE, BACKUP ].map(path => L.resolveDefault(fs.remove(path), null)));
-}
-
-// Do *act* between two looks that nothing is left of another time, or of this one.
 function tidily(act) {
-	return clear().then(act).then(
-		result => clear().then(() => result),
-		error => clear().then(() => { throw error; }));
+	return program.tidily([ PASSPHRASE, BACKUP ], act);
 }
 
 function bytesOf(base64) {
@@ -74,13 +50,13 @@ function offer(bytes) {
 async function upload(file) {
 	const bytes = new Uint8Array(await file.arrayBuffer());
 	for (let at = 0; at === 0 || at < bytes.length; at += PIECE)
-		await writeFile(BACKUP, base64Of(bytes.subarray(at, at + PIECE)), PRIVATE, true, at > 0);
+		await writeFile(BACKUP, base64Of(bytes.subarray(at, at + PIECE)), program.PRIVATE, true, at > 0);
 }
 
 return baseclass.extend({
 	backup(passphrase) {
 		return tidily(async () => {
-			await fs.write(PASSPHRASE, passphrase, PRIVATE);
+			await fs.write(PASSPHRASE, passphrase, program.PRIVATE);
 			await run('backup');
 			offer(bytesOf(await readFile(BACKUP, true)));
 		});
@@ -90,7 +66,7 @@ return baseclass.extend({
 	restore(file, passphrase) {
 		return tidily(async () => {
 			await upload(file);
-			await fs.write(PASSPHRASE, passphrase, PRIVATE);
+			await fs.write(PASSPHRASE, passphrase, program.PRIVATE);
 			await fs.exec(SERVICE, [ 'stop' ]);
 			try {
 				return await run('restore');

@@ -5,6 +5,7 @@
 // file is good, so a browser would mix old and new modules for a while after an upgrade.
 // An upgrade writes all of them anew: if the first has changed, all are fetched again.
 
+const FIRST = 'fonshare/app.js';
 const KEPT = 'fonshare.modules';
 const NAMES = new RegExp('\'([a-z./_-]+\\.(?:js|css))\'', 'g');
 
@@ -21,6 +22,10 @@ async function renew(address, seen) {
 		found => renew(new URL(found[1], address).href, seen)));
 }
 
+function addressOf(path) {
+	return new URL(L.resource(path), window.location.href).href;
+}
+
 function markOf(response) {
 	return [ 'etag', 'last-modified' ].map(name => response.headers.get(name)).join(' ');
 }
@@ -28,12 +33,12 @@ function markOf(response) {
 return baseclass.extend({
 	// Return the module *path* of LuCI's resources.
 	async load(path) {
-		const address = new URL(L.resource(path), window.location.href).href;
-		const mark = markOf(await fetch(address, { cache: 'no-cache' }));
+		const first = addressOf(FIRST);
+		const mark = markOf(await fetch(first, { cache: 'no-cache' }));
 		if (window.localStorage.getItem(KEPT) != mark) {
-			await renew(address, new Set());
+			await renew(first, new Set());
 			window.localStorage.setItem(KEPT, mark);
 		}
-		return import(address);
+		return import(addressOf(path));
 	}
 });

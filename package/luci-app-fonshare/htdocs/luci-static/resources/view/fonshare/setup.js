@@ -1,99 +1,272 @@
 'use strict';
 'require view';
 'require form';
-'require rpc';
-'require uci';
+'require fs';
+'require ui';
 'require view.fonshare.fields as fields';
+'require view.fonshare.health as health';
+'require view.fonshare.program as program';
+'require view.fonshare.refusals as refusals';
 
-// First use: what `fonshare setup` asks on a terminal, as a form. The page itself then leads
-// to a group, a share and a friend.
+// First use: what `fonshare setup` asks on a terminal, as a form. The same program says what
+// may be answered, and takes the answers; the page itself then leads to a group, a share and
+// a friend.
 
-const findMounts = rpc.declare({ object: 'luci', method: 'getMountPoints', expect: { result: [] } });
-const SYSTEM = [ '/', '/rom', '/overlay', '/boot', '/tmp', '/dev' ];
-const KERNEL = [ '/dev/', '/proc/', '/sys/' ];
+const ANSWERS = '/tmp/run/fonshare-luci.answers';
+const SERVICE = '/etc/init.d/fonshare';
+const LOOKS = 10;
+const LOOK_MS = 2000;
+const GROUP = new RegExp('^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$');
+const ADDRESS = new RegExp('^mqtts?://[^/]');
+const BROKERS = { invite: [], here: [ 'group', 'address' ], own: [ 'url', 'user', 'password', 'ca' ] };
 
-// When all is applied LuCI loads this page again; what is wanted then is the page of FonShare.
-function goOnToSharing() {
-	window.history.replaceState(null, '', L.url('admin/services/fonshare/sharing'));
+const look = () => program.run([ 'setup', '--look' ]);
+
+function isUsable(disk) {
+	return !disk.problem;
 }
 
-// The owner's login, and one for guests at home, unless there are logins.
-function proposeLogins() {
-	if (uci.sections('fonshare', 'user').length)
-		return;
-	for (const login of [ { name: 'owner', access: 'write' }, { name: 'guest', access: 'read' } ]) {
-		const section = uci.add('fonshare', 'user');
-		Object.keys(login).forEach(key => uci.set('fonshare', section, key, login[key]));
-	}
-}
+// --- the form ------------------------------------------------------------------------
 
-function findOwner() {
-	return uci.sections('fonshare', 'user').find(one => one.access == 'write');
+function need(field) {
+	field.rmempty = false;
+	field.optional = false;
+	return field;
 }
 
 function addNode(map) {
 	const section = map.section(form.NamedSection, 'node', 'node', _('This node'));
 	fields.add(section, fields.find('node', 'name'));
-	const enabled = fields.add(section, fields.find('node', 'enabled'));
-	enabled.default = '1';
-	enabled.cfgvalue = () => '1'; // that is what this form is for
-	enabled.forcewrite = true;
 }
 
-function isOfSystem(mount) {
-	return SYSTEM.indexOf(mount) >= 0 || KERNEL.some(place => mount.startsWith(place));
+function describeProblem(disk) {
+	return disk.problem == 'read-only'
+		? _('%s can only be read: check it with e2fsck.').format(disk.path)
+		: _('%s cannot be used: %s').format(disk.path, disk.problem);
 }
 
-function addDisk(map, mounts) {
+// What stands in the way on *disk*, shown while that disk is chosen.
+function addRefusals(section, disk, number) {
+	const table = refusals.table(disk.refusals);
+	if (!table)
+		return;
+	const field = section.option(form.DummyValue, 'refusals' + number, _('In the way there'));
+	field.depends('path', disk.path);
+	field.renderWidget = () => E('div', {}, [
+		table, E('p', {}, [ _('FonShare changes no owner and no rights itself. Run these commands as root, now or later.') ])
+	]);
+}
+
+function addDisk(map, disks) {
 	const section = map.section(form.NamedSection, 'disk', 'disk', _('Disk'));
-	const path = fields.add(section, fields.find('disk', 'path'));
-	// With extroot the router runs from a partition that is mounted elsewhere as well.
-	const system = mounts.filter(one => isOfSystem(one.mount)).map(one => one.device);
-	mounts.filter(one => system.indexOf(one.device) < 0).forEach(one =>
-		path.value(one.mount, _('%s, %s free').format(one.mount, '%1024.1mB'.format(one.free))));
+	const usable = disks.filter(isUsable);
+	const path = section.option(form.ListValue, 'path', _('Disk'), fields.escaped([
+		_('Partitions that hold the router’s system are not offered.')
+	].concat(disks.filter(one => !isUsable(one)).map(describeProblem)).join(' ')));
+	usable.forEach(one => path.value(one.path, _('%s (%s), %s free').format(
+		one.path, one.kind, '%1024.1mB'.format(one.free_bytes))));
+	usable.forEach((one, number) => addRefusals(section, one, number));
 }
 
 function addOwner(map) {
-	const owner = findOwner();
-	if (!owner)
-		return;
-	const section = map.section(form.NamedSection, owner['.name'], 'user', _('Your login by FTP'));
-	fields.add(section, fields.find('user', 'name'));
-	const password = fields.add(section, fields.find('user', 'password'));
-	password.rmempty = false;
-	password.optional = false;
-}
-
-function addHouse(map) {
-	const section = map.section(form.NamedSection, 'ftp', 'ftp', _('Guests at home'));
+	const section = map.section(form.NamedSection, 'owner', 'owner', _('Your login by FTP'),
+		_('Its name is “owner”; it may read and write. The login “guest” needs no password, may only read, and only at home.'));
+	need(fields.add(section, fields.find('user', 'password')));
 	fields.add(section, fields.find('ftp', 'guest_folders'));
 }
 
-function addBroker(map) {
-	const section = map.section(form.NamedSection, 'mqtt', 'mqtt', _('Broker'));
-	fields.add(section, fields.find('mqtt', 'broker'));
+function describeHindrance(word) {
+	switch (word) {
+	case 'missing':
+		return _('For one on this router install mosquitto-ssl first.');
+	case 'in_use':
+		return _('Mosquitto on this router has settings of its own: add a login there, and give its address here.');
+	default:
+		return '';
+	}
+}
+
+function addOwnBroker(section) {
+	const group = need(section.option(form.Value, 'group', _('First group on it'),
+		_('The group’s login at the broker. Letters, digits, dots and dashes.')));
+	group.validate = (sectionId, value) => GROUP.test(value)
+		|| _('Up to 32 letters, digits, dots and dashes.');
+	const address = need(section.option(form.Value, 'address', _('This router’s address'),
+		_('The host name or address by which friends reach this router from outside.')));
+	address.datatype = 'host';
+	[ group, address ].forEach(field => field.depends('kind', 'here'));
+}
+
+function addOtherBroker(section) {
+	const url = need(section.option(form.Value, 'url', _('Address'),
+		_('As mqtts://broker.example.org, or as “fonshare broker add” showed it on another router.')));
+	url.validate = (sectionId, value) => ADDRESS.test(value)
+		|| _('It begins with mqtts:// or mqtt://.');
+	const user = section.option(form.Value, 'user', _('User'), _('If the broker asks for one.'));
+	const password = section.option(form.Value, 'password', _('Password'));
+	password.password = true;
+	const ca = section.option(form.Value, 'ca', fields.find('mqtt', 'ca').title, fields.escaped(fields.find('mqtt', 'ca').help));
+	ca.placeholder = '/etc/ssl/certs/broker.pem';
+	[ user, password, ca ].forEach(field => { field.optional = true; });
+	[ url, user, password, ca ].forEach(field => field.depends('kind', 'own'));
+}
+
+function addBroker(map, hindrance) {
+	const section = map.section(form.NamedSection, 'mqtt', 'mqtt', _('Broker'),
+		_('A broker passes on what members tell each other, not files. Who is invited needs none.'));
+	const kind = section.option(form.ListValue, 'kind', _('Broker'), describeHindrance(hindrance));
+	kind.value('invite', _('None: a friend invites me'));
+	if (!hindrance)
+		kind.value('here', _('Mosquitto on this router, if friends reach it from outside'));
+	kind.value('own', _('One of your own'));
+	if (!hindrance)
+		addOwnBroker(section);
+	addOtherBroker(section);
+}
+
+function addPorts(map, port) {
+	const section = map.section(form.NamedSection, 'doors', 'doors', _('Ports'),
+		_('Friends have the port after that of the house.'));
+	const house = fields.add(section, fields.find('ftp', 'port'));
+	house.datatype = 'and(port,range(1024,65534))';
+	house.placeholder = String(port);
+	fields.add(section, fields.find('node', 'port_mapping'));
+}
+
+function makeForm(offer, data) {
+	const map = new form.JSONMap(data, _('Set up FonShare'),
+		_('Nothing is written before you press the button at the end.'));
+	addNode(map);
+	addDisk(map, offer.disks);
+	addOwner(map);
+	addBroker(map, offer.broker_hindrance);
+	addPorts(map, offer.port);
+	return map;
+}
+
+function proposal(offer) {
+	return {
+		node: { name: offer.name },
+		disk: { path: offer.disks.filter(isUsable)[0].path },
+		owner: {},
+		mqtt: { kind: 'invite', group: 'friends' },
+		doors: { port_mapping: 'auto' }
+	};
+}
+
+// --- the answers ---------------------------------------------------------------------
+
+function answersOf(data, offer) {
+	const broker = { kind: data.mqtt.kind };
+	BROKERS[broker.kind].filter(name => data.mqtt[name]).forEach(name => { broker[name] = data.mqtt[name]; });
+	return {
+		name: data.node.name,
+		disk: data.disk.path,
+		password: data.owner.password,
+		guest_folders: data.owner.guest_folders || [],
+		broker: broker,
+		port: Number(data.doors.port || offer.port),
+		port_mapping: data.doors.port_mapping != 'off'
+	};
+}
+
+// A slow router may take longer than LuCI waits. What was asked for is then done, or under way,
+// and what was cut off is the rest: that the service starts.
+async function lookAgain(problem) {
+	if (problem.code && problem.code != 'exists')
+		throw problem;
+	for (let looks = LOOKS; looks > 0; looks--) {
+		const offer = await look();
+		if (offer.is_set_up) {
+			await fs.exec(SERVICE, [ 'start' ]);
+			return {};
+		}
+		await new Promise(done => setTimeout(done, LOOK_MS));
+	}
+	throw problem;
+}
+
+function send(answers) {
+	return program.tidily([ ANSWERS ], async () => {
+		await fs.write(ANSWERS, JSON.stringify(answers), program.PRIVATE);
+		return program.run([ 'setup', '--answers', ANSWERS ]).catch(lookAgain);
+	});
+}
+
+// --- what is shown -------------------------------------------------------------------
+
+function showError(place, problem) {
+	return health.worded(problem).then(error => {
+		const said = health.report('error', [ error.thing, error.message || String(error) ]
+			.filter(part => part).join(': '), error.next);
+		said.setAttribute('role', 'alert');
+		place.replaceChildren(said);
+		said.scrollIntoView({ block: 'center' });
+	});
+}
+
+function showEnd(place, title, done) {
+	const table = refusals.table(done.refusals);
+	const doctor = E('div', { 'id': 'fonshare-doctor' });
+	place.replaceChildren(
+		E('h2', { 'tabindex': '-1' }, [ title ]),
+		done.broker ? health.report('warning', _('There is no broker on this router yet: %s').format(done.broker.message), done.broker.next) : '',
+		done.is_started === false ? health.report('error', _('FonShare did not start.'), _('Look into the system log.')) : '',
+		table ? E('h3', {}, [ _('What FonShare may not do on the disk') ]) : '', table || '',
+		E('h3', {}, [ _('Health') ]), doctor,
+		E('p', {}, [ E('a', { 'class': 'btn cbi-button-action', 'href': L.url('admin/services/fonshare/sharing') },
+			[ _('Go on to FonShare') ]) ]));
+	place.querySelector('h2').focus();
+	return health.show(doctor);
+}
+
+function showNoDisk(place, disks) {
+	place.replaceChildren(
+		E('h2', {}, [ _('Set up FonShare') ]),
+		health.report('warning', _('No disk is mounted but those that hold the system.'),
+			_('Mount one under System, Mount Points; with extroot, a second partition.')),
+		E('div', {}, disks.map(one => E('p', {}, [ describeProblem(one) ]))),
+		E('button', { 'class': 'btn cbi-button', 'click': () => window.location.reload() }, [ _('Look again') ]));
+}
+
+async function showForm(place, offer) {
+	const data = proposal(offer);
+	const map = makeForm(offer, data);
+	const trouble = E('div');
+	const setUp = () => map.save().then(
+		() => send(answersOf(data, offer)).then(
+			done => { showEnd(place, _('FonShare is set up.'), done); },
+			problem => showError(trouble, problem)),
+		() => null); // the form has told what is wrong
+	place.replaceChildren(await map.render(), trouble, E('div', { 'class': 'cbi-page-actions' }, [
+		E('button', { 'class': 'cbi-button cbi-button-positive important', 'click': ui.createHandlerFn({}, setUp) },
+			[ _('Set it up') ])
+	]));
 }
 
 return view.extend({
 	load() {
 		if (L.hasViewPermission() === false)
 			return null;
-		return Promise.all([ L.resolveDefault(findMounts(), []), uci.load('fonshare') ]);
+		return look().catch(problem => ({ problem: problem }));
 	},
 
-	render(found) {
-		if (!found)
+	async render(offer) {
+		if (!offer)
 			return fields.refuse(this);
-		document.addEventListener('uci-applied', goOnToSharing);
-		const map = new form.Map('fonshare', _('Set up FonShare'),
-			_('Save and apply: the page leads on from there.'));
+		const place = E('div', { 'id': 'fonshare-setup' });
+		if (offer.problem)
+			await showError(place, offer.problem);
+		else if (offer.is_set_up)
+			showEnd(place, _('This router is set up already.'), {});
+		else if (!offer.disks.some(isUsable))
+			showNoDisk(place, offer.disks);
+		else
+			await showForm(place, offer);
+		return place;
+	},
 
-		proposeLogins();
-		addNode(map);
-		addDisk(map, found[0]);
-		addOwner(map);
-		addHouse(map);
-		addBroker(map);
-		return map.render();
-	}
+	handleSave: null,
+	handleSaveApply: null,
+	handleReset: null
 });
