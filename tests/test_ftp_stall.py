@@ -387,7 +387,7 @@ def test_a_listing_takes_bounded_chunks():
     while chunk := source.read():
         sizes.append(len(chunk))
     assert sum(sizes) == 1_000_000
-    assert max(sizes) < streams.LISTING_BYTES + 100
+    assert max(sizes) == streams.LISTING_LINES * 100
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -3,26 +3,44 @@
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 # not strftime: a locale has no say in a protocol
 MONTHS = tuple(
     "JanFebMarAprMayJunJulAugSepOctNovDec"[i : i + 3] for i in range(0, 36, 3)
 )
+MINUTE_S = 60
 HALF_A_YEAR_S = 180 * 24 * 3600  # older entries show the year, newer ones the time
+WORDED_MAX = 256  # of each kind of number, kept in words while one folder is listed
 FACTS = ("type", "perm", "size", "modify", "unique")  # what MLST offers
 
 Named = tuple[bytes, os.stat_result]
 
 
+class _Worded(dict[int, bytes]):
+    """Numbers in words, each made once: in a folder of thousands there are few modes,
+    and few minutes or days. Forgets them all when they become many."""
+
+    def __init__(self, word: Callable[[int], bytes]) -> None:
+        self._word = word
+
+    def __missing__(self, number: int) -> bytes:
+        if len(self) >= WORDED_MAX:
+            self.clear()
+        text = self[number] = self._word(number)
+        return text
+
+
 def list_lines(entries: Iterable[Named], now: float) -> Iterator[bytes]:
     """Yield lines like `ls -l`, in GMT."""
+    modes = _Worded(lambda mode: stat.filemode(mode).encode())
+    minutes = _Worded(lambda minute: _list_time(minute * MINUTE_S, now))
     for name, status in entries:
         yield b"%s %3d owner    house    %12d %s %s\r\n" % (
-            stat.filemode(status.st_mode).encode(),
+            modes[status.st_mode],
             status.st_nlink or 1,
             status.st_size,
-            _list_time(status.st_mtime, now),
+            minutes[int(status.st_mtime) // MINUTE_S],
             name,
         )
 
@@ -46,37 +64,40 @@ def fact_lines(
     entries: Iterable[Named], facts: Iterable[str], can_write: bool
 ) -> Iterator[bytes]:
     """Yield the lines of MLSD (RFC 3659)."""
-    wanted = tuple(facts)
+    wanted = frozenset(facts)
+    ours = _Worded(lambda mode: _kind_facts(mode, can_write, wanted))
+    theirs = _Worded(lambda mode: _kind_facts(mode, False, wanted))
+    times = _Worded(lambda modified: modified_text(modified).encode())
     for name, status in entries:
-        yield fact_line(name, status, wanted, can_write)
+        # Only what friends offer has no device: see house_files.py.
+        line = (ours if status.st_dev else theirs)[status.st_mode]
+        if "size" in wanted:
+            line += b"size=%d;" % status.st_size
+        if "modify" in wanted:
+            line += b"modify=%s;" % times[int(status.st_mtime)]
+        if "unique" in wanted:
+            line += b"unique=%xg%x;" % (status.st_dev, status.st_ino)
+        yield b"%s %s\r\n" % (line, name)
 
 
 def fact_line(
     name: bytes, status: os.stat_result, facts: Iterable[str], can_write: bool
 ) -> bytes:
     """Return one entry's facts and name."""
-    text = "".join(
-        f"{fact}={_fact(fact, status, can_write)};" for fact in FACTS if fact in facts
-    )
-    return text.encode() + b" " + name + b"\r\n"
+    return next(fact_lines([(name, status)], facts, can_write))
 
 
-def _fact(fact: str, status: os.stat_result, can_write: bool) -> str:
-    is_folder = stat.S_ISDIR(status.st_mode)
-    if fact == "type":
-        if stat.S_ISLNK(status.st_mode):
-            return "OS.unix=slink"
-        return "dir" if is_folder else "file"
-    if fact == "perm":
-        can_write = can_write and status.st_dev != 0  # see house_files.py
-        if is_folder:
-            return "cdeflmp" if can_write else "el"
-        return "adfrw" if can_write else "r"
-    if fact == "size":
-        return str(status.st_size)
-    if fact == "modify":
-        return modified_text(status.st_mtime)
-    return f"{status.st_dev:x}g{status.st_ino:x}"
+def _kind_facts(mode: int, may_change: bool, wanted: frozenset[str]) -> bytes:
+    """Return what follows from the kind of an entry."""
+    is_folder = stat.S_ISDIR(mode)
+    kind = "OS.unix=slink" if stat.S_ISLNK(mode) else "dir" if is_folder else "file"
+    if is_folder:
+        rights = "cdeflmp" if may_change else "el"
+    else:
+        rights = "adfrw" if may_change else "r"
+    facts = {"type": kind, "perm": rights}
+    text = "".join(f"{name}={fact};" for name, fact in facts.items() if name in wanted)
+    return text.encode()
 
 
 def modified_text(modified: float) -> str:

@@ -8,6 +8,7 @@ the file (`os.preadv`, `os.pwrite`), so the file's own position does not matter.
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
 from typing import Protocol
 
 from fonshare_agent.errors import ContentChanged, TooLong
@@ -17,7 +18,9 @@ from fonshare_agent.errors import ContentChanged, TooLong
 RWF_NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None)
 WARM_BYTES = 1 << 20  # fetched into the page cache by one visit to a worker
 NOT_YET = memoryview(b"")  # what `read` returns when it is to be asked again later
-LISTING_BYTES = 16 << 10  # one chunk of a listing; a folder of any size needs no more
+# One chunk of a listing, 50 KB or so and 170 of the longest names: a folder of any size
+# needs no more.
+LISTING_LINES = 512
 
 
 class Source(Protocol):
@@ -158,12 +161,7 @@ class ListingSource:
         return None
 
     def read(self) -> memoryview:
-        chunk = bytearray()
-        for line in self._lines:
-            chunk += line
-            if len(chunk) >= LISTING_BYTES:
-                break
-        return memoryview(chunk)
+        return memoryview(b"".join(islice(self._lines, LISTING_LINES)))
 
 
 class FileSink:
