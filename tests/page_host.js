@@ -208,7 +208,7 @@ const COMMANDS = {
 		groups: world.groups.map(({ name, members }) => ({ name, members })),
 		jobs: { queued: count('queued', 'locating', 'paused'), running: count('running', 'verifying'), done: count('done'), failed: count('failed') }
 	}),
-	'doctor': () => ({ findings: world.findings, verdict: '' }),
+	'doctor': () => ({ findings: world.findings, verdict: '', reach: 'reachable' }),
 	'disk ls': ({ path }) => {
 		const place = world.folders.filter((one) => (path ? one.startsWith(path + '/') : true)
 			&& !one.slice(path ? path.length + 1 : 0).includes('/'));

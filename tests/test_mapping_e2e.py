@@ -86,7 +86,8 @@ def test_a_hidden_node_whose_router_forwards_is_reached_and_leaves_nothing_behin
         with running(alice, bob):
             wait_mapped(alice)
             fetch(bob, offer_film(alice, bob, size=3 * MIB))
-            found, _ = last_word(alice, "reach.mapped")
+            found, verdict = last_word(alice, "reach.mapped")
+            assert verdict == f"mapped: {found['message']}"
             assert found["message"].startswith("friends reach this node: the router")
             assert found["thing"].startswith(f"{ALICE}:")
             assert "asked by PCP" in found["message"]
@@ -94,7 +95,7 @@ def test_a_hidden_node_whose_router_forwards_is_reached_and_leaves_nothing_behin
             ports = _ftp(bob)
             assert f"forward ports {ports['friends_port']} and" in found["message"]
             assert found["message"].endswith(f"to {HOME}")
-            assert verdict
+            assert verdict == f"forward: {found['message']}"
         eventually(lambda: not box.forwarded(), "all is taken back")
 
 

@@ -182,6 +182,7 @@ class Agent:
                 return {
                     "findings": [{"level": "error", **trouble.as_dict()}],
                     "verdict": str(trouble),
+                    "reach": None,
                 }
             case "disk adopt":
                 self._disk.adopt()

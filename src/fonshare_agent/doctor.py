@@ -27,7 +27,8 @@ def _from_error(error: FonshareError) -> JSON:
 
 
 async def examine(parts: Parts) -> JSON:
-    """Return `{findings, verdict}`; the verdict is the worst finding's sentence."""
+    """Return `{findings, verdict, reach}`: how friends reach this node is its end,
+    whatever else was found."""
     findings = [
         *await _disk(parts),
         *_brokers(parts),
@@ -43,18 +44,9 @@ async def examine(parts: Parts) -> JSON:
         *about_index(parts.index.rebuilt),
         *_groups(parts),
         *await _backup(parts),
-        await _reach(parts),
     ]
-    for level in ("error", "warning"):
-        for finding in findings:
-            if isinstance(finding, dict) and finding["level"] == level:
-                return {"findings": findings, "verdict": finding["message"]}
-    last = findings[-1]
-    assert isinstance(last, dict)
-    return {
-        "findings": findings,
-        "verdict": f"nothing is wrong here: {last['message']}",
-    }
+    reach, verdict, finding = await _reach(parts)
+    return {"findings": [*findings, finding], "verdict": verdict, "reach": reach}
 
 
 async def _disk(parts: Parts) -> list[JSON]:
@@ -182,10 +174,11 @@ def _groups(parts: Parts) -> Iterator[JSON]:
         )
 
 
-async def _reach(parts: Parts) -> JSON:
-    from fonshare_agent.doctor_reach import about_reach  # who asks is rare
+async def _reach(parts: Parts) -> tuple[str, str, JSON]:
+    from fonshare_agent.doctor_reach import about_reach, conclude  # who asks is rare
 
-    return await about_reach(parts)
+    finding = await about_reach(parts)
+    return *conclude(finding), finding
 
 
 async def _backup(parts: Parts) -> list[JSON]:

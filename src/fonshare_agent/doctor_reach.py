@@ -21,6 +21,24 @@ TRIES: Final = 3  # friends who are asked to try; one who says yes is enough
 ONE_WAY: Final = "you can fetch from and push to reachable friends"
 
 
+def conclude(finding: JSON) -> tuple[str, str]:
+    """Return what `doctor` ends in: a word for programs, and a line that begins with
+    it for people."""
+    assert isinstance(finding, dict)
+    said = finding["message"]
+    match finding["code"]:
+        case "reach.open":
+            return "reachable", f"reachable: {said}"
+        case "reach.mapped":
+            return "mapped", f"mapped: {said}"
+        case "reach.local":
+            return "local", f"local: {said}"
+        case "reach.cgnat":
+            return "cgnat", f"CGNAT: {ONE_WAY}"
+        case _:
+            return "forward", f"forward: {said}"
+
+
 async def about_reach(parts: Parts) -> JSON:
     """Return the one finding."""
     kinds = {kind_of(ip) for ip in parts.reach.own_addresses()} - {Kind.NEVER}

@@ -96,7 +96,8 @@ NODE_COMMANDS = (
         "doctor",
         "say what is wrong and what to do about it",
         "doctor",
-        answer="`{findings:[{level, code, message, thing, next}], verdict}`, level one "
-        "of ok, warning, error",
+        answer="`{findings:[{level, code, message, thing, next}], verdict, reach}`, "
+        "level one of ok, warning, error, reach one of reachable, mapped, forward, "
+        "cgnat, local; null while no node runs",
     ),
 )
