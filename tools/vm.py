@@ -1,6 +1,6 @@
 """`make vm`: a 64 MB MIPS router, whole, with the package, a USB disk and a friend.
 
-    python3 tools/vm.py [--cpu 24Kc|P5600] [--memory MB] [PART...]
+    python3 tools/vm.py [--cpu 24Kf|24Kc|P5600] [--memory MB] [PART...]
 
 Each PART boots the machine and tells one part of the story (vm_parts.py); without any,
 all of them, one after another. Ends with a table; exit status 1 if a part has failed.
@@ -43,6 +43,9 @@ NEEDED = (
     Package("mosquitto", "mosquitto", "the broker outside"),
 )
 IMAGE_MB = 200
+# The Fonera's core with a floating-point unit, which Debian's programs are made for: on
+# the bare 24Kc the kernel emulates what they do with it (decision 0118).
+CPU = "24Kf"
 PASSED, FAILED = "PASS", "FAIL"
 
 
@@ -132,7 +135,7 @@ def _tell_part(name: str, memory_mb: int, cpu: str) -> tuple[str, float, list[st
 def main() -> int:
     """Prepare, enter a namespace, tell the story; the exit status."""
     parser = argparse.ArgumentParser(description="A 64 MB MIPS router, shown.")
-    parser.add_argument("--cpu", default="24Kc", choices=("24Kc", "34Kf", "P5600"))
+    parser.add_argument("--cpu", default=CPU, choices=(CPU, "24Kc", "34Kf", "P5600"))
     parser.add_argument("--memory", type=int, default=64, metavar="MB")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))

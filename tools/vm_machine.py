@@ -6,9 +6,11 @@ ports are the same ones at its address on this side.
 
 The machine's clock counts instructions and so goes slower where this PC is busy:
 nothing in the machine is late for a deadline of its kernel because the PC had other
-things to do, and what it takes there is the same anywhere.
+things to do, and what it takes there is the same anywhere. Who waits for the machine
+waits by the turns that the PC gives it, for the same reason.
 """
 
+import contextlib
 import json
 import re
 import select
@@ -19,7 +21,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,7 +36,7 @@ NETWORKS = ("10.0.2", "10.0.3")
 # Two to the power of this: nanoseconds by the machine's clock for an instruction. So
 # the clock keeps about pace with the PC's, by which the node outside has its deadlines.
 CLOCK_SHIFT = 4
-# The Fonera's 24Kc: of its 384 million cycles a second, an instruction that waits for
+# The Fonera's core: of its 384 million cycles a second, an instruction that waits for
 # memory needs more than one.
 ROUTER_NS = 4
 USB_ID, DISK_NODE = "stick", "disk"
@@ -46,8 +48,8 @@ class Plan:
 
     kernel: Path
     root: Path
+    cpu: str
     memory_mb: int = 64
-    cpu: str = "24Kc"
     number: int = 0  # which of NETWORKS
     ports: tuple[int, ...] = ()
     is_root_kept: bool = False  # else what it changes of its root is forgotten
@@ -62,11 +64,34 @@ class Plan:
         return f"{NETWORKS[self.number]}.2"
 
 
+class Turns:
+    """A clock for who waits for a process: it stands still while this PC is busy.
+
+    What counts is the time in which the process had the PC, or did not want it. The
+    kernel says how long each thread has waited for its turn.
+    """
+
+    def __init__(self, threads: Path) -> None:
+        """*threads* is the process's folder /proc/PID/task."""
+        self._threads = threads
+
+    def __call__(self) -> float:
+        return time.monotonic() - self._kept_waiting_s()
+
+    def _kept_waiting_s(self) -> float:
+        # Of the threads the one that emulates the processor has waited longest.
+        waited_ns = [0]
+        for file in self._threads.glob("*/schedstat"):
+            with contextlib.suppress(OSError):  # a thread that has just ended
+                waited_ns.append(int(file.read_text().split()[1]))
+        return max(waited_ns) / 1e9
+
+
 class Line:
     """What the machine says at one of its ends, and is told there."""
 
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection, self._said = connection, b""
+    def __init__(self, connection: socket.socket, clock: Callable[[], float]) -> None:
+        self._connection, self._clock, self._said = connection, clock, b""
 
     def close(self) -> None:
         self._connection.close()
@@ -75,10 +100,10 @@ class Line:
         self._connection.sendall(text.encode())
 
     def wait_for(self, pattern: str, within_s: float) -> re.Match[bytes]:
-        """Read what it says up to *pattern*."""
-        deadline, wanted = time.monotonic() + within_s, re.compile(pattern.encode())
+        """Read what it says up to *pattern*; *within_s* is by the line's clock."""
+        deadline, wanted = self._clock() + within_s, re.compile(pattern.encode())
         while not (found := wanted.search(self._said)):
-            left_s = deadline - time.monotonic()
+            left_s = deadline - self._clock()
             if left_s <= 0:
                 said = self._said[-2000:].decode(errors="replace")
                 raise MachineFailed(
@@ -107,9 +132,9 @@ class Machine:
             stderr=self._log,
             preexec_fn=partial(die_with_parent, signal.SIGKILL),
         )
-        self._count = 0
-        self._shell = Line(self._connect("shell"))
-        self._terminal = Line(self._connect("tty"))
+        self._count, turns = 0, Turns(Path(f"/proc/{self._process.pid}/task"))
+        self._shell = Line(self._connect("shell"), turns)
+        self._terminal = Line(self._connect("tty"), turns)
         self._control = self._connect("control")
         self._answers = self._control.makefile("r")
         self._answers.readline()
