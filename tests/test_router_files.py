@@ -4,6 +4,7 @@ Run by Debian's sh and by busybox, over stand-ins for what OpenWrt has besides.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -115,6 +116,21 @@ def test_without_a_part_of_python_the_agent_names_it_in_one_line(tmp_path):
     assert run.returncode == 1
     assert run.stderr.count("\n") == 1
     assert "`sqlite3` is missing" in run.stderr
+
+
+def test_a_damaged_package_says_so_in_one_line(tmp_path):
+    package = tmp_path / "fonshare_agent"
+    shutil.copytree(ROOT / "src" / "fonshare_agent", package)
+    (package / "disk.py").write_bytes(b"")  # as a power cut leaves what is not synced
+    run = subprocess.run(
+        [sys.executable, "-m", "fonshare_agent.resident"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 1
+    assert run.stderr.count("\n") == 1
+    assert "is damaged (ImportError: " in run.stderr
 
 
 # --- what is compiled -----------------------------------------------------------------

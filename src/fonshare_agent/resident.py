@@ -39,6 +39,15 @@ def main() -> int:
             file=sys.stderr,
         )
         return 1
+    except (ImportError, SyntaxError, NameError, AttributeError) as error:
+        # What we ship imports. The power went while files of an upgrade were written.
+        kind = type(error).__name__
+        print(
+            f"fonshare: the package is damaged ({kind}: {error}), maybe by an upgrade "
+            "that was cut off: install fonshare-agent again",
+            file=sys.stderr,
+        )
+        return 1
     from fonshare_agent.errors import FonshareError  # not before `load`: dataclasses
 
     try:
