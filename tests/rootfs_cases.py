@@ -7,6 +7,10 @@ not 0. `< PATH` writes the lines up to one with a single dot into a file. All co
 of a case see what the ones before have done; each case begins with a fresh router, or
 with one on which the package was installed just before, where its file says
 `@ installed`: that is done once for all of them, since emulated it takes the longest.
+
+Of the same form is what was observed with OpenWrt's own programs (observed/*.case, with
+the programs and their versions as `@ with`): a stand-in is held to it, and OBSERVE=1
+with a ROOTFS that has the real ones writes down anew what they say (`record`).
 """
 
 import fcntl
@@ -96,11 +100,12 @@ class Case:
     description: str
     steps: list[Step]
     is_installed: bool = False
+    programs: list[str] = field(default_factory=list)  # with version and date
 
 
 def read_case(name: str, text: str) -> Case:
     """Read a case file's text; SyntaxError for a line that is none of its forms."""
-    description, steps, is_installed = [], [], False
+    description, steps, is_installed, programs = [], [], False, []
     lines = enumerate(text.splitlines(), 1)
     for number, line in lines:
         if line.startswith("$ "):
@@ -113,6 +118,8 @@ def read_case(name: str, text: str) -> Case:
             steps[-1].status = int(line[2:])
         elif line == "@ installed":
             is_installed = True
+        elif line.startswith("@ with "):
+            programs.append(line.removeprefix("@ with "))
         elif line.startswith("#"):
             continue
         elif steps and line:
@@ -121,7 +128,7 @@ def read_case(name: str, text: str) -> Case:
             description.append(line)
     if not description or not steps:
         raise SyntaxError(f"{name}.case: a description first, then commands")
-    return Case(name, " ".join(description), steps, is_installed)
+    return Case(name, " ".join(description), steps, is_installed, programs)
 
 
 def _block(lines: Iterator[tuple[int, str]]) -> Iterator[str]:
@@ -132,9 +139,34 @@ def _block(lines: Iterator[tuple[int, str]]) -> Iterator[str]:
     raise SyntaxError("no single dot ends the file's text")
 
 
-def cases() -> list[Case]:
-    files = sorted((HERE / "cases").glob("*.case"))
+def cases(folder: str = "cases") -> list[Case]:
+    files = sorted((HERE / folder).glob("*.case"))
     return [read_case(file.stem, file.read_text()) for file in files]
+
+
+def record(case: Case, text: str, folder: Path) -> str:
+    """Return the case file's *text* with what was said when it was run in *folder*.
+
+    What is expected already, and was said, stays as it stands, with its `…`.
+    """
+    lines, number = [], 0
+    source = iter(text.splitlines())
+    for line in source:
+        if line.startswith("< "):
+            number += 1
+            lines.append(line)
+            while lines[-1] != ".":
+                lines.append(next(source))
+        elif line.startswith("$ "):
+            number += 1
+            step = case.steps[number - 1]
+            said, status = _outcome(folder, number)
+            fits = re.fullmatch(step.pattern, said)
+            lines += [line, *(step.expected if fits else said.splitlines())]
+            lines += [f"? {status}"] if status else []
+        elif not number or not line or line.startswith("#"):
+            lines.append(line)
+    return "\n".join(lines) + "\n"
 
 
 class Router:
@@ -215,10 +247,15 @@ class Router:
             (folder / f"{number}.sh").write_text(step.command + "\n")
 
 
-def _judge(case: Case, step: Step, folder: Path, number: int) -> str:
+def _outcome(folder: Path, number: int) -> tuple[str, int]:
+    """Return what a step said, without empty lines, and how it ended."""
     lines = (folder / f"{number}.out").read_text(errors="replace").splitlines()
     said = "".join(f"{line}\n" for line in lines if line)
-    status = int((folder / f"{number}.status").read_text())
+    return said, int((folder / f"{number}.status").read_text())
+
+
+def _judge(case: Case, step: Step, folder: Path, number: int) -> str:
+    said, status = _outcome(folder, number)
     if status == step.status and re.fullmatch(step.pattern, said):
         return ""
     expected = "\n".join(step.expected)

@@ -7,6 +7,7 @@ ROOTFS=FOLDER runs them in a real OpenWrt's user land.
 """
 
 import os
+import re
 import resource
 import shutil
 import time
@@ -17,7 +18,7 @@ import pytest
 
 import ipk
 import vendored
-from rootfs_cases import Case, cases, router
+from rootfs_cases import HERE, Case, cases, record, router
 
 EPOCH = 1_800_000_000
 FAST = {"10-install"}
@@ -75,3 +76,25 @@ def test_the_package_on_the_router(case: Case, packages, tmp_path, capsys):
     with timed(case.name, capsys):
         complaints = machine.run(case, tmp_path / "case")
     assert not complaints, "\n\n".join(complaints)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("case", cases("observed"), ids=lambda case: case.name)
+def test_what_was_observed_with_openwrts_own_programs_holds_here(case: Case, tmp_path):
+    """In the stand-ins; with ROOTFS in the real ones, which OBSERVE=1 writes down."""
+    (tmp_path / "packages").mkdir()
+    machine = router(tmp_path / "packages", "i386")
+    complaints = machine.run(case, tmp_path / "case")
+    if "ROOTFS" in os.environ and "OBSERVE" in os.environ:
+        file = HERE / "observed" / f"{case.name}.case"
+        file.write_text(record(case, file.read_text(), tmp_path / "case"))
+        return
+    assert not complaints, "\n\n".join(complaints)
+
+
+def test_what_was_observed_names_the_programs_and_their_versions():
+    for case in cases("observed"):
+        assert case.programs, case.name
+        for program in case.programs:
+            assert re.fullmatch(r"[a-z]+ [0-9a-f]{7,10} \d{4}-\d\d-\d\d", program)
+            assert program.split()[1] in (HERE / "observed/README.md").read_text()

@@ -6,20 +6,23 @@
 config() {
 	NUMBER=$((NUMBER + 1))
 	SECTION=${2:-cfg$NUMBER}
-	SECTIONS="$SECTIONS $SECTION"
+	SECTIONS="$SECTIONS $SECTION" LOADED="$LOADED CFG_${SECTION}_TYPE"
 	eval "CFG_${SECTION}_TYPE=\$1"
 }
 
 option() {
+	LOADED="$LOADED CFG_${SECTION}_$1"
 	eval "CFG_${SECTION}_$1=\$2"
 }
 
 list() {
+	LOADED="$LOADED CFG_${SECTION}_$1"
 	eval "CFG_${SECTION}_$1=\"\${CFG_${SECTION}_$1:+\$CFG_${SECTION}_$1 }\$2\""
 }
 
 config_load() {
-	SECTIONS= NUMBER=0
+	[ -z "$LOADED" ] || unset $LOADED
+	SECTIONS= NUMBER=0 LOADED=
 	[ ! -e "/etc/config/$1" ] || . "/etc/config/$1"
 }
 
@@ -31,7 +34,8 @@ config_get_bool() {
 	config_get "$@"
 	case $(eval "echo \$$1") in
 	1 | on | true | yes | enabled) eval "$1=1" ;;
-	*) eval "$1=0" ;;
+	0 | off | false | no | disabled) eval "$1=0" ;;
+	*) eval "$1=\$4" ;;
 	esac
 }
 
@@ -60,6 +64,7 @@ default_postinst() {
 	for script in $(grep '^/etc/uci-defaults/' "$info.list"); do
 		[ ! -f "$script" ] || { (. "$script") && rm -f "$script"; }
 	done
+	! grep -q '^/etc/uci-defaults/' "$info.list" || uci commit
 	[ ! -f "$info.postinst-pkg" ] || (. "$info.postinst-pkg") || status=$?
 	for script in $(grep '^/etc/init.d/' "$info.list"); do
 		[ "$PKG_UPGRADE" = 1 ] || "$script" enable
