@@ -25,7 +25,7 @@ def router(tmp_path, monkeypatch) -> RouterBox:
     box = RouterBox(tmp_path, disk)
     be_root_of(tmp_path, monkeypatch.setattr)
     monkeypatch.setenv("PATH", search_path(tmp_path))
-    monkeypatch.setattr(router_disks, "USER_ID", os.getuid())
+    monkeypatch.setattr(router_access, "USER_ID", os.getuid())
     return box
 
 
