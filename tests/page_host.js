@@ -31,8 +31,9 @@ const world = {
 		other_download_kib_s: 0, house: false, give_way: true, gives_way: false, now: { upload_kib_s: 500, download_kib_s: null }
 	},
 	backups: [], restores: [],
-	lots: 0, // files of the share `Lots` of Bob, made up as they are asked for
-	open: {}, most: {} // calls under way now, and at once at most, by command
+	lots: 0, lotsMore: [], // files of the share `Lots` of Bob, made up as they are asked for; names of others in it
+	changes: {}, // by name: what is known, and how often it has changed
+	open: {}, most: {}, began: {} // calls under way now, at once at most, and when each began, by command
 };
 
 function member(id, name, online, role = 'member') {
@@ -132,13 +133,28 @@ function browse(path) {
 		...files.sort((one, other) => one.name < other.name ? -1 : 1)];
 }
 
-function lots(limit, from) {
-	const to = Math.min(world.lots, from + limit);
-	const rows = Array.from({ length: to - from }, (unused, at) =>
-		entryRow(['Famille', BOB, 'Lots', 'File ' + String(from + at).padStart(6, '0') + '.mkv', from + at + 1, 1700000000]));
-	if (to < world.lots)
-		rows[rows.length - 1].cursor = String(to);
+function lots(limit, after) {
+	const key = [world.lots, ...world.lotsMore].join();
+	if (world.lotsKey !== key) {
+		const names = Array.from({ length: world.lots }, (unused, at) => 'File ' + String(at).padStart(6, '0') + '.mkv');
+		world.lotsKey = key;
+		world.lotsNames = [...names, ...world.lotsMore].sort();
+	}
+	const names = world.lotsNames;
+	const from = after ? names.findIndex((name) => name > after) : 0;
+	const page = names.slice(from, from + limit);
+	const rows = page.map((name) => entryRow(['Famille', BOB, 'Lots', name, 1, 1700000000]));
+	if (from + page.length < names.length)
+		rows[rows.length - 1].cursor = page[page.length - 1];
 	return rows;
+}
+
+/* How often *values* of *name* have changed, as far as anybody has looked. */
+function changesOf(name, ...values) {
+	const now = JSON.stringify(values);
+	const known = world.changes[name] || { now, count: 1 };
+	world.changes[name] = { now, count: known.count + Number(known.now !== now) };
+	return world.changes[name].count;
 }
 
 function sourceOf({ id, group, member, member_id, online, name, share, path }) {
@@ -206,7 +222,12 @@ const COMMANDS = {
 		node: world.node, disk: world.disk, broker: world.broker,
 		index: { files: world.entries.length, bytes: 40 * GB, scanning: world.scanning, rebuilt: null, unwatched: 0, shares: [] },
 		groups: world.groups.map(({ name, members }) => ({ name, members })),
-		jobs: { queued: count('queued', 'locating', 'paused'), running: count('running', 'verifying'), done: count('done'), failed: count('failed') }
+		jobs: { queued: count('queued', 'locating', 'paused'), running: count('running', 'verifying'), done: count('done'), failed: count('failed') },
+		changes: {
+			index: changesOf('index', world.entries, world.lots, world.lotsMore, world.shares),
+			state: changesOf('state', world.jobs, world.follows, world.searches, world.news, world.requests),
+			ratings: changesOf('ratings', world.ratings)
+		}
 	}),
 	'doctor': () => ({ findings: world.findings, verdict: '', reach: 'reachable' }),
 	'disk ls': ({ path }) => {
@@ -280,7 +301,7 @@ const COMMANDS = {
 	'group unadmin': ({ group, member: id }) => changeMember(group, id, (home, one) => {
 		one.role = 'member';
 	}),
-	'ls': ({ path, limit, after }) => path.endsWith('/Lots') ? lots(limit, Number(after || 0))
+	'ls': ({ path, limit, after }) => path.endsWith('/Lots') ? lots(limit, after)
 		: paged(browse(path), { limit, after }),
 	'find': find,
 	'search ls': () => world.searches,
@@ -357,6 +378,7 @@ const COMMANDS = {
 
 async function call(command, values) {
 	world.calls.push([command, values]);
+	world.began[command] = [...(world.began[command] || []), performance.now()];
 	world.open[command] = (world.open[command] || 0) + 1;
 	world.most[command] = Math.max(world.most[command] || 0, world.open[command]);
 	await new Promise((resolve) => setTimeout(resolve, world.delay));

@@ -102,6 +102,27 @@ def test_a_scan_finds_every_file_with_any_name(node):
     assert node.scanner.report().shares["Films"].is_scanned
 
 
+def test_a_number_tells_whether_anything_known_has_changed(node, tmp_path):
+    """A scan that finds nothing new leaves it, and so do searches and listings."""
+    film = write(node, "a.mkv")
+    node.publish(Films=[FAMILLE])
+    *_, before = node.index.counts()
+    node.rescan()
+    assert node.names("a") == ["Films/a.mkv"]
+    assert node.listed(FAMILLE, ALICE)
+    assert node.index.counts() == (1, 1, before)
+    film.write_bytes(b"more")
+    node.rescan()
+    *_, after = node.index.counts()
+    assert after != before
+    bob = Node(tmp_path / "bob", BOB)
+    with contextlib.closing(bob):
+        *_, before = bob.index.counts()
+        node.deltas(FAMILLE, bob)
+        *_, after = bob.index.counts()
+        assert after != before
+
+
 def test_what_is_no_file_is_skipped_and_counted(node, tmp_path):
     share = node.share()
     write(node, "real.txt")

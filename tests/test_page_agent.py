@@ -119,6 +119,31 @@ def test_the_stand_in_answers_with_the_keys_of_a_real_agent(
     assert not found, "\n".join(found)
 
 
+def test_the_numbers_of_status_move_with_what_they_stand_for(friends):
+    alice, bob = friends
+    socket = alice.folder / "state" / "control.sock"
+
+    def changes() -> dict[str, int]:
+        return request(socket, "status", {})["changes"]
+
+    def moved(name: str, why: str) -> None:
+        eventually(lambda: changes()[name] != before[name], why)
+
+    eventually(lambda: changes() == changes(), "nothing moves at rest")
+    before = changes()
+    (bob.disk / "films" / "newer.mkv").write_bytes(os.urandom(1000))
+    moved("index", "a friend's new file is told")
+    eventually(lambda: alice.find("newer")[0]["root"], "its content is known")
+    assert changes()["ratings"] == before["ratings"]
+    for stars, node in ((5, bob), (2, alice), (0, alice)):
+        before = changes()
+        node("rate", f"{GROUP}/bob/Films/newer.mkv", str(stars))
+        moved("ratings", f"{stars} stars are told")
+    before = changes()
+    alice("search", "save", "newer", "newer")
+    moved("state", "what is kept is told")
+
+
 def row_of(person: Person, name: str) -> Any:
     return person.page.locator(".fs-member", has_text=name)
 

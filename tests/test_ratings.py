@@ -198,6 +198,21 @@ def test_who_leaves_takes_its_ratings_along_and_a_group_all_of_them(state, table
     assert not state.has_ratings()
 
 
+def test_a_number_tells_of_every_rating(state, tables):
+    seen = [state.rating_changes()]
+    for rate in (
+        lambda: told(tables, (root(1), 5)),
+        lambda: tables.rate(FAMILLE, ALICE, root(1), 4),
+        lambda: tables.rate(FAMILLE, ALICE, root(1), 0),
+        lambda: told(tables, (root(1), 0), after=1),
+        lambda: tables.keep_members(FAMILLE, {ALICE}),
+    ):
+        rate()
+        assert state.rating_changes() != seen[-1]
+        seen.append(state.rating_changes())
+    assert seen[0] == 0
+
+
 def test_the_best_come_first(tables):
     told(tables, (root(1), 4), (root(2), 5), (root(3), 4))
     told(tables, (root(3), 4), member=CAROL)

@@ -10,6 +10,7 @@ from fonshare_agent.control.parts import Parts
 from fonshare_agent.control.rows import JSON
 from fonshare_agent.disk import Disk
 from fonshare_agent.errors import NotFound, StorageError, UsageError
+from fonshare_agent.model import JobState
 from fonshare_agent.on_demand import OnDemand
 from fonshare_agent.protocol.keys import node_id_text
 from fonshare_agent.settings import Settings, ShareSettings
@@ -34,7 +35,8 @@ class NodeHandlers:
 
     async def status(self, arguments: Arguments) -> JSON:
         parts = self._parts
-        files, size = await parts.store.run(parts.index.counts)
+        files, size, written = await parts.store.run(parts.index.counts)
+        totals, kept, rated = await parts.store.run(self._kept)
         groups: list[JSON] = []
         for label, group in parts.groups.labels().items():
             machine = parts.channel.find_machine(group)
@@ -55,8 +57,15 @@ class NodeHandlers:
             "broker": {"connected": parts.links.any_connected()},
             "index": {"files": files, "bytes": size, **self._index()},
             "groups": groups,
-            "jobs": views.job_totals(await parts.store.run(parts.state.totals)),
+            "jobs": views.job_totals(totals),
+            # Who looks again and again reads anew only what these say has moved.
+            "changes": {"index": written, "state": kept, "ratings": rated},
         }
+
+    def _kept(self) -> tuple[dict[JobState, int], int, int]:
+        """Return how many jobs stand where, and how often what is kept has changed."""
+        state = self._parts.state
+        return state.totals(), state.changes(), state.rating_changes()
 
     async def _disk(self) -> dict[str, JSON]:
         disk, files = self._parts.disk, self._parts.files

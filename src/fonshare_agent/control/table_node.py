@@ -90,7 +90,9 @@ NODE_COMMANDS = (
         "problem}, broker:{connected}, index:{files, bytes, scanning, rebuilt, "
         "unwatched, shares:[{name, scanned, problem, missing, skipped, mirror}]}, "
         "groups:[{name, members:[{id, name, role, online, last_seen}]}], "
-        "jobs:{queued, running, done, failed}}`",
+        "jobs:{queued, running, done, failed}, changes:{index, state, ratings}}`, the "
+        "last ones numbers that change when something known of files, something else "
+        "that is kept, or a rating does",
     ),
     Command(
         "doctor",

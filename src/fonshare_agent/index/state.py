@@ -48,7 +48,7 @@ class StateStore(LateTables):
             log.warning("state was damaged: %s", self.recovered)
         self._depth = 0
         self._backed_up_at = clock()
-        self._changes_then = self._connection.total_changes
+        self._changes_then = self.changes()
 
     def close(self) -> None:
         """Close the file; on a lost disk quietly."""
@@ -70,10 +70,14 @@ class StateStore(LateTables):
             finally:
                 self._depth -= 1
 
+    def changes(self) -> int:
+        """Return how many rows were written since this was opened."""
+        return self._connection.total_changes
+
     def back_up_if_due(self) -> bool:
         """Back up what changed, once per BACKUP_PERIOD_S; tell whether it was done."""
         now = self._clock()
-        has_changed = self._connection.total_changes != self._changes_then
+        has_changed = self.changes() != self._changes_then
         if not has_changed or now - self._backed_up_at < BACKUP_PERIOD_S:
             return False
         self.back_up()
@@ -83,7 +87,7 @@ class StateStore(LateTables):
         """Back up now."""
         back_up(self._connection, self._path)
         self._backed_up_at = self._clock()
-        self._changes_then = self._connection.total_changes
+        self._changes_then = self.changes()
 
     # --- life: whose incarnation this file belongs to -----------------------------
 

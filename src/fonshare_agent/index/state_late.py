@@ -54,6 +54,10 @@ class LateTables:
     def has_ratings(self) -> bool:
         return bool(self._rows("SELECT 1 FROM rater LIMIT 1"))
 
+    def rating_changes(self) -> int:
+        """Return a number that is another after each rating."""
+        return int(self._rows("SELECT coalesce(sum(head), 0) FROM rater")[0][0])
+
     # --- how StateStore runs SQL ---
 
     def transaction(self) -> contextlib.AbstractContextManager[None]:

@@ -326,10 +326,10 @@ class IndexStore:
         with self._guard():
             return self._lists.read(root, first, count)
 
-    def counts(self) -> tuple[int, int]:
-        """Return how many files the own shares hold, and their bytes."""
+    def counts(self) -> tuple[int, int, int]:
+        """Return how many files the own shares hold, their bytes, and all changes."""
         with self._guard():
-            return self._own.counts()
+            return (*self._own.counts(), self._connection.total_changes)
 
     def share_counts(self, share: str) -> tuple[int, int]:
         """Return how many files one own share holds, and their bytes."""

@@ -9,6 +9,7 @@ import { asError, isAway, words } from './errors.js';
 import { icon } from './icons.js';
 import { feed, makeScope } from './live.js';
 import { dress } from './look.js';
+import { wishesKey } from './moved.js';
 import { makeRates } from './rates.js';
 import { speaking } from './told.js';
 import { _, fill, number, sentence, speakAs } from './words.js';
@@ -23,9 +24,8 @@ import { show as wizard } from './pages/wizard.js';
 
 const PAGES = { overview, files, transfers, groups, group, join, settings, wizard };
 const HOME = { group: 'groups', join: 'groups', wizard: 'overview' }; // where the menu stands
-const STATUS_S = 2;
+const STATUS_S = 1; // it says what has moved, so that nothing else is asked in vain
 const JOBS_S = 1.5;
-const REQUESTS_S = 4;
 const NOTICE_S = 6;
 const FINDINGS_S = 300; // as long as a look at the node's health is good
 
@@ -180,7 +180,7 @@ function buildApp(host, frame, scope) {
 	app.status = feed(() => app.call('status'), STATUS_S, app.missed);
 	app.jobs = feed(async () => app.rates.note(await app.call('jobs'), performance.now()), JOBS_S,
 		app.missed);
-	app.requests = feed(() => app.call('group requests'), REQUESTS_S, app.missed);
+	app.requests = feed(() => app.call('group requests'), () => wishesKey(app), app.missed);
 	return app;
 }
 

@@ -6,10 +6,10 @@
 import { foreign, h, replace, set, visible, write } from './dom.js';
 import { reason } from './errors.js';
 import { icon } from './icons.js';
+import { wishesKey } from './moved.js';
 import { button, card, checkbox, confirm, field, form, input, link, openDialog, select } from './parts.js';
 import { _, fill, number, plural, size } from './words.js';
 
-const FRESH_S = 10;
 const GB = 1e9;
 const BUDGETS = [1, 5, 10, 20, 50, 100, 500];
 
@@ -20,7 +20,7 @@ export function followsCard(app, scope) {
 	const labels = new Map();
 	let shown = '';
 	set(element, 'hidden', true);
-	const running = scope.repeat(load, FRESH_S, app.missed);
+	const running = scope.renew(load, () => wishesKey(app), app.missed);
 
 	async function load() {
 		const rows = await app.call('follow ls');

@@ -5,6 +5,8 @@
 
 const HIDDEN_S = 60; // nobody looks
 const PAUSE_MAX_S = 8; // after failures: who comes back is seen soon
+const TICK_S = 0.5; // it is looked whether something has moved, without asking anybody
+const REST = 3; // what is read anew rests so many times as long as it took
 const PATIENCE_S = 120; // then an answer counts as lost; a host gives up before
 
 /* Run *work* now and every *seconds* until `stop`; failures are told to *failed*. */
@@ -58,6 +60,44 @@ export function repeat(work, seconds, failed) {
 	return { now, stop };
 }
 
+/* Run *work* now, and again whenever *keyOf*() is another than when it last began. */
+function renew(work, keyOf, failed) {
+	const rest = makeRest();
+	let done = null, isDue = true;
+	const running = repeat(async () => {
+		const key = keyOf();
+		if (!isDue && (key === done || rest.lasts()))
+			return;
+		isDue = false;
+		try {
+			await rest.after(work);
+			done = key;
+		} catch (error) {
+			isDue = true;
+			throw error;
+		}
+	}, TICK_S, failed);
+	function now() {
+		isDue = true;
+		running.now();
+	}
+	return { now, stop: running.stop };
+}
+
+/* Keeps who answers slowly from being asked all the time. */
+export function makeRest() {
+	let until = 0;
+	return {
+		lasts: () => performance.now() < until,
+		async after(work) {
+			const began = performance.now();
+			const answer = await work();
+			until = performance.now() + REST * (performance.now() - began);
+			return answer;
+		}
+	};
+}
+
 /* Return the answer of *promise*, or fail as unreachable after *seconds*. */
 export function within(promise, seconds) {
 	let timer = null;
@@ -68,8 +108,9 @@ export function within(promise, seconds) {
 	return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
-/* One answer for many who look at it: asked for only while somebody does. */
-export function feed(ask, seconds, failed) {
+/* One answer for many who look at it: asked for only while somebody does, *often*: every
+   so many seconds or, if it is a function, whenever that returns something else. */
+export function feed(ask, often, failed) {
 	const lookers = new Set();
 	let running = null, asked = null;
 	const self = {
@@ -84,7 +125,7 @@ export function feed(ask, seconds, failed) {
 			if (self.latest !== undefined)
 				look(self.latest);
 			if (!running)
-				running = repeat(renew, seconds, failed);
+				running = (typeof often === 'function' ? renew : repeat)(tell, often, failed);
 			scope.atEnd(() => {
 				lookers.delete(look);
 				if (!lookers.size && running) {
@@ -96,7 +137,7 @@ export function feed(ask, seconds, failed) {
 	};
 
 	// Who comes back meanwhile waits for the answer that is under way already.
-	async function renew() {
+	async function tell() {
 		if (!asked)
 			asked = within(ask(), PATIENCE_S).finally(() => { asked = null; });
 		const answer = await asked;
@@ -110,6 +151,10 @@ export function feed(ask, seconds, failed) {
 /* What belongs to a page and ends with it. */
 export function makeScope() {
 	const ends = [];
+	const ending = (running) => {
+		scope.atEnd(running.stop);
+		return running;
+	};
 	const scope = {
 		isOver: false,
 		atEnd(end) {
@@ -122,11 +167,8 @@ export function makeScope() {
 			target.addEventListener(event, listener, options);
 			scope.atEnd(() => target.removeEventListener(event, listener, options));
 		},
-		repeat(work, seconds, failed) {
-			const running = repeat(work, seconds, failed);
-			scope.atEnd(running.stop);
-			return running;
-		},
+		repeat: (work, seconds, failed) => ending(repeat(work, seconds, failed)),
+		renew: (work, keyOf, failed) => ending(renew(work, keyOf, failed)),
 		end() {
 			scope.isOver = true;
 			while (ends.length)

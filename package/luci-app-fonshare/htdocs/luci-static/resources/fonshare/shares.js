@@ -4,16 +4,15 @@ import { foreign, h, replace, set, visible } from './dom.js';
 import { asError, failure } from './errors.js';
 import { folderChooser } from './folders.js';
 import { icon } from './icons.js';
+import { sharesKey } from './moved.js';
 import { button, card, checkbox, confirm, empty, field, input, openDialog, form } from './parts.js';
 import { _, day, fill, plural, size } from './words.js';
-
-const FRESH_S = 10;
 
 /* Return the card of the shares of *group*, or of all groups. */
 export function shares(app, scope, group) {
 	const content = h('div');
 	const element = card(_('What you share'), 'folder', content);
-	const running = scope.repeat(load, FRESH_S, (error) => {
+	const running = scope.renew(load, () => sharesKey(app), (error) => {
 		if (!content.querySelector('.fs-shares, .fs-empty-title'))
 			replace(content, failure(asError(error), () => running.now()));
 	});

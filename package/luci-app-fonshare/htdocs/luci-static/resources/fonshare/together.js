@@ -1,7 +1,8 @@
 /* All members' shares as one tree: what is called alike lies in one folder. */
 
+import { folderListing, mergedListing, wholeListing } from './listing.js';
+import { filesKey } from './moved.js';
 import { exactPath, placeOf } from './paths.js';
-import { fixedListing, folderListing, mergedListing } from './listing.js';
 
 const AT_ONCE = 4; // questions: a router answers a few side by side
 const KNOWN_MS = 30000; // who shares what changes rarely
@@ -21,15 +22,16 @@ async function inTurns(items, work) {
 	return results;
 }
 
-/* Return the rows of all shares of all members. */
-async function allShares(app) {
+/* Return the rows of all shares of all members; with *key*, as they are at that key. */
+async function allShares(app, key) {
 	const known = app.shares;
-	if (known && performance.now() - known.at < KNOWN_MS)
+	if (known && (key === undefined ? performance.now() - known.at < KNOWN_MS : known.key === key))
 		return known.rows;
+	const keyed = filesKey(app);
 	const groups = await app.call('ls', { path: '' });
 	const members = (await inTurns(groups, (row) => app.call('ls', { path: placeOf(row) }))).flat();
 	const rows = (await inTurns(members, (row) => app.call('ls', { path: placeOf(row) }))).flat();
-	app.shares = { rows, at: performance.now() };
+	app.shares = { rows, at: performance.now(), key: keyed };
 	return rows;
 }
 
@@ -44,11 +46,11 @@ function byName(rows) {
 }
 
 /* Return the listing of *path*, `/SHARE/FOLDER…`, or of `/`, all shares. */
-export async function togetherListing(app, path) {
-	const shares = await allShares(app);
+export function togetherListing(app, path) {
+	const keyNow = () => filesKey(app);
 	const [name, ...folders] = path.slice(1).split('/');
 	if (!name)
-		return fixedListing(byName(shares));
+		return wholeListing(async () => byName(await allShares(app, keyNow())), keyNow);
 	const call = async (command, values) => {
 		try {
 			return await app.call(command, values);
@@ -58,8 +60,16 @@ export async function togetherListing(app, path) {
 			throw error;
 		}
 	};
-	return mergedListing(shares.filter((row) => row.share === name).map((row) =>
-		folderListing(call, [placeOf(row), ...folders].join('/'))));
+	const known = new Map(); // by place
+	return mergedListing(async () => {
+		const shares = await allShares(app);
+		return shares.filter((row) => row.share === name).map((row) => {
+			const place = [placeOf(row), ...folders].join('/');
+			if (!known.has(place))
+				known.set(place, folderListing(call, place, keyNow));
+			return known.get(place);
+		});
+	});
 }
 
 /* Where *row* of a listing made here leads. */

@@ -10,7 +10,7 @@ const AHEAD = 200; // rows left when more are asked for
 const ROW_TALL_PX = 64; // where a row has two lines, on a phone
 const ROW_PX = 48;
 
-/* *options*: {label, columns: elements, make(row, index), keyOf, open(row), toggle(row),
+/* *options*: {label, columns: elements, make(row, index), keyOf(row), open(row), toggle(row),
    more(): asks for more rows}. */
 export function windowed(scope, options) {
 	const body = h('div', { class: 'fs-rows', role: 'rowgroup' });
@@ -56,11 +56,7 @@ export function windowed(scope, options) {
 	function place(index) {
 		const element = options.make(state.rows[index], index);
 		set(element, 'role', 'row');
-		set(element, 'aria-rowindex', index + 1 + (options.columns ? 1 : 0));
-		set(element, 'tabindex', index === state.focus ? '0' : '-1');
-		element.rowIndex = index;
-		element.style.setProperty('transform', 'translateY(' + index * height() + 'px)');
-		drawn.set(index, element);
+		put(element, index);
 		let before = null;
 		for (const other of body.children) { // read in the order of the rows
 			if (other.rowIndex > index) {
@@ -69,6 +65,14 @@ export function windowed(scope, options) {
 			}
 		}
 		body.insertBefore(element, before);
+	}
+
+	function put(element, index) {
+		set(element, 'aria-rowindex', index + 1 + (options.columns ? 1 : 0));
+		set(element, 'tabindex', index === state.focus ? '0' : '-1');
+		element.rowIndex = index;
+		element.style.setProperty('transform', 'translateY(' + index * height() + 'px)');
+		drawn.set(index, element);
 	}
 
 	function clear() {
@@ -85,15 +89,82 @@ export function windowed(scope, options) {
 			state.focus = 0;
 			clear();
 		}
+		measure();
+		draw();
+	}
+
+	function measure() {
+		const { rows, isComplete } = state;
 		set(element, 'aria-rowcount', isComplete ? rows.length + (options.columns ? 1 : 0) : -1);
 		body.style.setProperty('height', rows.length * height() + 'px');
+	}
+
+	/* Show *rows* in the place of what is shown. What is in sight stays where it is, and the
+	   focus where it was. */
+	function renew(rows, isComplete) {
+		const before = state.rows;
+		const places = new Map(rows.map((row, at) => [options.keyOf(row), at]));
+		const placeOf = (row) => (row ? places.get(options.keyOf(row)) : undefined);
+		const held = holdOf(document.activeElement);
+		const moved = stepsOf(before, placeOf);
+		const focus = placeOf(before[state.focus]);
+		state.rows = rows;
+		state.isComplete = isComplete;
+		state.focus = focus === undefined ? Math.max(0, Math.min(state.focus, rows.length - 1)) : focus;
+		keep(before, placeOf);
+		measure();
+		if (moved)
+			scrollerOf(element).scrollBy(0, moved * height());
 		draw();
+		if (held && !body.contains(document.activeElement) && rows.length)
+			held.again(state.focus);
+	}
+
+	/* How many rows what is in sight first moves down; at the top what is new is seen. */
+	function stepsOf(before, placeOf) {
+		const top = Math.ceil(-body.getBoundingClientRect().top / height());
+		if (top <= 0)
+			return 0;
+		const at = before.findIndex((row, index) => index >= top && placeOf(row) !== undefined);
+		return at < 0 ? 0 : placeOf(before[at]) - at;
+	}
+
+	/* Keep what is drawn of rows that are as they were, in their order. */
+	function keep(before, placeOf) {
+		const were = [...drawn].sort((one, other) => one[0] - other[0]);
+		drawn.clear();
+		let last = -1;
+		for (const [index, element] of were) {
+			const place = placeOf(before[index]);
+			if (place > last && JSON.stringify(state.rows[place]) === JSON.stringify(before[index])) {
+				put(element, place);
+				last = place;
+			} else {
+				element.remove();
+			}
+		}
+	}
+
+	/* What holds the focus in a row, so that the row drawn anew can have it there. */
+	function holdOf(active) {
+		if (!body.contains(active))
+			return null;
+		const controls = (row) => [...row.querySelectorAll('button, input')];
+		const at = controls(active.closest('[role=row]')).indexOf(active);
+		return {
+			again(index) {
+				focus(index);
+				const control = controls(drawn.get(index))[at];
+				if (control)
+					control.focus({ preventScroll: true });
+			}
+		};
 	}
 
 	function redraw() {
 		const isFocused = body.contains(document.activeElement);
 		clear();
-		body.style.setProperty('height', state.rows.length * height() + 'px');
+		measure();
 		draw();
 		if (isFocused)
 			focus(state.focus);
@@ -157,7 +228,16 @@ export function windowed(scope, options) {
 	}, { capture: true, passive: true });
 	scope.listen(window, 'resize', draw);
 	scope.listen(narrow, 'change', redraw);
-	return { element, show, redraw, focus, update: (change) => drawn.forEach((row) => change(row)) };
+	return { element, show, renew, sight, focus, update: (change) => drawn.forEach((row) => change(row)) };
+}
+
+/* What scrolls *element*: the window, or within LuCI what a theme has in its place. */
+function scrollerOf(element) {
+	for (let one = element.parentElement; one && one !== document.body; one = one.parentElement) {
+		if (one.scrollHeight > one.clientHeight && ['auto', 'scroll'].includes(getComputedStyle(one).overflowY))
+			return one;
+	}
+	return window;
 }
 
 export function cell(className, ...children) {

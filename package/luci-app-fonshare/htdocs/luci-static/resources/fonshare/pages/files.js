@@ -2,9 +2,11 @@
 
 import { append, foreign, h, replace, set, visible, write } from '../dom.js';
 import { canGet, entryRow, idsOf, isPlace, showEntry } from '../entry.js';
-import { asError, failure } from '../errors.js';
+import { asError, failure, isAway } from '../errors.js';
 import { askToFollow, askToKeep, canFollow } from '../follows.js';
 import { folderListing, searchListing } from '../listing.js';
+import { makeRest } from '../live.js';
+import { filesKey } from '../moved.js';
 import { button, empty, link } from '../parts.js';
 import { askToRate, canRate } from '../ratings.js';
 import { decode, encode, placeOf } from '../paths.js';
@@ -14,8 +16,7 @@ import { tree } from '../tree.js';
 import { windowed } from '../window.js';
 import { _, fill, number, plural, size } from '../words.js';
 
-const FRESH_S = 3; // how soon a new file in an open folder is seen
-const REST = 20; // a listing rests so many times as long as it took: a slow router is asked less
+const TICK_S = 0.5; // it is looked whether something in sight may be new, without asking anybody
 
 export function show(app, scope, page) {
 	write(page.title, _('Files'));
@@ -29,7 +30,7 @@ export function show(app, scope, page) {
 	});
 	const said = h('p', { class: 'fs-said', role: 'status' });
 	const notHere = h('div');
-	const view = { app, scope, place, said, notHere, turn: 0, listing: null, wish: null, showsPath: false, restsUntil: 0 };
+	const view = { app, scope, place, said, notHere, turn: 0, listing: null, wish: null, showsPath: false, rest: makeRest() };
 	view.isChosen = (row) => chosen.has(row.id);
 	view.toggle = (row) => {
 		if (canGet(row) && !chosen.delete(row.id))
@@ -41,7 +42,7 @@ export function show(app, scope, page) {
 	view.open = (row) => openRow(view, row);
 	const table = windowed(scope, {
 		label: _('Files and folders'), columns: columns(), make: (row) => entryRow(view, row),
-		open: view.open, toggle: view.toggle, more: () => more(view)
+		keyOf: (row) => row.id, open: view.open, toggle: view.toggle, more: () => more(view)
 	});
 	view.table = table;
 	const search = searchBox(app, scope, place, (wish) => look(view, wish));
@@ -52,7 +53,7 @@ export function show(app, scope, page) {
 			h('div', { class: 'fs-files-main' }, top(view), said, table.element, notHere)), bar.element]);
 	bar.update();
 	search.begin();
-	scope.repeat(() => refresh(view), FRESH_S, app.missed);
+	scope.repeat(() => refresh(view), TICK_S, app.missed);
 }
 
 function isTogether(place) {
@@ -148,12 +149,12 @@ async function begin(view) {
 	set(view.table.element, 'aria-busy', 'true');
 	write(view.said, view.wish ? _('Searching …') : _('Looking …'));
 	try {
-		const found = await makeListing(view);
+		const found = makeListing(view);
 		await found.more();
 		if (isStale())
 			return;
 		view.listing = found;
-		fillTable(view, true);
+		fillTable(view, (rows, isComplete) => view.table.show(rows, isComplete, true));
 	} catch (thrown) {
 		if (isStale())
 			return;
@@ -166,37 +167,43 @@ async function begin(view) {
 	set(view.table.element, 'aria-busy', null);
 }
 
-async function makeListing(view) {
-	if (view.wish)
-		return searchListing(view.app.call, view.wish);
-	if (isTogether(view.place))
-		return togetherListing(view.app, view.place);
-	return folderListing(view.app.call, view.place);
+function makeListing({ app, wish, place }) {
+	const keyNow = () => filesKey(app);
+	if (wish)
+		return searchListing(app.call, wish, keyNow);
+	if (isTogether(place))
+		return togetherListing(app, place);
+	return folderListing(app.call, place, keyNow);
 }
 
 async function more(view) {
 	const { listing, turn } = view;
-	if (view.isAsking)
+	if (view.asked === listing)
 		return;
-	view.isAsking = true;
+	view.asked = listing;
 	try {
 		await listing.more();
 		if (turn === view.turn && !view.scope.isOver)
-			fillTable(view, false);
+			fillTable(view, (rows, isComplete) => view.table.show(rows, isComplete, false));
 	} catch (error) {
 		view.app.fail(error); // scrolling on asks again
 	} finally {
-		view.isAsking = false;
+		leave(view, listing);
 	}
 }
 
-function fillTable(view, isNew) {
+function leave(view, listing) {
+	if (view.asked === listing)
+		view.asked = null;
+}
+
+function fillTable(view, show) {
 	const { rows, isComplete } = view.listing;
 	const only = (kind) => rows.length > 0 && rows.every((row) => row.kind === kind);
 	view.table.element.classList.toggle('fs-is-plain', only('group') || only('member') || only('share'));
 	view.table.element.classList.toggle('fs-is-bare', only('group') || only('member'));
 	set(view.table.element, 'hidden', !rows.length);
-	view.table.show(rows, isComplete, isNew);
+	show(rows, isComplete);
 	write(view.said, counted(view, rows.length, isComplete));
 	replace(view.notHere, rows.length ? null : nothing(view));
 }
@@ -228,24 +235,26 @@ function nothing(view) {
 	return empty('folder', _('This folder is empty'), '');
 }
 
-/* See what is new in the open place; nothing moves under the reader if nothing is. */
+/* See what is new of what is in sight; nothing moves under the reader. */
 async function refresh(view) {
-	const { listing, turn, wish } = view;
-	if (!listing || !listing.isComplete || wish)
+	const { listing, turn } = view;
+	if (!listing || view.asked === listing || view.rest.lasts())
 		return;
-	if (performance.now() < view.restsUntil)
-		return;
-	const began = performance.now();
-	const found = await makeListing(view);
-	await found.more();
-	view.restsUntil = performance.now() + REST * (performance.now() - began);
-	if (turn !== view.turn || view.scope.isOver || !found.isComplete)
-		return;
-	if (JSON.stringify(found.rows) !== JSON.stringify(listing.rows)) {
-		view.listing = found;
-		fillTable(view, false);
-		view.table.redraw();
+	view.asked = listing;
+	const isOver = () => turn !== view.turn || view.scope.isOver;
+	let isOther = false;
+	try {
+		isOther = await view.rest.after(() => listing.renew(...view.table.sight()));
+	} catch (error) {
+		if (isAway(asError(error)))
+			throw error;
+		if (!isOver())
+			begin(view); // the place is gone: that is said in its stead
+	} finally {
+		leave(view, listing);
 	}
+	if (isOther && !isOver())
+		fillTable(view, view.table.renew);
 }
 
 /* --- what is chosen --- */

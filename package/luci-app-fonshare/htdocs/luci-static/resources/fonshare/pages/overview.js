@@ -6,10 +6,10 @@ import { icon } from '../icons.js';
 import { badge, button, card, confirm, empty, link, person, progress, shortId } from '../parts.js';
 import { encode, placeOf } from '../paths.js';
 import { describeJob, isMoving } from '../jobs.js';
+import { wishesKey } from '../moved.js';
 import { _, fill, list, number, percent, plural, rate, size } from '../words.js';
 
 const HEALTH_S = 600; // `doctor` has friends knock at this node: not often
-const NEWS_S = 120; // each saved search is run for it
 const NEWS_SHOWN = 5; // of each saved search
 const MOVING_SHOWN = 4;
 
@@ -144,7 +144,11 @@ function news(app, scope) {
 	const content = h('div');
 	const element = card(_('What is new'), 'star', content);
 	element.classList.add('fs-wide');
-	const running = scope.repeat(load, NEWS_S, (error) => replace(content, failure(error, again)));
+	let shown = '';
+	const running = scope.renew(load, () => wishesKey(app), (error) => {
+		shown = '';
+		replace(content, failure(error, again));
+	});
 
 	function again() {
 		running.now();
@@ -153,6 +157,10 @@ function news(app, scope) {
 	async function load() {
 		const [saved, rows] = await Promise.all([app.call('search ls'),
 			app.call('search new', { keep: true, limit: NEWS_SHOWN })]);
+		const key = JSON.stringify([saved, rows]);
+		if (key === shown)
+			return;
+		shown = key;
 		if (!saved.length) {
 			replace(content, empty('search', _('Be told what is new'),
 				_('Search for something in Files and keep the search: what is new of it stands here.'),
