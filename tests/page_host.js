@@ -17,8 +17,8 @@ const world = {
 	broker: { connected: true },
 	scanning: false,
 	groups: [
-		{ name: 'Famille', role: 'creator', members: [member(ANNA, 'Anna', true, 'creator'), member(BOB, 'Bob', true), member(CAROL, 'Carol', false)] },
-		{ name: 'Ciné-club', role: 'member', members: [member(ANNA, 'Anna', true), member(BOB, 'Bob', true, 'creator')] }
+		{ name: 'Famille', role: 'creator', brokers: ['mqtts://…@broker.example'], members: [member(ANNA, 'Anna', true, 'creator'), member(BOB, 'Bob', true), member(CAROL, 'Carol', false)] },
+		{ name: 'Ciné-club', role: 'member', brokers: ['mqtts://broker.example'], members: [member(ANNA, 'Anna', true), member(BOB, 'Bob', true, 'creator')] }
 	],
 	entries: [], // [group, member id, share, path, size, modified]
 	jobs: [], shares: [{ name: 'Photos', path: 'Photos', groups: ['Famille'], files: 1204, bytes: 8 * GB, mirror: null }],
@@ -194,6 +194,13 @@ function jobOf(id) {
 	return found;
 }
 
+function mirrorOf(url) {
+	return {
+		url, state: 'waiting', read_at: 1.7e9, next_s: 3600, readings: 1, files: 3, bytes: 9 * MB, found: 3, fetched: 3,
+		fetched_bytes: 9 * MB, deleted: 0, waiting: 0, held: 0, skipped: 0, failed: 0, failures: [], error: null
+	};
+}
+
 function changeJobs(id, change) {
 	const rows = id === 'all' ? world.jobs.filter((one) => one.state !== 'done') : [jobOf(id)];
 	rows.forEach(change);
@@ -221,7 +228,7 @@ const COMMANDS = {
 	'status': () => ({
 		node: world.node, disk: world.disk, broker: world.broker,
 		index: { files: world.entries.length, bytes: 40 * GB, scanning: world.scanning, rebuilt: null, unwatched: 0, shares: [] },
-		groups: world.groups.map(({ name, members }) => ({ name, members })),
+		groups: world.groups.map(({ name, members, brokers }) => ({ name, members, brokers })),
 		jobs: { queued: count('queued', 'locating', 'paused'), running: count('running', 'verifying'), done: count('done'), failed: count('failed') },
 		changes: {
 			index: changesOf('index', world.entries, world.lots, world.lotsMore, world.shares),
@@ -241,14 +248,28 @@ const COMMANDS = {
 		return world.disk;
 	},
 	'share ls': () => world.shares,
-	'share add': ({ path, name, group }) => {
-		const share = { name, path, groups: group, files: 0, bytes: 0, mirror: null };
+	'share add': ({ path, name, group, to }) => {
+		const copied = path.includes('://');
+		const share = {
+			name, path: copied ? to || 'mirrors/' + name : path, groups: group, files: 0, bytes: 0,
+			mirror: copied ? mirrorOf(path) : null
+		};
 		world.shares.push(share);
 		return share;
 	},
 	'share rm': ({ name }) => {
 		world.shares = world.shares.filter((one) => one.name !== name);
 		return { name };
+	},
+	'share refresh': ({ name }) => {
+		const share = world.shares.find((one) => one.name === name);
+		share.mirror.state = 'reading';
+		return [share];
+	},
+	'share password': ({ name, password }) => {
+		if (password === 'wrong')
+			throw refused('server.refused', 'the server does not take that password', name);
+		return COMMANDS['share refresh']({ name });
 	},
 	'share confirm': ({ name }) => {
 		world.findings = world.findings.filter((one) => one.thing !== name);
@@ -258,8 +279,15 @@ const COMMANDS = {
 	'group create': ({ group }) => {
 		if (world.groups.some((one) => one.name === group))
 			throw refused('exists', 'the name is taken', group, 'Choose another name.');
-		world.groups.push({ name: group, role: 'creator', members: [member(ANNA, 'Anna', true, 'creator')] });
+		world.groups.push({ name: group, role: 'creator', brokers: ['mqtts://broker.example'], members: [member(ANNA, 'Anna', true, 'creator')] });
 		return { group };
+	},
+	'group broker': ({ group, action, url }) => {
+		const home = groupOf(group);
+		home.brokers = home.brokers.filter((one) => one !== url);
+		if (action === 'add')
+			home.brokers.push(url.replace(/[^/]*@/, '…@'));
+		return { group, brokers: home.brokers };
 	},
 	'group invite': ({ group }) => ({ code: 'ABCDE-FGHIJ-KLMNO-PQRST-' + groupOf(group).members.length }),
 	'group join': ({ code, as }) => {
@@ -320,8 +348,15 @@ const COMMANDS = {
 			world.news = world.news.filter((one) => !rows.includes(one));
 		return rows;
 	},
-	'get': ({ entries }) => {
-		const made = entries.map((id) => job(id.split('/').pop(), { state: 'locating' }));
+	'get': ({ entries, to, stream }) => {
+		const made = entries.map((id) => {
+			const name = id.split('/').pop();
+			const place = to ? { path: '/mnt/sda1/' + to + '/' + name } : {};
+			return job(name, {
+				state: 'locating', ...place,
+				...(stream ? { stream: { path: '/mnt/sda1/.fonshare/partial/' + name, ready_bytes: 0, kept: true } } : {})
+			});
+		});
 		world.jobs.push(...made);
 		return made;
 	},
@@ -344,6 +379,9 @@ const COMMANDS = {
 		world.ratings[found[3]] = { ...world.ratings[found[3]], [world.node.id]: stars };
 		return [entryRow(found)];
 	},
+	'rate ls': ({ group, limit }) => world.entries.map(entryRow).filter((one) => one.rating && (!group || one.group === group))
+		.sort((one, other) => other.rating.average - one.rating.average || other.rating.count - one.rating.count)
+		.slice(0, limit || 1000),
 	'follow ls': () => world.follows,
 	'unfollow': ({ entry }) => {
 		const row = world.follows.find((one) => one.id === entry);

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.full
 GROUP = "Famille"
 LISTED = (
     *("status", "doctor", "group ls", "share ls", "disk ls", "jobs"),
-    *("follow ls", "search ls", "limits"),
+    *("follow ls", "search ls", "limits", "rate ls"),
 )
 
 

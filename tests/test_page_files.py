@@ -395,3 +395,39 @@ def more_status(visit, count=3):
     visit.until(
         f"world.calls.filter(one => one[0] === 'status').length >= {seen + count}"
     )
+
+
+@pytest.mark.full
+def test_a_file_is_got_to_a_folder_with_its_beginning_first(visit):
+    visit.open(f"files?Famille%2F{BOB}%2FFilms")
+    visit.page.get_by_role("button", name="Bréhat 2019.mkv").click()
+    dialog = visit.page.get_by_role("dialog")
+    dialog.get_by_role("button", name="To a folder").click()
+    dialog.get_by_role("button", name="media").click()
+    dialog.get_by_role("button", name="Music").click()
+    dialog.get_by_label("The beginning first").check()
+    dialog.get_by_role("button", name="Get", exact=True).click()
+    visit.page.get_by_text("1 transfer is on its way.").wait_for()
+    [call] = visit.calls("get")
+    assert call["to"] == "media/Music"
+    assert call["stream"] is True
+
+    visit.page.evaluate("() => { world.jobs[0].stream.ready_bytes = 5e7 }")
+    visit.page.get_by_role("link", name="See transfers").click()
+    visit.page.get_by_text("The first 50 MB can be played: /mnt/sda1/").wait_for()
+
+
+@pytest.mark.full
+def test_a_folder_is_got_to_a_folder_as_a_whole(visit):
+    visit.open(f"files?Famille%2F{BOB}%2FFilms")
+    visit.page.get_by_role("checkbox", name="Choose Vacances").check()
+    bar = visit.page.locator(".fs-chosen")
+    bar.get_by_role("button", name="To a folder").click()
+    dialog = visit.page.get_by_role("dialog")
+    assert not dialog.get_by_label("The beginning first").is_visible()
+    dialog.get_by_label("Folder of the disk").fill("films")
+    dialog.get_by_role("button", name="Get", exact=True).click()
+    bar.wait_for(state="hidden")
+    [call] = visit.calls("get")
+    assert call["to"] == "films"
+    assert "stream" not in call

@@ -219,3 +219,65 @@ def test_the_other_settings_are_shown_or_linked(visit):
     visit.open("settings", options="{kind: 'luci', settings: '/cgi-bin/luci/x'}")
     link = visit.page.get_by_role("link", name="All settings")
     assert link.get_attribute("href") == "/cgi-bin/luci/x"
+
+
+@pytest.mark.full
+def test_a_groups_brokers_are_seen_by_all_and_changed_by_admins(visit):
+    visit.open("group?Famille")
+    card = visit.page.locator(
+        ".fs-card", has=visit.page.get_by_role("heading", name="Brokers")
+    )
+    card.get_by_text("mqtts://…@broker.example").wait_for()
+    gone = card.get_by_role("button", name="Leave the broker mqtts://…@broker.example")
+    assert not gone.is_visible()  # it is the only one
+
+    card.get_by_role("button", name="Add a broker").click()
+    dialog = visit.page.get_by_role("dialog")
+    dialog.get_by_label("Address").fill(" mqtts://a:secret@second.example ")
+    dialog.get_by_role("button", name="Add the broker").click()
+    card.get_by_text("mqtts://…@second.example").wait_for()
+    gone.click()
+    dialog.get_by_role("button", name="Leave the broker").click()
+    gone.wait_for(state="detached")
+    assert [list(one.values()) for one in visit.calls("group broker")] == [
+        ["Famille", "add", "mqtts://a:secret@second.example"],
+        ["Famille", "remove", "mqtts://…@broker.example"],
+    ]
+
+    visit.page.evaluate("() => { location.hash = '#/group?Cin%C3%A9-club' }")
+    card.get_by_text("mqtts://broker.example").wait_for()
+    assert not card.get_by_role("button", name="Add a broker").is_visible()
+
+
+@pytest.mark.full
+def test_an_old_server_is_copied_read_again_and_given_another_password(visit):
+    visit.open("groups")
+    visit.page.get_by_role("button", name="Copy a server").click()
+    dialog = visit.page.get_by_role("dialog")
+    dialog.get_by_label("Address").fill("ftp://anna@old.example/pub/Films")
+    dialog.get_by_label("Password").fill("secret")
+    assert dialog.get_by_label("Name").input_value() == "Films"
+    dialog.get_by_label("Famille").check()
+    dialog.get_by_role("button", name="Copy and share").click()
+    visit.page.get_by_text("Copy of ftp://anna@old.example/pub/Films").wait_for()
+
+    visit.page.get_by_role("button", name="Read the server of Films now").click()
+    visit.page.get_by_text("being read now").wait_for()
+    change = visit.page.get_by_role("button", name="Password for the server of Films")
+    change.click()
+    dialog.get_by_label("Password").fill("wrong")
+    dialog.get_by_role("button", name="Save the password").click()
+    dialog.get_by_text("does not take that password").wait_for()
+    dialog.get_by_label("Password").fill("right")
+    dialog.get_by_role("button", name="Save the password").click()
+    dialog.wait_for(state="detached")
+    [added] = visit.calls("share add")
+    assert added == {
+        "path": "ftp://anna@old.example/pub/Films",
+        "name": "Films",
+        "group": ["Famille"],
+        "password": "secret",
+    }
+    assert visit.calls("share refresh") == [{"name": "Films"}]
+    wanted = [{"name": "Films", "password": one} for one in ("wrong", "right")]
+    assert visit.calls("share password") == wanted

@@ -71,3 +71,18 @@ def test_a_rating_that_fails_is_told_and_the_stars_stay_as_they_were(visit):
     dialog.get_by_text("not known yet").wait_for()
     dialog.get_by_text("4 of 5 stars, 1 rating").wait_for()
     assert dialog.get_by_role("button", pressed=True).count() == 0
+
+
+@pytest.mark.full
+def test_what_is_rated_best_stands_first_and_a_new_rating_counts_at_once(visit):
+    visit.open("files", RATE_BY_BOB)
+    visit.page.get_by_role("link", name="Best rated").click()
+    names = visit.page.locator(".fs-entry .fs-entry-name")
+    visit.page.get_by_text("Famille / Films").first.wait_for()
+    assert set(names.all_inner_texts()) == {"Bréhat 2019.mkv"}
+
+    visit.page.evaluate(f"() => {{ world.ratings['Metropolis.mkv'] = {{'{BOB}': 5}} }}")
+    visit.page.get_by_role("grid").get_by_text("Metropolis.mkv").wait_for()
+    assert names.first.inner_text() == "Metropolis.mkv"
+    visit.page.evaluate("() => { world.ratings = {} }")
+    visit.page.get_by_text("Nothing is rated yet").wait_for()

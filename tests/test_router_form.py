@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from fonshare_agent import first_use, router_disks
+from fonshare_agent import first_use, router_access
 from fonshare_agent.cli import main
 from fonshare_agent.config import load_settings
 from fonshare_agent.passwords import verify_password

@@ -56,6 +56,7 @@ class GroupHandlers:
                         "name": label,
                         "role": role.value if role is not None else None,
                         "members": self._members(group),
+                        "brokers": views.brokers(machine.roster),
                     }
                 )
         return rows
@@ -130,18 +131,13 @@ class GroupHandlers:
 
     async def group_broker(self, arguments: Arguments) -> JSON:
         group = self._group(arguments)
-        url = BrokerUrl.parse(str(arguments["url"])).without_ca().encode()
+        url = BrokerUrl.parse(str(arguments["url"])).without_ca()
         before = self._parts.channel.machine(group).roster.brokers
         if arguments["action"] == "add":
-            after = before if url in before else (*before, url)
-        elif url not in before:
-            raise NotFound(
-                "the group does not live on that broker",
-                thing="url",
-                next="Write the URL as it was added, with its login and port.",
-            )
+            after = before if url.encode() in before else (*before, url.encode())
         else:
-            after = tuple(one for one in before if one != url)
+            gone = broker_among(before, url)
+            after = tuple(one for one in before if one != gone)
         if not after:
             raise UsageError(
                 "a group needs at least one broker",
@@ -151,9 +147,10 @@ class GroupHandlers:
             await self._parts.groups.change(
                 group, lambda m, now: m.set_brokers(after, now)
             )
+        machine = self._parts.channel.machine(group)
         return {
             "group": arguments["group"],
-            "brokers": [str(BrokerUrl.parse(one)) for one in after],
+            "brokers": views.brokers(machine.roster),
         }
 
     def _named(self, arguments: Arguments) -> tuple[GroupId, NodeId]:
@@ -162,3 +159,23 @@ class GroupHandlers:
 
     def _told(self, arguments: Arguments, node: NodeId) -> JSON:
         return {"group": arguments["group"], "member": node_id_text(node)}
+
+
+def broker_among(brokers: tuple[str, ...], url: BrokerUrl) -> str:
+    """Return the one that *url* names, also as it is shown: without its login."""
+    if url.encode() in brokers:
+        return url.encode()
+    shown = [one for one in brokers if views.shown_broker(one) == str(url)]
+    if not shown:
+        raise NotFound(
+            "the group does not live on that broker",
+            thing="url",
+            next="Write the URL as it was added, or as it is shown, with its port.",
+        )
+    if len(shown) > 1:
+        raise UsageError(
+            "the group has more than one login at that broker",
+            thing="url",
+            next="Give the address with the user and the password that you mean.",
+        )
+    return shown[0]

@@ -47,7 +47,8 @@ class NodeHandlers:
                     machine.peers.online(),
                     partial(parts.seen.find, group),
                 )
-                groups.append({"name": label, "members": members})
+                brokers = views.brokers(machine.roster)
+                groups.append({"name": label, "members": members, "brokers": brokers})
         return {
             "node": {
                 "id": node_id_text(parts.keys.signer.node_id),

@@ -32,7 +32,8 @@ GROUP_COMMANDS = (
         "group ls",
         "list the groups and their members",
         "group ls",
-        answer="`[{name, role, members:[{id, name, role, online, last_seen}]}]`, role "
+        answer="`[{name, role, members:[{id, name, role, online, last_seen}], "
+        "brokers:[url]}]`, role "
         "one of creator, admin, member, the outer one this node's own; `last_seen` "
         "null for this node itself and for who was never seen online",
     ),

@@ -89,7 +89,8 @@ NODE_COMMANDS = (
         answer="`{node:{id, name}, disk:{present, total_bytes, free_bytes, writable, "
         "problem}, broker:{connected}, index:{files, bytes, scanning, rebuilt, "
         "unwatched, shares:[{name, scanned, problem, missing, skipped, mirror}]}, "
-        "groups:[{name, members:[{id, name, role, online, last_seen}]}], "
+        "groups:[{name, members:[{id, name, role, online, last_seen}], "
+        "brokers:[url]}], "
         "jobs:{queued, running, done, failed}, changes:{index, state, ratings}}`, the "
         "last ones numbers that change when something known of files, something else "
         "that is kept, or a rating does",

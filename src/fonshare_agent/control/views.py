@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from fonshare_agent.control.rows import JSON
 from fonshare_agent.disk import DiskSpace
-from fonshare_agent.errors import FonshareError
+from fonshare_agent.errors import BadBrokerUrl, FonshareError
 from fonshare_agent.index.records import Found, id_digest, id_text
 from fonshare_agent.index.scan_report import ShareReport
 from fonshare_agent.index.state_records import Job
+from fonshare_agent.links.broker_url import BrokerUrl
 from fonshare_agent.manners import Manners
 from fonshare_agent.model import GroupId, JobState, NodeId, base32, printable
 from fonshare_agent.protocol.keys import node_id_text
@@ -46,6 +47,19 @@ def members(
         }
         for node, member in roster.members.items()
     ]
+
+
+def brokers(roster: Roster) -> list[JSON]:
+    """Where the group lives, without logins; what is no address is left out."""
+    return [*filter(None, map(shown_broker, roster.brokers))]
+
+
+def shown_broker(text: str) -> str | None:
+    """Return how an address from a roster is shown; any admin may have written it."""
+    try:
+        return str(BrokerUrl.parse(text))
+    except BadBrokerUrl:
+        return None
 
 
 def disk(space: DiskSpace, problem: FonshareError | None) -> dict[str, JSON]:

@@ -82,8 +82,9 @@ function from(row) {
 	return person(row.member, row.online);
 }
 
-/* Show all that is known of a file, and who has it; *rated* is told of a new rating. */
-export function showEntry(app, row, get, rated) {
+/* Show all that is known of a file, and who has it; *ways*: get() and choose() where to;
+   *rated* is told of a new rating. */
+export function showEntry(app, row, ways, rated) {
 	const sources = sourcesOf(row);
 	const fact = (name, value) => [h('dt', null, name), h('dd', null, value)];
 	const dialog = openDialog(app, foreign(row.name), [
@@ -96,10 +97,13 @@ export function showEntry(app, row, get, rated) {
 		h('h3', null, _('Who has it')),
 		h('ul', { class: 'fs-people' }, sources.map((one) => h('li', null, person(one.member, one.online),
 			h('span', { class: 'fs-help' }, foreign(one.group), ' · ', foreign(one.share))))),
-		h('div', { class: 'fs-actions' }, canGet(row) ? button(app, _('Get'), async () => {
-			await get([row]);
+		h('div', { class: 'fs-actions' }, canGet(row) ? [button(app, _('To a folder'), () => {
 			dialog.close();
-		}, { kind: 'primary', symbol: 'get' }) : h('p', { class: 'fs-help' }, _('This is on your own disk.')))
+			ways.choose();
+		}, { symbol: 'folder' }), button(app, _('Get'), async () => {
+			await ways.get();
+			dialog.close();
+		}, { kind: 'primary', symbol: 'get' })] : h('p', { class: 'fs-help' }, _('This is on your own disk.')))
 	]);
 	return dialog;
 }

@@ -48,6 +48,12 @@ export function describeJob(job) {
 	return parts.join(' · ');
 }
 
+/* Where a player finds what is read while it arrives, and how much of it is there. */
+export function playable(job) {
+	return job.stream && job.stream.ready_bytes
+		? fill(_('The first %s can be played: %s'), size(job.stream.ready_bytes), job.stream.path) : '';
+}
+
 /* Why it does not move; empty while it does, or when nothing is known. */
 export function whyItWaits(job) {
 	if (isMoving(job) || job.state === 'done' || job.state === 'cancelled')

@@ -4,9 +4,10 @@ import { foreign, h, replace, set, visible } from './dom.js';
 import { asError, failure } from './errors.js';
 import { folderChooser } from './folders.js';
 import { icon } from './icons.js';
+import { addMirror, mirrorOf } from './mirrors.js';
 import { sharesKey } from './moved.js';
 import { button, card, checkbox, confirm, empty, field, input, openDialog, form } from './parts.js';
-import { _, day, fill, plural, size } from './words.js';
+import { _, fill, plural, size } from './words.js';
 
 /* Return the card of the shares of *group*, or of all groups. */
 export function shares(app, scope, group) {
@@ -26,10 +27,11 @@ export function shares(app, scope, group) {
 		if (key === shown)
 			return;
 		shown = key;
-		const more = button(app, _('Share a folder'), () => addShare(app, group, again), { symbol: 'add' });
+		const more = [button(app, _('Share a folder'), () => addShare(app, group, again), { symbol: 'add' }),
+			button(app, _('Copy a server'), () => addMirror(app, groupChoice(app, group), again), { symbol: 'line' })];
 		replace(content, mine.length ? [h('ul', { class: 'fs-shares' }, mine.map((row) => shareRow(app, row, again))),
 			h('div', { class: 'fs-actions' }, more)]
-			: empty('folder', _('Nothing yet'), _('Friends see only the folders that you choose, and cannot change them.'), more));
+			: empty('folder', _('Nothing yet'), _('Friends see only the folders that you choose, and cannot change them.'), ...more));
 	}
 
 	async function again() {
@@ -45,7 +47,7 @@ function shareRow(app, row, again) {
 			h('p', { class: 'fs-help' }, foreign(row.path, 'fs-name fs-path')),
 			h('p', { class: 'fs-help' }, plural(row.files, _('%d file'), _('%d files')), ' · ', size(row.bytes), ' · ',
 				row.groups.length ? foreign(row.groups.join(', ')) : _('in no group')),
-			row.mirror ? h('p', { class: 'fs-help' }, mirrorText(row.mirror)) : null),
+			mirrorOf(app, row, again)),
 		button(app, _('Stop sharing'), async () => {
 			if (await confirm(app, _('Stop sharing this folder?'), [foreign(row.name), h('p', { class: 'fs-help' },
 				_('Friends see it no more. Its files stay on your disk.'))], _('Stop sharing'), 'fs-danger')) {
@@ -55,18 +57,16 @@ function shareRow(app, row, again) {
 		}, { symbol: 'close', quiet: true, name: fill(_('Stop sharing %s'), visible(row.name)) }));
 }
 
-/* Whose copy a share is, and when that server was read; the overview tells its troubles. */
-function mirrorText(mirror) {
-	const copy = fill(_('Copy of %s'), visible(mirror.url));
-	if (mirror.state === 'reading')
-		return copy + ' · ' + _('being read now');
-	return copy + ' · ' + (mirror.read_at ? fill(_('last read: %s'), day(mirror.read_at)) : _('not read to its end yet'));
+/* Return the choice of groups to share with; *group* is chosen, or the only one. */
+function groupChoice(app, group) {
+	const status = app.status.latest;
+	const groups = status ? status.groups.map((one) => one.name) : [];
+	return h('fieldset', { class: 'fs-field' }, h('legend', null, _('With the groups')),
+		groups.map((one) => checkbox('group', one, foreign(one), group === null ? groups.length === 1 : one === group)));
 }
 
 /* Ask which folder to share, under which name and with whom. */
 export function addShare(app, group, added) {
-	const status = app.status.latest;
-	const groups = status ? status.groups.map((one) => one.name) : [];
 	const name = input('name', { required: true, maxlength: '64' });
 	const path = input('path', { required: true, autofocus: true, autocapitalize: 'off' });
 	path.addEventListener('input', () => {
@@ -84,8 +84,7 @@ export function addShare(app, group, added) {
 		chooser,
 		field(_('Folder of the disk'), path, _('Films, for instance, or Photos/2024. It must be there already.')),
 		field(_('Name'), name, _('What friends see it as.')),
-		h('fieldset', { class: 'fs-field' }, h('legend', null, _('With the groups')),
-			groups.map((one) => checkbox('group', one, foreign(one), group === null ? groups.length === 1 : one === group)))
+		groupChoice(app, group)
 	], _('Share'), async (values, element) => {
 		await app.call('share add', {
 			path: values.path, name: values.name, group: new FormData(element).getAll('group')

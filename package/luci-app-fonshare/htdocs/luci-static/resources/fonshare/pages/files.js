@@ -4,10 +4,11 @@ import { append, foreign, h, replace, set, visible, write } from '../dom.js';
 import { canGet, entryRow, idsOf, isPlace, showEntry } from '../entry.js';
 import { asError, failure, isAway } from '../errors.js';
 import { askToFollow, askToKeep, canFollow } from '../follows.js';
-import { folderListing, searchListing } from '../listing.js';
+import { askToGet, get } from '../get.js';
+import { folderListing, searchListing, wholeListing } from '../listing.js';
 import { makeRest } from '../live.js';
 import { filesKey } from '../moved.js';
-import { button, empty, link } from '../parts.js';
+import { button, empty } from '../parts.js';
 import { askToRate, canRate } from '../ratings.js';
 import { decode, encode, placeOf } from '../paths.js';
 import { searchBox } from '../search.js';
@@ -16,6 +17,8 @@ import { tree } from '../tree.js';
 import { windowed } from '../window.js';
 import { _, fill, number, plural, size } from '../words.js';
 
+const BEST = '//'; // the place of what is rated best
+const BEST_SHOWN = 200;
 const TICK_S = 0.5; // it is looked whether something in sight may be new, without asking anybody
 
 export function show(app, scope, page) {
@@ -38,7 +41,6 @@ export function show(app, scope, page) {
 		bar.update();
 		table.update((one) => one.update());
 	};
-	view.get = (rows) => get(app, rows);
 	view.open = (row) => openRow(view, row);
 	const table = windowed(scope, {
 		label: _('Files and folders'), columns: columns(), make: (row) => entryRow(view, row),
@@ -58,6 +60,10 @@ export function show(app, scope, page) {
 
 function isTogether(place) {
 	return place.startsWith('/');
+}
+
+function isBest(place) {
+	return place === BEST;
 }
 
 function columns() {
@@ -80,7 +86,9 @@ function top(view) {
 	view.top = h('div', { class: 'fs-files-top' },
 		h('nav', { 'aria-label': _('Where you are') }, crumbs), followHere(app, scope, place),
 		h('div', { class: 'fs-choices', role: 'group', 'aria-label': _('Show') },
-			way('', _('By friend'), !isTogether(place)), way('/', _('All together'), isTogether(place))));
+			way('', _('By friend'), !isTogether(place)),
+			way('/', _('All together'), isTogether(place) && !isBest(place)),
+			way(BEST, _('Best rated'), isBest(place))));
 	return view.top;
 }
 
@@ -102,7 +110,7 @@ function followHere(app, scope, place) {
 function crumbsOf(app, place) {
 	const isMerged = isTogether(place);
 	const parts = place.split('/').filter(Boolean);
-	const steps = [[isMerged ? '/' : '', isMerged ? _('All shares') : _('All groups')]];
+	const steps = [[isMerged ? '/' : '', isBest(place) ? _('The best first') : isMerged ? _('All shares') : _('All groups')]];
 	parts.forEach((part, at) => {
 		const path = (isMerged ? '/' : '') + parts.slice(0, at + 1).join('/');
 		steps.push([path, !isMerged && at === 1 ? memberName(app, parts[0], part) : part]);
@@ -121,7 +129,9 @@ function memberName(app, group, id) {
 
 function openRow(view, row) {
 	if (!isPlace(row)) {
-		showEntry(view.app, row, view.get, () => view.table.update((one) => one.update()));
+		const { app } = view;
+		showEntry(app, row, { get: () => get(app, [row]), choose: () => askToGet(app, [row]) },
+			() => view.table.update((one) => one.update()));
 		return;
 	}
 	const leads = isTogether(view.place) && !view.wish ? togetherPlace(row) : placeOf(row);
@@ -137,7 +147,7 @@ function look(view, wish) {
 	if (view.listing && JSON.stringify(wish) === JSON.stringify(view.wish))
 		return;
 	view.wish = wish;
-	view.showsPath = wish !== null;
+	view.showsPath = wish !== null || isBest(view.place);
 	set(view.top, 'hidden', wish !== null);
 	begin(view);
 }
@@ -171,6 +181,8 @@ function makeListing({ app, wish, place }) {
 	const keyNow = () => filesKey(app);
 	if (wish)
 		return searchListing(app.call, wish, keyNow);
+	if (isBest(place))
+		return wholeListing(() => app.call('rate ls', { limit: BEST_SHOWN }), keyNow);
 	if (isTogether(place))
 		return togetherListing(app, place);
 	return folderListing(app.call, place, keyNow);
@@ -222,6 +234,8 @@ function nothing(view) {
 	if (wish)
 		return empty('search', _('Nothing found'), _('Try fewer or shorter words, or take filters away.'),
 			button(app, _('Clear the search'), () => view.clear()));
+	if (isBest(place))
+		return empty('star', _('Nothing is rated yet'), _('Open a file and give it stars: what is rated best stands here.'));
 	if (!parts.length)
 		return empty('groups', _('No friends yet'), _('Files appear here once you are in a group.'),
 			h('a', { class: 'fs-button fs-primary', href: app.href('wizard') }, _('Set it up')));
@@ -259,14 +273,6 @@ async function refresh(view) {
 
 /* --- what is chosen --- */
 
-async function get(app, rows) {
-	const entries = rows.flatMap(idsOf);
-	const jobs = await app.call('get', { entries });
-	app.jobs.now();
-	app.notify(plural(jobs.length, _('%d transfer is on its way.'), _('%d transfers are on their way.')), ' ',
-		link(app, 'transfers', _('See transfers')));
-}
-
 function chosenBar(app, chosen, changed) {
 	const text = h('p', { class: 'fs-chosen-text', role: 'status' });
 	const clear = () => {
@@ -287,6 +293,8 @@ function chosenBar(app, chosen, changed) {
 	const element = h('div', { class: 'fs-chosen', hidden: true }, text,
 		h('div', { class: 'fs-actions' },
 			button(app, _('Clear'), clear, { symbol: 'close' }), follow, keep, rate,
+			button(app, _('To a folder'), () => askToGet(app, [...chosen.values()], clear),
+				{ symbol: 'folder', quiet: true }),
 			button(app, _('Get'), async () => {
 				await get(app, [...chosen.values()]);
 				clear();

@@ -1,5 +1,6 @@
 /* One group: its members, invites, shares, and the way out. */
 
+import { brokersCard } from '../brokers.js';
 import { append, foreign, h, keyed, replace, set, visible, write } from '../dom.js';
 import { icon } from '../icons.js';
 import { invite } from '../invite.js';
@@ -16,9 +17,10 @@ export function show(app, scope, page) {
 	const gone = h('p', { class: 'fs-empty', hidden: true }, _('This node is not in that group.'), ' ',
 		link(app, 'groups', _('All groups')));
 	const view = { app, group, role: null, me: '' };
-	const inviting = inviteCard(view);
+	const inviting = inviteCard(view), brokers = brokersCard(app, group);
 	const content = h('div', { class: 'fs-grid' },
-		card(_('Members'), 'groups', members), inviting.element, shares(app, scope, group), leaveCard(view));
+		card(_('Members'), 'groups', members), inviting.element, shares(app, scope, group),
+		brokers.element, leaveCard(view));
 	append(page.content, [
 		h('p', { class: 'fs-actions' }, link(app, 'groups', _('All groups')),
 			h('a', { class: 'fs-button', href: app.href('files?' + encode(group)) }, icon('folder'),
@@ -34,6 +36,7 @@ export function show(app, scope, page) {
 			const mine = found.members.find((row) => row.id === view.me);
 			view.role = mine ? mine.role : null;
 			inviting.update();
+			brokers.update(found.brokers || [], mayManage(view));
 			draw(found.members);
 		}
 	});

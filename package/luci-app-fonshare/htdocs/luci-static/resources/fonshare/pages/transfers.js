@@ -3,7 +3,7 @@
 import { append, foreign, h, keyed, replace, set, svg, visible, write } from '../dom.js';
 import { followsCard, tellFollow } from '../follows.js';
 import { icon } from '../icons.js';
-import { describeJob, hasEnded, isMoving, stateWord, whyItWaits } from '../jobs.js';
+import { describeJob, hasEnded, isMoving, playable, stateWord, whyItWaits } from '../jobs.js';
 import { orderBy } from '../order.js';
 import { badge, button, confirm, empty, progress } from '../parts.js';
 import { _, fill, plural, rate } from '../words.js';
@@ -61,6 +61,7 @@ function activeRow(list, job) {
 	const state = h('span', { class: 'fs-state' });
 	const numbers = h('p', { class: 'fs-job-numbers' });
 	const why = h('p', { class: 'fs-job-why' });
+	const play = h('p', { class: 'fs-help' });
 	const sources = h('span', { class: 'fs-job-sources' });
 	const first = badge(_('first'));
 	const followed = badge('');
@@ -77,7 +78,7 @@ function activeRow(list, job) {
 		h('div', { class: 'fs-job-main' },
 			h('p', { class: 'fs-job-name' }, foreign(job.name), ' ', first, ' ', followed),
 			bar,
-			h('p', { class: 'fs-job-line' }, state, sources), numbers, why),
+			h('p', { class: 'fs-job-line' }, state, sources), numbers, play, why),
 		h('div', { class: 'fs-job-tools' }, pause, resume,
 			button(app, _('First'), () => act('jobs first', job.id),
 				{ symbol: 'first', quiet: true, name: named(_('Put %s first')) }),
@@ -92,6 +93,8 @@ function activeRow(list, job) {
 		write(state, stateWord(now));
 		write(sources, now.sources ? ' · ' + plural(now.sources, _('from %d source'), _('from %d sources')) : '');
 		write(numbers, describeJob(now));
+		write(play, visible(playable(now)));
+		set(play, 'hidden', !play.textContent);
 		write(why, visible(whyItWaits(now)));
 		set(why, 'hidden', !why.textContent);
 		set(first, 'hidden', !now.first);
