@@ -48,8 +48,13 @@ SWITCHES = ("-OO", "-X", "no_debug_ranges")
 PROGRAM = "usr/bin/fonshare"
 # musl, OpenWrt's libc, has one heap for all threads, and gives what has 128 KiB or more
 # back when it is freed. glibc does so until the first such piece: then it keeps what is
-# as large, which is 4 MiB once a password was checked.
-AS_MUSL = ("MALLOC_ARENA_MAX=1", "MALLOC_MMAP_THRESHOLD_=131072")
+# as large, which is 4 MiB once a password was checked. Nor does musl keep for each
+# thread what it has freed.
+AS_MUSL = (
+    "MALLOC_ARENA_MAX=1",
+    "MALLOC_MMAP_THRESHOLD_=131072",
+    "GLIBC_TUNABLES=glibc.malloc.tcache_count=0",
+)
 PAHO = "usr/lib/python3/dist-packages/paho"
 FEED = ("usr/lib/python3.*", "usr/lib/python3/dist-packages")
 

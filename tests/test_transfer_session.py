@@ -1,11 +1,13 @@
 """The client against peers that lie, stall, listen in, or are somebody else."""
 
+import gc
 import os
 import socket
 import ssl
 import struct
 import threading
 import time
+import weakref
 from contextlib import suppress
 
 import pytest
@@ -98,9 +100,7 @@ class Door:
 
     def __init__(self, folder, script):
         self.keys = load_or_create(folder / "door", os.urandom)
-        pair = (self.keys.certificate_path, self.keys.private_key_path)
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.load_cert_chain(*pair)
+        self.renew()
         self.heard = b""
         self.failures = []
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -108,6 +108,13 @@ class Door:
         self.script = script
         self.thread = threading.Thread(target=self.serve, daemon=True)
         self.thread.start()
+
+    def renew(self):
+        """Forget, as a door that has started anew, whom it has seen."""
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(
+            self.keys.certificate_path, self.keys.private_key_path
+        )
 
     def serve(self):
         while True:
@@ -283,6 +290,56 @@ def test_a_data_connection_resumes_the_session_and_is_recognised(at, context):
         download.finish()
     session.close()
     assert reused == [True, True]
+
+
+def serve_for_ever(reused):
+    """A script: transfers until it is hung up on; *reused*: whether each resumed."""
+
+    def script(caller):
+        caller.log_in()
+        while True:
+            accept = caller.listen()
+            data = accept()
+            data.secure()
+            reused.append(data.socket.session_reused)
+            caller.say("150 here")
+            data.socket.sendall(b"bytes")
+            data.socket.close()
+            caller.say("226 done")
+
+    return script
+
+
+def test_what_a_data_connection_resumes_is_read_once_for_all_sessions_with_a_peer(
+    at, context, monkeypatch
+):
+    reads, reused, usual = [], [], ssl.SSLSocket.session
+    counted = property(lambda self: reads.append(self) or usual.fget(self))
+    monkeypatch.setattr(ssl.SSLSocket, "session", counted)
+    door, pool = at(serve_for_ever(reused)), SessionPool(context, time.monotonic)
+    for _ in range(3):
+        session = pool.borrow(
+            [door.address], door.keys.tls_fingerprint, CREDENTIALS, patience()
+        )
+        assert [read_all(session) for _ in range(2)] == [b"bytes"] * 2
+        session.close()
+    assert reused == [True] * 6
+    assert len(reads) == 1
+
+
+def test_a_peer_that_has_started_anew_is_resumed_from_its_second_connection_on(
+    at, context
+):
+    reused, pool = [], SessionPool(context, time.monotonic)
+    door = at(serve_for_ever(reused))
+    for _ in range(2):
+        session = pool.borrow(
+            [door.address], door.keys.tls_fingerprint, CREDENTIALS, patience()
+        )
+        assert [read_all(session) for _ in range(2)] == [b"bytes"] * 2
+        session.close()
+        door.renew()
+    assert reused == [True, True, False, True]
 
 
 def read_all(session):
@@ -799,6 +856,21 @@ def test_idle_sessions_are_kept_alive_bounded_and_ended(at, context):
         pool.borrow([], door.keys.tls_fingerprint, CREDENTIALS, patience())
 
 
+def test_an_idle_session_keeps_nothing_of_who_used_it(at, context):
+    class Task:
+        is_cancelled = False
+
+    door, pool, task = at(stay_on), SessionPool(context, Clock()), Task()
+    waits = Patience(time.monotonic, lambda task=task: task.is_cancelled, PATIENCE_S)
+    session = pool.borrow([door.address], door.keys.tls_fingerprint, CREDENTIALS, waits)
+    pool.give_back(session)
+    used = weakref.ref(task)
+    del task, waits
+    gc.collect()
+    assert used() is None
+    pool.close()
+
+
 def test_a_session_with_one_peer_is_never_used_for_another(at, context):
     door = at(stay_on)
     pool = SessionPool(context, Clock())
@@ -814,6 +886,9 @@ def test_only_a_few_sessions_are_kept(context):
 
         def close(self):
             self.is_closed = True
+
+        def be_patient(self, patience):
+            pass
 
     pool = SessionPool(context, Clock())
     idle = [Idle() for _ in range(IDLE_MAX + 2)]

@@ -22,6 +22,7 @@ from fonshare_agent.errors import (
     WrongCertificate,
 )
 from fonshare_agent.model import base32
+from fonshare_agent.transfer.resumption import Resumptions
 from fonshare_agent.transfer.session_data import Download, Upload
 from fonshare_agent.transfer.session_replies import Reply, bytes_in, port_in
 from fonshare_agent.transfer.wire import Address, Patience, Wire, connect
@@ -67,6 +68,7 @@ class Session:
         self.fingerprint, self._dial = fingerprint, dial
         self.used_at = wire.patience.clock()
         self._wire, self._context = wire, context
+        self.resumptions = Resumptions()  # a pool has one for all its sessions
         self._received = bytearray()
         self._port: tuple[int, float] | None = None  # asked for ahead, and when
         self._ready: tuple[Wire, float] | None = None  # the next data's, and since when
@@ -316,9 +318,10 @@ class Session:
         return wire
 
     def _secure_data(self, wire: Wire) -> None:
-        wire.secure(
-            self._context, self.fingerprint, self._wire.session, self._hear_refusal
-        )
+        kept = self.resumptions.find(self.fingerprint, self._wire)
+        wire.secure(self._context, self.fingerprint, kept, self._hear_refusal)
+        if not wire.is_resumed:
+            self.resumptions.forget(self.fingerprint)
 
     def _hear_refusal(self) -> None:
         """Raise what the peer says if it has said anything instead of beginning."""

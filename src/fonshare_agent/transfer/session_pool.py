@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from fonshare_agent.errors import ConnectionLost, FonshareError
+from fonshare_agent.transfer.resumption import Resumptions
 from fonshare_agent.transfer.session import Credentials, Dial, Session
 from fonshare_agent.transfer.wire import POLL_S, Address, Patience, connect
 
@@ -26,9 +27,11 @@ class SessionPool:
 
     def __init__(self, context: ssl.SSLContext, clock: Callable[[], float]) -> None:
         self._context, self._clock = context, clock
+        self._resumptions = Resumptions()
         self._lock = threading.Condition()
         self._idle: list[tuple[float, Session]] = []  # since when; the newest last
         self._preparing: set[bytes] = set()
+        self._rest = Patience(clock, _never, NOOP_PATIENCE_S)
 
     def borrow(
         self,
@@ -53,7 +56,7 @@ class SessionPool:
                 raise
             else:
                 return session
-        return Session.open(
+        session = Session.open(
             addresses,
             self._context,
             fingerprint,
@@ -62,9 +65,12 @@ class SessionPool:
             dial,
             ahead=ahead,
         )
+        session.resumptions = self._resumptions
+        return session
 
     def give_back(self, session: Session) -> None:
         """Keep a session that is in order; the oldest one gives way."""
+        session.be_patient(self._rest)  # not as who used it, with all that it brought
         with self._lock:
             self._idle.append((self._clock(), session))
             spare = self._idle[:-IDLE_MAX]
@@ -126,7 +132,6 @@ class SessionPool:
         if self._clock() - session.used_at < NOOP_S:
             return True
         try:
-            session.be_patient(Patience(self._clock, _never, NOOP_PATIENCE_S))
             session.stay_open()
         except FonshareError:
             return False

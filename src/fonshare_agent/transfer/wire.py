@@ -93,6 +93,7 @@ class Wire:
         self._socket, self.peer = connected, peer
         self.patience = patience
         self.on_close: Callable[[Wire], None] | None = None
+        self._session: ssl.SSLSession | None = None
 
     @property
     def connection(self) -> socket.socket:
@@ -101,9 +102,18 @@ class Wire:
 
     @property
     def session(self) -> ssl.SSLSession | None:
-        """What lets the next connection to this peer resume."""
+        """What lets the next connection to this peer resume; read once, for which see
+        resumption.py."""
         secured = self._socket
-        return secured.session if isinstance(secured, ssl.SSLSocket) else None
+        if self._session is None and isinstance(secured, ssl.SSLSocket):
+            self._session = secured.session
+        return self._session
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether this connection goes on with the TLS of another one."""
+        secured = self._socket
+        return isinstance(secured, ssl.SSLSocket) and bool(secured.session_reused)
 
     def secure(
         self,
