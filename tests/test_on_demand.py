@@ -43,7 +43,7 @@ USES = [
 ]
 # Used with members, or when the owner asks for it; other tests do.
 UNUSED = """
-    moving granting copies copy_fetching bringing attempts sources fetching
+    moving granting copies copy_fetching bringing detours attempts sources fetching
     transfer.worker transfer.session transfer.session_data
     transfer.partial transfer.copy_files
     index.browse invites protocol.inviting protocol.joining bundles gathering

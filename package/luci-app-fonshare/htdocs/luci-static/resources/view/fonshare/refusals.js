@@ -32,11 +32,11 @@ return baseclass.extend({
 		const rows = refusals.slice(0, ROWS).map(one => E('tr', { 'class': 'tr' }, [
 			cell(titles[0], one.folder),
 			cell(titles[1], describe(one.allowed)),
-			cell(titles[2], E('code', { 'style': 'overflow-wrap: anywhere' }, [ one.remedy ]))
+			cell(titles[2], E('code', {}, [ one.remedy ]))
 		]));
 		const more = refusals.length - rows.length;
 		return E('div', {}, [
-			E('table', { 'class': 'table fonshare-refusals' }, [
+			E('table', { 'class': 'table fonshare-refusals', 'style': 'overflow-wrap: anywhere' }, [
 				E('tr', { 'class': 'tr table-titles' },
 					titles.map(title => E('th', { 'class': 'th left' }, [ title ])))
 			].concat(rows)),
