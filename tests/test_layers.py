@@ -87,7 +87,8 @@ ALLOWED = {
         "social transfer.fxp_tls transfer.fxp_url"
     ),
     "web": "control.arguments control.client control.commands control.rows settings "
-    "storage.backup program.words",
+    "storage.backup storage.mounts program.first_use program.router_disks "
+    "program.words",
     "program": (
         "control settings links.uci links.broker_url wiring.agent storage.backup "
         "storage.disk storage.mounts protocol.certificate transfer.fxp "

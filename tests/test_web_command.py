@@ -4,6 +4,7 @@ import glob
 import http.client
 import json
 import os
+import pty
 import re
 import signal
 import socket
@@ -20,7 +21,7 @@ from fonshare_agent.web.page import SHELL
 from nodes import FONSHARE
 from settings_files import write_settings
 from waiting import PATIENCE_S
-from web_server import add_web
+from web_server import Browser, add_web
 
 ROOT = Path(__file__).parent.parent
 # What the shell says: `words('…')`; and what it has in French: `'…':`.
@@ -70,6 +71,27 @@ def test_without_settings_it_says_what_to_do_first(tmp_path, capsys):
     status, error = said_of(tmp_path / "none.yaml", capsys)
     assert (status, error["code"]) == (2, "settings")
     assert "cannot read" in error["message"]
+
+
+@pytest.mark.full
+def test_without_settings_a_terminal_is_told_a_code_that_opens_the_page(tmp_path):
+    ours, theirs = pty.openpty()
+    try:
+        child = subprocess.Popen([*FONSHARE, "web"], cwd=tmp_path, stderr=theirs)
+        os.close(theirs)
+        with open(ours, errors="replace") as screen:
+            lines = [screen.readline() for _ in range(3)]
+            port = int(re.search(r"http://127\.0\.0\.1:(\d+)/", lines[1])[1])
+            code = lines[2].rpartition(": ")[2].strip()
+            browser = Browser(port)
+            assert browser.get("/api/session").json["first_use"] is True
+            assert browser.login(code).status == 200
+            child.send_signal(signal.SIGTERM)
+            assert child.wait(PATIENCE_S) == 0
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        child.kill()
+        child.wait()
 
 
 def test_nobody_who_may_write_means_no_page(tmp_path, capsys):

@@ -5,11 +5,14 @@ import pytest
 from axe import SCRIPT
 from browser import PHONE, visiting
 from fonshare_agent.config import load_settings
+from fonshare_agent.web.command import OwnAgent
 from nodes import CommandFailed, eventually, running
 from programs import refuse
+from settings_files import take_ports
 from test_page_accessibility import complaints
-from web_people import Person, serving_page
-from web_server import add_web
+from waiting import PATIENCE_S
+from web_people import PASSWORD, Person, serving_page
+from web_server import CODE, add_web, first_use
 
 pytestmark = pytest.mark.full
 
@@ -49,6 +52,10 @@ def test_a_setting_is_changed_on_a_phone_and_the_agent_takes_it(make_node, chrom
         assert field.input_value() == "Béatrice"
 
 
+def address_of(browser):
+    return f"http://127.0.0.1:{browser.port}"
+
+
 def name_of(node):
     try:
         return node("status")["node"]["name"]
@@ -62,3 +69,37 @@ def looks_well(person):
         refuse("axe-core is not installed: make deps")
     assert complaints(person.visit, SCRIPT.read_text()) == []
     person.picture("form")
+
+
+def test_a_node_is_set_up_on_a_phone_without_a_terminal(tmp_path, chromium):
+    agent = OwnAgent()
+    file = tmp_path / "fonshare.yaml"
+    options = {"viewport": PHONE, "locale": "fr-FR"}
+    try:
+        with (
+            first_use(file, agent.begin) as browser,
+            visiting(chromium, address_of(browser), **options) as visit,
+        ):
+            alice = Person(visit, "fr", "first-use", "alice")
+            visit.page.goto(address_of(browser))
+            visit.page.get_by_label("Code", exact=True).fill(CODE)
+            alice.press("Sign in")
+            alice.fill("Name", "Béatrice")
+            alice.fill("Port of the house door", str(take_ports().port))
+            alice.press("Begin")
+            alice.read("The owner’s login needs a password.")
+            looks_well(alice)
+            alice.fill("Password", PASSWORD)
+            alice.fill("Password again", PASSWORD)
+            visit.page.get_by_label(
+                alice.say("Friends elsewhere may come in")
+            ).uncheck()
+            alice.press("Begin")
+            # The page of the node that lives now, as far as the doctor's findings.
+            finding = visit.page.locator(".fs-step .fs-finding").first
+            finding.wait_for(timeout=PATIENCE_S * 1000)
+            alice.picture("wizard")
+            assert load_settings(file, needs_hashes=False).node.name == "Béatrice"
+            assert (tmp_path / "disk").is_dir()
+    finally:
+        agent.stop()

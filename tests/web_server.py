@@ -12,13 +12,16 @@ from typing import Any
 import yaml
 
 from brokers import free_port
-from fonshare_agent.config import load_settings
+from fonshare_agent.config import load_settings, validate
+from fonshare_agent.settings import WebSettings
 from fonshare_agent.web.application import Application, awake_clock
+from fonshare_agent.web.first_time import FirstTime
 from fonshare_agent.web.listener import Listener
 from fonshare_agent.web.page import PageFiles
 from waiting import PATIENCE_S
 
 PASSWORD = "correct horse"
+CODE = "abcde-fghjk"  # of a first use
 OURS = {"X-FonShare": "1", "Content-Type": "application/json"}
 
 
@@ -102,7 +105,22 @@ def serving(
     nowhere = config.parent / "nowhere"
     files = PageFiles(modules or nowhere, words or nowhere)
     web = replace(load_settings(config, needs_hashes=False).web)
-    listener = Listener(Application(config, files, clock), web)
+    with _listening(Application(config, files, clock), web) as browser:
+        yield browser
+
+
+@contextmanager
+def first_use(file: Path, begin: Callable[[Path], Application]) -> Iterator[Browser]:
+    """Serve the first use that writes *file*; give a browser that is not signed in."""
+    assumed = validate({"node": {"name": "x"}, "disk": "disk"}).web
+    web = replace(assumed, port=free_port())
+    with _listening(FirstTime(file, web, CODE, begin), web) as browser:
+        yield browser
+
+
+@contextmanager
+def _listening(served: Application | FirstTime, web: WebSettings) -> Iterator[Browser]:
+    listener = Listener(served, web)
     thread = threading.Thread(target=listener.serve, name="web")
     thread.start()
     try:

@@ -5,11 +5,14 @@ existing one is never overwritten. The owner's password is neither echoed nor wr
 the settings hold its hash.
 """
 
+import errno
 import getpass
 import os
 import secrets
 import socket
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fonshare_agent.config import load_settings
@@ -20,9 +23,42 @@ from fonshare_agent.words import say
 
 ROUTER_FILE = Path("/etc/config/fonshare")
 DEFAULT_FILE = "fonshare.yaml"
+OWNER = "owner"  # the login that may write
 DEFAULT_BROKER = "mqtt://127.0.0.1:1883"
 SALT_BYTES = 16
 HEAD = "# FonShare's settings; docs/settings.md explains every option.\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a node off the router is begun with."""
+
+    name: str
+    disk: str
+    password_hash: str = field(repr=False)
+    folders: list[str]  # that guests see
+    broker: str
+    # What a terminal does not ask, and leaves as the table of settings has it.
+    ftp: Mapping[str, object] = field(default_factory=dict)
+    node: Mapping[str, object] = field(default_factory=dict)
+    web: Mapping[str, object] = field(default_factory=dict)
+
+    def values(self) -> dict[str, object]:
+        """Return the settings that they make."""
+        owner = {"name": OWNER, "password": self.password_hash, "access": "write"}
+        guest = {"name": "guest", "password": "", "access": "read"}
+        values: dict[str, object] = {
+            "node": {"name": self.name, **self.node},
+            "disk": self.disk,
+            "state": "state",
+            "ftp": {
+                **self.ftp,
+                "guest_folders": self.folders,
+                "users": [owner, guest],
+            },
+            "mqtt": {"broker": self.broker},
+        }
+        return values | ({"web": dict(self.web)} if self.web else {})
 
 
 def set_up(config: str | None) -> Path:
@@ -37,7 +73,7 @@ def set_up(config: str | None) -> Path:
         return ROUTER_FILE
     _refuse_existing(file)
     demand_terminal()
-    _write(file, _ask_all())
+    write_new(file, _ask_all())
     return file
 
 
@@ -60,34 +96,28 @@ def _refuse_existing(file: Path) -> None:
         )
 
 
-def _ask_all() -> dict[str, object]:
+def _ask_all() -> Answers:
     name = ask_name()
     disk = ask("Folder of the disk to share from", "disk")
     broker = ask("MQTT broker for your own groups", DEFAULT_BROKER)
-    password = ask_password()
-    folders = ask_folders()
-    return {
-        "node": {"name": name},
-        "disk": disk,
-        "state": "state",
-        "ftp": {
-            "guest_folders": folders,
-            "users": [
-                {
-                    "name": "owner",
-                    "password": hashed(password),
-                    "access": "write",
-                },
-                {"name": "guest", "password": "", "access": "read"},
-            ],
-        },
-        "mqtt": {"broker": broker},
-    }
+    password_hash = hashed(ask_password())
+    return Answers(name, disk, password_hash, ask_folders(), broker)
 
 
 def hashed(password: str) -> str:
     """Return what the settings hold of a password."""
     return hash_password(password, secrets.token_bytes(SALT_BYTES))
+
+
+def is_taken(port: int) -> bool:
+    """Tell whether another program listens on *port*."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
 
 
 def ask_folders() -> list[str]:
@@ -140,11 +170,11 @@ def ask_password() -> str:
             complain("The two differ.")
 
 
-def _write(file: Path, values: dict[str, object]) -> None:
+def write_new(file: Path, answers: Answers) -> None:
     """Write the file whole or not at all, after the settings' own check of it."""
     import yaml
 
-    text = HEAD + yaml.safe_dump(values, allow_unicode=True, sort_keys=False)
+    text = HEAD + yaml.safe_dump(answers.values(), allow_unicode=True, sort_keys=False)
     fresh = file.with_name(f".{file.name}.{os.getpid()}.yaml")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

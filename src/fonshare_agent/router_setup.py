@@ -6,9 +6,7 @@ do there, with the remedy; it changes no owner and no mode itself. A form asks t
 questions by router_form.py, and is held to the same rules.
 """
 
-import errno
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -35,6 +33,7 @@ from fonshare_agent.first_use import (
     complain,
     demand_terminal,
     hashed,
+    is_taken,
 )
 from fonshare_agent.links.broker_url import BrokerUrl
 from fonshare_agent.links.uci import UciWriter
@@ -224,17 +223,7 @@ def _ask_port() -> int:
 
 def find_taken(port: int) -> int | None:
     """Return which of the two doors' ports another program has, if any."""
-    return next((one for one in (port, port + 1) if _is_taken(one)), None)
-
-
-def _is_taken(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("", port))
-        except OSError as error:
-            return error.errno == errno.EADDRINUSE
-    return False
+    return next((one for one in (port, port + 1) if is_taken(one)), None)
 
 
 def _ask_yes(question: str) -> bool:

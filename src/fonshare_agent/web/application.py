@@ -47,20 +47,13 @@ from fonshare_agent.web.guard import Guard
 from fonshare_agent.web.owners import Owners
 from fonshare_agent.web.page import PageFiles
 from fonshare_agent.web.pictures import TEXT_MAX, draw_qr
-from fonshare_agent.web.refusals import (
-    NoSuchPage,
-    SessionExpired,
-    TooManyAttempts,
-    WrongMethod,
-    WrongPassword,
-)
-from fonshare_agent.web.sessions import AGE_MAX_S, Session, Sessions
+from fonshare_agent.web.refusals import NoSuchPage, WrongMethod
+from fonshare_agent.web.sessions import Session
 from fonshare_agent.web.settings import read_form, told_by_field, wish_of
-from fonshare_agent.web.throttle import Throttle
+from fonshare_agent.web.signing import SignIn
 
 log = logging.getLogger(__name__)
 
-LANGUAGES = ("en", "fr")
 OF_LISTENING = {"web.address", "web.port", "web.proxy"}  # as they were at the start
 BODIES = {  # bytes; others have none
     "/api/login": BODY_MAX,
@@ -87,19 +80,19 @@ class Application:
         files: PageFiles | None = None,
         clock: Callable[[], float] = awake_clock,
     ) -> None:
-        self._sessions, self._throttle = Sessions(clock), Throttle(clock)
-        self._owners = Owners(config, self._sessions.end_all)
+        self._owners = Owners(config, lambda: self._signing.end_all())
         self._files = files or PageFiles()
         self._form = SettingsForm(config)
         self._config = config
         self._settings = self._owners.settings()
         self._web = self._settings.web
+        self._signing = SignIn(self._web.port, self._verify, clock)
         self._guard = Guard(self._settings)
         self._calls = Calls(self._settings.control_socket)
         self._open = {
             "/api/session": ("GET", self._session),
-            "/api/login": ("POST", self._login),
-            "/api/logout": ("POST", self._logout),
+            "/api/login": ("POST", self._signing.login),
+            "/api/logout": ("POST", self._signing.logout),
         }
         self._signed_in = {
             "/api/call": self._call,
@@ -147,64 +140,36 @@ class Application:
         self._guard.check(request)
         if request.path in self._open:
             method, serve = self._open[request.path]
-            _demand(request, method)
+            demand_method(request, method)
             return serve(request)
         if request.path in self._signed_in:
-            _demand(request, "POST")
+            demand_method(request, "POST")
             self._demand_session(request)
             return self._signed_in[request.path](request)
         if request.path.startswith("/api/"):
             raise NoSuchPage("there is no such address", thing=request.path[:80])
-        _demand(request, "GET", "HEAD")
+        demand_method(request, "GET", "HEAD")
         return self._files.find(request)
 
     # --- signing in ---
 
-    def _find_session(self, request: Request) -> Session | None:
-        self._owners.settings()  # other logins in there end all sessions
-        token = request.cookie(self._cookie(request))
-        return self._sessions.find(token) if token else None
-
     def _demand_session(self, request: Request) -> Session:
-        session = self._find_session(request)
-        if session is None:
-            raise SessionExpired("nobody is signed in in this browser")
-        return session
+        self._owners.settings()  # other logins in there end all sessions
+        return self._signing.demand(request)
+
+    def admit(self, request: Request, user: str) -> Header:
+        """Return the cookie that signs in the browser that asks."""
+        return self._signing.open(request, user)
 
     def _session(self, request: Request) -> Response:
-        session = self._find_session(request)
-        told: dict[str, JSON] = {
-            "signed_in": session is not None,
-            "language": _language(request.header("Accept-Language")),
-        }
+        self._owners.settings()
+        told = self._signing.told(request)
+        session = self._signing.find(request)
         if session is not None:
             told["user"] = session.user
             told["node"] = self._owners.settings().node.name
             told["version"] = __version__
         return answer(told)
-
-    def _login(self, request: Request) -> Response:
-        body = request.json()
-        password, name = text_of(body, "password"), body.get("name") or ""
-        user = self._demand_password(request, password, str(name))
-        self._sessions.end(request.cookie(self._cookie(request)))
-        token = self._sessions.open(user)
-        return answer(
-            {"result": {"user": user}}, self._set_cookie(request, token, AGE_MAX_S)
-        )
-
-    def _demand_password(self, request: Request, password: str, name: str = "") -> str:
-        """Return the login that *password* opens, or refuse; each attempt counts."""
-        wait_s = self._throttle.take(request.address)
-        if wait_s > 0:
-            raise TooManyAttempts(wait_s)
-        user = self._verify(name, password)
-        if user is None:
-            log.warning("a wrong password")
-            log.debug("a wrong password from %s", request.address)
-            raise WrongPassword("the password is wrong")
-        self._throttle.note_success(request.address)
-        return user
 
     def _verify(self, name: str, password: str) -> str | None:
         try:
@@ -216,23 +181,6 @@ class Application:
                 "the settings cannot be read now",
                 next="`fonshare web` says what is wrong where it runs.",
             ) from None
-
-    def _logout(self, request: Request) -> Response:
-        self._sessions.end(request.cookie(self._cookie(request)))
-        return answer({"result": None}, self._set_cookie(request, "", 0))
-
-    def _cookie(self, request: Request) -> str:
-        # Cookies know no ports: two nodes on one machine must not share one.
-        prefix = "__Host-" if request.is_tls else ""
-        return f"{prefix}fonshare-{self._web.port}"
-
-    def _set_cookie(self, request: Request, token: str, age_s: float) -> Header:
-        secure = "; Secure" if request.is_tls else ""
-        return (
-            "Set-Cookie",
-            f"{self._cookie(request)}={token}; Path=/; Max-Age={int(age_s)}; HttpOnly; "
-            f"SameSite=Strict{secure}",
-        )
 
     # --- what the owner does ---
 
@@ -252,7 +200,7 @@ class Application:
         body = request.json()
         wish = wish_of(body)
         if wish.logins is not None:
-            self._demand_password(request, text_of(body, "password"))
+            self._signing.demand_password(request, text_of(body, "password"))
         try:
             saved: list[JSON] = [*self._form.save(wish)]
         except SettingsError as error:
@@ -263,8 +211,7 @@ class Application:
         if wish.logins is None:
             return answer(result)
         self._owners.settings()  # other logins sign everybody out, but for who did that
-        token = self._sessions.open(session.user)
-        return answer(result, self._set_cookie(request, token, AGE_MAX_S))
+        return answer(result, self.admit(request, session.user))
 
     def _backup(self, request: Request) -> Response:
         return give_backup(self._owners.settings(), request.json())
@@ -273,15 +220,7 @@ class Application:
         return take_restore(self._owners.settings(), request)
 
 
-def _demand(request: Request, *methods: str) -> None:
+def demand_method(request: Request, *methods: str) -> None:
+    """Refuse a request by another method."""
     if request.method not in methods:
         raise WrongMethod(request.method, ", ".join(methods))
-
-
-def _language(accepted: str) -> str:
-    """Return which of our languages a browser prefers."""
-    for part in accepted.split(","):
-        language = part.split(";")[0].strip().lower().split("-")[0]
-        if language in LANGUAGES:
-            return language
-    return LANGUAGES[0]

@@ -1,32 +1,112 @@
-"""`fonshare web`: sees that somebody may sign in, says where the page is, serves it."""
+"""`fonshare web`: sees that somebody may sign in, says where the page is, serves it.
+
+Without settings, on a terminal, it sets a node up the first time (first_time.py)
+and then runs its agent, too, as long as it runs itself.
+"""
 
 import ipaddress
 import logging
 import signal
+import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
-from fonshare_agent.config import find_settings_file, load_settings
+from fonshare_agent.config import find_settings_file, load_settings, validate
+from fonshare_agent.errors import SettingsError
+from fonshare_agent.first_use import DEFAULT_FILE, is_taken
 from fonshare_agent.settings import Settings
 from fonshare_agent.web.application import Application
+from fonshare_agent.web.first_time import FirstTime, make_code
 from fonshare_agent.web.listener import Listener
 from fonshare_agent.web.owners import demand_owner
 from fonshare_agent.words import say
 
+PORT_TRIES = 20
+
 
 def run_web(config: str | None) -> None:
     """Serve the page of the settings at *config* until a signal ends it."""
-    path = Path(config) if config is not None else find_settings_file()
+    try:
+        path = Path(config) if config is not None else find_settings_file()
+    except SettingsError:
+        path = Path(DEFAULT_FILE)
+        if not _is_for_first_use(path):
+            raise
+    if _is_for_first_use(path):
+        _set_up(path.absolute())
+        return
     settings = load_settings(path, needs_hashes=False)
     demand_owner(settings)
+    listener = Listener(Application(path.absolute()), settings.web)
+    _print(announcement(settings, listener.port))
+    _serve(listener)
+
+
+def _serve(listener: Listener) -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(levelname)s %(name)s: %(message)s"
     )
-    listener = Listener(Application(path.absolute()), settings.web)
     signal.signal(signal.SIGTERM, _end)
-    for line in announcement(settings, listener.port):
-        print(line, file=sys.stderr, flush=True)
     listener.serve()
+
+
+def _is_for_first_use(path: Path) -> bool:
+    """Whether a person is there who may set a node up at *path*.
+
+    A service whose file is missing fails instead: nobody would read the code.
+    """
+    is_yaml = path.suffix.lower() in (".yaml", ".yml")
+    return is_yaml and not path.exists() and sys.stderr.isatty()
+
+
+def _set_up(path: Path) -> None:
+    """Serve the first use, then the page of the node that it has begun."""
+    web = validate({"node": {"name": "node"}, "disk": "disk"}, path=path).web
+    ports = range(web.port, web.port + PORT_TRIES)
+    web = replace(web, port=next((p for p in ports if not is_taken(p)), web.port))
+    code, agent = make_code(), OwnAgent()
+    listener = Listener(FirstTime(path, web, code, agent.begin), web)
+    lines = (
+        say("there are no settings yet: set this node up in a browser"),
+        say("the page is at {}", f"http://{web.address}:{listener.port}/"),
+        say("the code that opens it, once: {}", code),
+    )
+    _print([f"fonshare: {line}" for line in lines])
+    try:
+        _serve(listener)
+    finally:
+        agent.stop()
+
+
+class OwnAgent:
+    """The agent of a node that was set up here; it ends with this program."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def begin(self, path: Path) -> Application:
+        """Start the agent of the settings at *path*; return its page."""
+        page = Application(path)
+        words = [sys.executable, "-m", "fonshare_agent", "-c", str(path), "agent"]
+        self._process = subprocess.Popen(words)
+        line = say(
+            "the agent runs as long as this program; afterwards start both: `fonshare "
+            "agent` and `fonshare web`"
+        )
+        _print([f"fonshare: {line}"])
+        return page
+
+    def stop(self) -> None:
+        """End the agent in order, if there is one."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+
+
+def _print(lines: list[str]) -> None:
+    for line in lines:
+        print(line, file=sys.stderr, flush=True)
 
 
 def _end(_signal: int, _frame: object) -> None:

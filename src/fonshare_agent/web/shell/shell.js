@@ -14,12 +14,16 @@ async function start() {
 	const words = shellWords(language);
 	document.documentElement.lang = language;
 	if (!session.signed_in) {
-		await signIn(document.body, words, '');
+		await signIn(document.body, words, '', session.first_use);
 		Object.assign(session, await ask('/api/session'));
 	}
 	document.title = session.node + ' – FonShare';
 	fillBar(session, language, words);
 	const main = document.getElementById('page');
+	if (session.first_use) {
+		await beginNode(main, language);
+		return;
+	}
 	try {
 		const [page, translate] = await Promise.all([
 			import('/page/app.js'), pageWords(language),
@@ -29,6 +33,22 @@ async function start() {
 		main.append(text('p', words('The page\'s own files are missing. Install FonShare anew.'), { role: 'alert' }));
 		throw error;
 	}
+}
+
+// There are no settings yet: what is answered here makes them, and the page goes on.
+async function beginNode(main, language) {
+	const [page, translate] = await Promise.all([import('/page/firstuse.js'), pageWords(language)]);
+	const result = async (path, body) => (await ask(path, body)).result;
+	page.mountFirstUse(main, {
+		kind: 'web',
+		language,
+		translate,
+		propose: () => result('/api/first-use', {}),
+		begin: (answers) => result('/api/first-use/begin', { ...answers, language }),
+	}, () => {
+		location.hash = '#/wizard';
+		location.reload();
+	});
 }
 
 async function untilAnswered() {

@@ -3,11 +3,11 @@
 import { ask } from './server.js';
 
 // Resolves when somebody has signed in. `note` says why it is asked, or is empty.
-export function signIn(host, words, note) {
+export function signIn(host, words, note, isFirst) {
 	const dialog = document.createElement('dialog');
 	dialog.className = 'fonshare-signin';
 	dialog.setAttribute('aria-labelledby', 'signin-title');
-	dialog.append(form(words, note));
+	dialog.append(form(words, note, isFirst));
 	dialog.addEventListener('cancel', (event) => event.preventDefault());
 	host.append(dialog);
 	dialog.showModal();
@@ -15,7 +15,7 @@ export function signIn(host, words, note) {
 	return new Promise((resolve) => {
 		dialog.querySelector('form').addEventListener('submit', async (event) => {
 			event.preventDefault();
-			if (await submit(dialog, words)) {
+			if (await submit(dialog, words, isFirst)) {
 				dialog.close();
 				dialog.remove();
 				resolve();
@@ -24,11 +24,11 @@ export function signIn(host, words, note) {
 	});
 }
 
-function form(words, note) {
+function form(words, note, isFirst) {
 	const form = element('form', { method: 'post', action: '/', autocomplete: 'on' });
 	const password = element('input', {
 		type: 'password', id: 'signin-password', name: 'password', required: '',
-		autocomplete: 'current-password', 'aria-describedby': 'signin-help signin-problem',
+		autocomplete: isFirst ? 'one-time-code' : 'current-password', 'aria-describedby': 'signin-help signin-problem',
 	});
 	// For password managers, which file a password under a name.
 	const name = element('input', {
@@ -39,16 +39,17 @@ function form(words, note) {
 		name,
 		text('h1', 'FonShare', { id: 'signin-title' }),
 		text('p', note, note ? {} : { hidden: '' }),
-		text('label', words('Password'), { for: 'signin-password' }),
+		text('label', isFirst ? words('Code') : words('Password'), { for: 'signin-password' }),
 		password,
-		text('p', words('The password of the owner\'s FTP login.'), { id: 'signin-help', class: 'help' }),
+		text('p', isFirst ? words('It stands where `fonshare web` was started, and opens this page once.')
+			: words('The password of the owner\'s FTP login.'), { id: 'signin-help', class: 'help' }),
 		text('p', '', { id: 'signin-problem', role: 'alert', class: 'problem' }),
 		text('button', words('Sign in'), { type: 'submit' }),
 	);
 	return form;
 }
 
-async function submit(dialog, words) {
+async function submit(dialog, words, isFirst) {
 	const input = dialog.querySelector('#signin-password');
 	const button = dialog.querySelector('button');
 	const problem = dialog.querySelector('[role=alert]');
@@ -59,7 +60,8 @@ async function submit(dialog, words) {
 		await ask('/api/login', { password: input.value });
 		return true;
 	} catch (error) {
-		problem.textContent = said(error, words);
+		problem.textContent = isFirst && error.code === 'web.password'
+			? words('The code is wrong, or was used already: then start `fonshare web` again.') : said(error, words);
 		input.select();
 		return false;
 	} finally {

@@ -6,6 +6,11 @@ const FRENCH = {
 	'Sign out': 'Se déconnecter',
 	'Password': 'Mot de passe',
 	'The password of the owner\'s FTP login.': 'Le mot de passe FTP du propriétaire.',
+	'Code': 'Code',
+	'It stands where `fonshare web` was started, and opens this page once.':
+		'Il est écrit là où `fonshare web` a été lancé, et ouvre cette page une fois.',
+	'The code is wrong, or was used already: then start `fonshare web` again.':
+		'Le code est faux, ou a déjà servi : relancez alors `fonshare web`.',
 	'Signing in…': 'Connexion…',
 	'Your session is over. Sign in to go on.': 'Votre session est terminée. Reconnectez-vous pour continuer.',
 	'The password is wrong.': 'Le mot de passe est faux.',

@@ -8,6 +8,13 @@ import { addShare } from '../shares.js';
 import { _, fill, number, size } from '../words.js';
 import { create } from './groups.js';
 
+const EXAMINE_MS = 600000; // it has friends knock here
+
+/* A node that was begun a moment ago says so, and nothing else yet. */
+function isOfStart(findings) {
+	return findings !== null && findings.some((one) => one.code === 'starting');
+}
+
 export function show(app, scope, page) {
 	write(page.title, _('Set up FonShare'));
 	const progress = h('p', { class: 'fs-help', role: 'status' });
@@ -43,7 +50,14 @@ export function show(app, scope, page) {
 		draw();
 	});
 	scope.repeat(state.look, 15, app.missed);
-	scope.repeat(() => state.examine(false), 600, app.missed); // it has friends knock here
+	let lookAt = 0;
+	scope.repeat(async () => {
+		const isStarting = isOfStart(state.findings);
+		if (performance.now() < lookAt && !isStarting)
+			return;
+		await state.examine(isStarting);
+		lookAt = performance.now() + EXAMINE_MS;
+	}, 5, app.missed);
 }
 
 function step(symbol, title, text) {
