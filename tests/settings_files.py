@@ -98,7 +98,8 @@ def write_settings(
     }
     for section, options in more.items():
         known = sections.get(section, {})
-        sections[section] = {**known, **options} if isinstance(known, dict) else options
+        both = isinstance(known, dict) and isinstance(options, dict)
+        sections[section] = {**known, **options} if both else options
     path = folder / "fonshare.yaml"
     path.write_text(yaml.safe_dump(sections, allow_unicode=True, sort_keys=False))
     return path
