@@ -1,14 +1,15 @@
 """How fast files come from friends: many small ones, and one large from several.
 
     make bench-transfer   (or: python bench/transfer.py [--files N] [--delay MS]
-    [--json FILE], with tests/ and tools/ on Python's path)
+    [--hidden] [--json FILE], with tests/ and tools/ on Python's path)
 
 Real agents on this machine, driven by their command line. Small files: N of 10 kB as
 one folder, over loopback and, where network namespaces can be had, over a line with a
 delay; beside it lftp mirrors the same folder from the house door, which neither
 verifies nor syncs, and over the line Syncthing brings it. A large file: from one, two
 and three sources, each limited to the same rate. Everything that is compared is
-measured in this one run.
+measured in this one run. With --hidden the small files come over the line alone, from a
+source that takes connections and from one that takes none.
 """
 
 import argparse
@@ -34,6 +35,7 @@ SMALL_BYTES, LARGE_BYTES = 10_000, 24 << 20
 LIMIT_KIB_S = 2048
 PASSWORD = "secret"  # of tests/settings_files.py
 HERE, THERE, NETWORK = "10.77.1.1", "10.77.1.2", "10.77.1.0/24"
+BROKER_PORT = 1884
 WITHIN_S = 300.0
 # For agents that shall load modules compiled beforehand, as a package has them.
 COMPILED = {
@@ -52,11 +54,11 @@ class LineBroker(Mosquitto):  # type: ignore[misc]
 
     def __init__(self, folder: Path, wrapper: Sequence[str], address: str) -> None:
         self._wrapper, self._address = wrapper, address
-        super().__init__(folder, extra=f"listener 1884 {address}")
+        super().__init__(folder, extra=f"listener {BROKER_PORT} {address}")
 
     @property
     def url(self) -> str:
-        return f"mqtt://{self._address}:1884"
+        return f"mqtt://{self._address}:{BROKER_PORT}"
 
     def _command(self) -> list[str | Path]:
         return [*self._wrapper, *super()._command()]
@@ -71,8 +73,18 @@ def main() -> None:
     parser.add_argument("--delay", type=int, default=50, help="round trip in ms")
     default = ROOT / "build" / "bench" / "transfer.json"
     parser.add_argument("--json", type=Path, default=default, metavar="FILE")
+    parser.add_argument("--hidden", action="store_true", help="see above")
     options = parser.parse_args()
-    rows: dict[str, Any] = {"loopback": on_loopback(options.files)}
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    rows: dict[str, Any] = {}
+    if options.hidden:
+        for is_hidden, where in ((False, "reached"), (True, "reached by nobody")):
+            took = on_a_line(options.files, options.delay, is_hidden=is_hidden)
+            rows[where] = took
+            print_small(f"{options.delay} ms, a source that is {where}", took)
+        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+        return
+    rows["loopback"] = on_loopback(options.files)
     print_small("loopback", rows["loopback"])
     if can_have_namespaces():
         where = f"{options.delay} ms"
@@ -82,7 +94,6 @@ def main() -> None:
         print("no network namespaces here: nothing is measured with a delay")
     rows["sources"] = from_sources()
     print_sources(rows["sources"])
-    options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(rows, indent=1) + "\n")
 
 
@@ -108,7 +119,10 @@ def on_loopback(files: int) -> dict[str, float]:
         return small_files(alice, bob, files, "127.0.0.1", ())
 
 
-def on_a_line(files: int, delay_ms: int) -> dict[str, float]:
+def on_a_line(
+    files: int, delay_ms: int, is_hidden: bool | None = None
+) -> dict[str, float]:
+    """*is_hidden*: FonShare alone, whether alice takes no connections."""
     spaces = [f"fonshare-bench-{os.getpid()}-{letter}" for letter in "ab"]
     inside = [("ip", "netns", "exec", space) for space in spaces]
     with (
@@ -123,6 +137,10 @@ def on_a_line(files: int, delay_ms: int) -> dict[str, float]:
             )
             for n, a, w in (("alice", HERE, inside[0]), ("bob", THERE, inside[1]))
         )
+        if is_hidden is not None:
+            if is_hidden:
+                hide(inside[0])
+            return small_files(alice, bob, files)
         rates = small_files(alice, bob, files, HERE, inside[1])
         if shutil.which("syncthing") and shutil.which("curl"):
             for space in inside:
@@ -133,28 +151,57 @@ def on_a_line(files: int, delay_ms: int) -> dict[str, float]:
         return rates
 
 
+def hide(inside: Sequence[str]) -> None:
+    """Have nobody connect to a namespace, but to the broker in it."""
+    rules = f"""
+        table ip hidden {{
+          chain in {{
+            type filter hook input priority 0
+            iifname "line*" ct state new tcp dport != {BROKER_PORT} drop
+          }}
+        }}
+    """
+    subprocess.run([*inside, "nft", "-f", "-"], input=rules, text=True, check=True)
+
+
 def small_files(
-    alice: NodeProcess, bob: NodeProcess, count: int, host: str, wrapper: Sequence[str]
+    alice: NodeProcess,
+    bob: NodeProcess,
+    count: int,
+    host: str = "",
+    wrapper: Sequence[str] = (),
 ) -> dict[str, float]:
-    """Return files a second, by who brought them."""
+    """Return files a second, by who brought them; FonShare alone without *host*."""
     with running(alice, bob):
         befriend("Bench", alice, bob)
-        folder = share(alice, "small", "Small", "Bench") / "many"
-        folder.mkdir()
-        for number in range(count):
-            (folder / f"picture {number:05}.jpg").write_bytes(os.urandom(SMALL_BYTES))
-
-        def is_hashed() -> bool:
-            rows = bob("find", "picture", "--limit", str(2 * count))
-            return len(rows) == count and all(row["root"] for row in rows)
-
-        eventually(is_hashed, "bob sees all hashed", WITHIN_S)
-        rates = {"fonshare": count / fetched_s(bob, "Bench/alice/Small/many")}
-        assert len(bob.fetched()) == count
-        if shutil.which("lftp"):
+        top = share(alice, "small", "Small", "Bench")
+        rates = {"fonshare": folder_rate(alice, bob, top / "many", count)}
+        if not host:
+            rates["the next folder"] = folder_rate(alice, bob, top / "more", count)
+        elif shutil.which("lftp"):
             for name, options in MIRRORS[2:] if wrapper else MIRRORS:
                 rates[name] = count / mirrored_s(alice, host, wrapper, options)
         return rates
+
+
+def folder_rate(
+    alice: NodeProcess, bob: NodeProcess, folder: Path, count: int
+) -> float:
+    """Return files a second of a new folder of *count*."""
+    folder.mkdir()
+    for number in range(count):
+        name = f"{folder.name} picture {number:05}.jpg"
+        (folder / name).write_bytes(os.urandom(SMALL_BYTES))
+
+    def is_hashed() -> bool:
+        rows = bob("find", f"{folder.name} picture", "--limit", str(2 * count))
+        return len(rows) == count and all(row["root"] for row in rows)
+
+    eventually(is_hashed, "bob sees all hashed", WITHIN_S)
+    before = len(bob.fetched())
+    rate = count / fetched_s(bob, f"Bench/alice/Small/{folder.name}")
+    assert len(bob.fetched()) - before == count
+    return rate
 
 
 def fetched_s(node: NodeProcess, entry: str) -> float:
