@@ -1,14 +1,7 @@
 """The command line on a real (pseudo) terminal: prompts, the bar, no echo."""
 
 import os
-import pty
-import select
-import signal
-import struct
 import sys
-import termios
-import time
-from fcntl import ioctl
 
 import pytest
 
@@ -17,7 +10,7 @@ from fonshare_agent.cli import main
 from fonshare_agent.config import load_settings
 from fonshare_agent.core import Promise
 from fonshare_agent.passwords import verify_password
-from waiting import PATIENCE_S
+from terminals import Terminal
 
 JOB = {
     "id": "1",
@@ -30,54 +23,6 @@ JOB = {
     "error": None,
     "path": "/disk/x",
 }
-
-
-class Terminal:
-    """`fonshare` with a pseudo-terminal for stdin, stdout and stderr."""
-
-    def __init__(self, *argv: str, columns: int = 80) -> None:
-        self.shown = ""
-        self._seen = 0
-        self._pid, self._master = pty.fork()
-        if self._pid == 0:
-            os.execv(sys.executable, [sys.executable, "-m", "fonshare_agent", *argv])
-        ioctl(self._master, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
-
-    def wait_for(self, text: str) -> None:
-        """Wait until *text* comes, after what was waited for before."""
-        deadline = time.monotonic() + PATIENCE_S
-        while text not in self.shown[self._seen :]:
-            assert time.monotonic() < deadline, f"{text!r} never came: {self.shown!r}"
-            assert self._read(), f"{text!r} never came: {self.shown!r}"
-        self._seen = self.shown.index(text, self._seen) + len(text)
-
-    def _read(self) -> bool:
-        ready, _, _ = select.select([self._master], [], [], PATIENCE_S)
-        assert ready, f"nothing more came: {self.shown!r}"
-        try:
-            chunk = os.read(self._master, 65536)
-        except OSError:  # the program closed its end
-            return False
-        self.shown += chunk.decode()
-        return bool(chunk)
-
-    def type(self, text: str) -> None:
-        os.write(self._master, text.encode())
-
-    def end(self) -> int:
-        """Read what is left and return the exit status."""
-        while self._read():
-            pass
-        os.close(self._master)
-        _, status = os.waitpid(self._pid, 0)
-        self._pid = 0
-        return os.waitstatus_to_exitcode(status)
-
-    def kill(self) -> None:
-        if self._pid:
-            os.kill(self._pid, signal.SIGKILL)
-            os.waitpid(self._pid, 0)
-            os.close(self._master)
 
 
 @pytest.fixture
@@ -224,6 +169,9 @@ def answer_questions(screen: Terminal, password: str) -> None:
     screen.type("alice\n")
     screen.wait_for("Folder of the disk")
     screen.type("disk\n")
+    screen.wait_for("make it (yes or no) [yes]: ")
+    screen.type("\n")
+    screen.wait_for("who is invited needs none")
     screen.wait_for("MQTT broker")
     screen.type("\n")
     screen.wait_for("Password of the FTP login")
@@ -244,7 +192,8 @@ def test_setup_writes_settings_that_load_and_keeps_the_password_to_itself(
     assert "s3cret" not in screen.shown
     assert "s3cret" not in file.read_text()
     assert file.stat().st_mode & 0o777 == 0o600
-    assert os.listdir(tmp_path) == ["fonshare.yaml"]
+    assert "Next: `fonshare agent` runs the node" in screen.shown
+    assert sorted(os.listdir(tmp_path)) == ["disk", "fonshare.yaml"]
     settings = load_settings(file)
     assert settings.node.name == "alice"
     assert settings.disk == tmp_path / "disk"
@@ -255,14 +204,25 @@ def test_setup_writes_settings_that_load_and_keeps_the_password_to_itself(
     assert settings.plain_users == ()
 
 
-def test_setup_asks_again_after_what_cannot_be(terminal):
+def test_setup_asks_again_after_what_cannot_be(tmp_path, terminal):
+    (tmp_path / "taken").touch()
     screen = terminal("setup", "-c", "other.yaml")
     screen.wait_for("Name of this node")
     screen.type("a/b\n")
     screen.wait_for("A name is one line")
     screen.wait_for("Name of this node")
     screen.type("alice\n")
-    screen.wait_for("Folder of the disk")
+    for folder, answer in (
+        ("taken", "That is no folder."),
+        ("taken/below", "make it"),
+        ("yes", "It cannot be made: "),
+        ("other", "make it"),
+        ("no", "Folder of the disk"),
+    ):
+        screen.type(f"{folder}\n")
+        screen.wait_for(answer)
+    assert not (tmp_path / "other").exists()
+    (tmp_path / "disk").mkdir()
     screen.type("\n")
     screen.wait_for("MQTT broker")
     screen.type("\n")
@@ -299,6 +259,9 @@ def test_setup_that_makes_no_settings_leaves_no_file(tmp_path, terminal):
     screen.type("alice\n")
     screen.wait_for("Folder of the disk")
     screen.type("disk\n")
+    screen.wait_for("make it (yes or no) [yes]: ")
+    screen.type("\n")
+    screen.wait_for("who is invited needs none")
     screen.wait_for("MQTT broker")
     screen.type("http://no.broker\n")
     screen.wait_for("Password of the FTP login")
@@ -309,7 +272,7 @@ def test_setup_that_makes_no_settings_leaves_no_file(tmp_path, terminal):
     screen.type("\n")
     assert screen.end() == 2
     assert "mqtt" in screen.shown
-    assert os.listdir(tmp_path) == []
+    assert os.listdir(tmp_path) == ["disk"]
 
 
 def test_setup_off_a_terminal_says_so(tmp_path, monkeypatch, capsys):

@@ -49,7 +49,7 @@ LEVELS = ("ok", "warning", "error")  # of a finding
 SAYERS = {
     "say": (0,),
     "ask": (0,),
-    "_ask_yes": (0,),
+    "ask_yes": (0,),
     "complain": (0,),
     "finding": (2, 4),
     "_finding": (2, 4),

@@ -9,6 +9,7 @@ import errno
 import getpass
 import os
 import secrets
+import shlex
 import socket
 import sys
 from collections.abc import Mapping
@@ -19,11 +20,12 @@ from fonshare_agent.config import load_settings
 from fonshare_agent.errors import AlreadyExists, SettingsError, StorageError, UsageError
 from fonshare_agent.model import is_label
 from fonshare_agent.passwords import hash_password
-from fonshare_agent.words import say
+from fonshare_agent.words import is_yes, say
 
 ROUTER_FILE = Path("/etc/config/fonshare")
 DEFAULT_FILE = "fonshare.yaml"
 OWNER = "owner"  # the login that may write
+INVITE = "invite"  # for a broker: none of one's own
 DEFAULT_BROKER = "mqtt://127.0.0.1:1883"
 SALT_BYTES = 16
 HEAD = "# FonShare's settings; docs/settings.md explains every option.\n"
@@ -37,7 +39,7 @@ class Answers:
     disk: str
     password_hash: str = field(repr=False)
     folders: list[str]  # that guests see
-    broker: str
+    broker: str  # empty: none of one's own
     # What a terminal does not ask, and leaves as the table of settings has it.
     ftp: Mapping[str, object] = field(default_factory=dict)
     node: Mapping[str, object] = field(default_factory=dict)
@@ -56,7 +58,7 @@ class Answers:
                 "guest_folders": self.folders,
                 "users": [owner, guest],
             },
-            "mqtt": {"broker": self.broker},
+            "mqtt": {"broker": self.broker} if self.broker else {},
         }
         return values | ({"web": dict(self.web)} if self.web else {})
 
@@ -73,7 +75,8 @@ def set_up(config: str | None) -> Path:
         return ROUTER_FILE
     _refuse_existing(file)
     demand_terminal()
-    write_new(file, _ask_all())
+    write_new(file, _ask_all(file.parent))
+    _tell_how_to_start(None if config is None else str(file))
     return file
 
 
@@ -96,12 +99,56 @@ def _refuse_existing(file: Path) -> None:
         )
 
 
-def _ask_all() -> Answers:
+def _ask_all(folder: Path) -> Answers:
     name = ask_name()
-    disk = ask("Folder of the disk to share from", "disk")
+    disk = _ask_disk(folder)
+    tell_of_brokers()
     broker = ask("MQTT broker for your own groups", DEFAULT_BROKER)
+    if broker == INVITE:
+        broker = ""
     password_hash = hashed(ask_password())
     return Answers(name, disk, password_hash, ask_folders(), broker)
+
+
+def _ask_disk(folder: Path) -> str:
+    """Ask for the disk's folder, relative to *folder*, until there is such a one."""
+    while True:
+        disk = ask("Folder of the disk to share from", "disk")
+        place = folder / disk
+        if place.is_dir():
+            return disk
+        if os.path.lexists(place):
+            complain("That is no folder.")
+        elif ask_yes("There is no such folder: make it (yes or no)"):
+            try:
+                place.mkdir(parents=True)
+            except OSError as error:
+                complain("It cannot be made: {}", error.strerror)
+            else:
+                return disk
+
+
+def tell_of_brokers() -> None:
+    """Say what a broker is for, and who needs none."""
+    lines = (
+        say(
+            "A broker passes on what members tell each other, not files; who is invited"
+            " needs none."
+        ),
+        f"  {INVITE}  " + say("none: a friend invites me"),
+    )
+    print("\n".join(lines), file=sys.stderr)
+
+
+def _tell_how_to_start(config: str | None) -> None:
+    call = "fonshare" if config is None else f"fonshare -c {shlex.quote(config)}"
+    text = say(
+        "Next: `{} agent` runs the node; in another terminal `{} doctor` says what is"
+        " missing.",
+        call,
+        call,
+    )
+    print(text, file=sys.stderr)
 
 
 def hashed(password: str) -> str:
@@ -137,6 +184,12 @@ def ask(question: str, default: str) -> str:
             "the answers ended", thing=question, next="Nothing was written."
         )
     return line.strip() or default
+
+
+def ask_yes(question: str) -> bool:
+    """Ask for yes or no; yes for an empty answer."""
+    answer = ask(question, say("yes"))
+    return is_yes(answer) or answer.lower().startswith("y")
 
 
 def complain(text: str, *values: object) -> None:

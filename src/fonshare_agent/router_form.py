@@ -23,7 +23,7 @@ from fonshare_agent.errors import (
     PortTaken,
     UsageError,
 )
-from fonshare_agent.first_use import default_name, hashed
+from fonshare_agent.first_use import INVITE, default_name, hashed
 from fonshare_agent.links.broker_url import BrokerUrl
 from fonshare_agent.links.uci import UciWriter
 from fonshare_agent.model import is_label
@@ -31,7 +31,6 @@ from fonshare_agent.router_access import Refusal
 from fonshare_agent.router_disks import Mounted
 from fonshare_agent.router_setup import (
     HERE,
-    INVITE,
     PORT,
     PORTS,
     Answers,

@@ -26,21 +26,24 @@ from fonshare_agent.errors import (
     UsageError,
 )
 from fonshare_agent.first_use import (
+    INVITE,
     ask,
     ask_folders,
     ask_name,
     ask_password,
+    ask_yes,
     complain,
     demand_terminal,
     hashed,
     is_taken,
+    tell_of_brokers,
 )
 from fonshare_agent.links.broker_url import BrokerUrl
 from fonshare_agent.links.uci import UciWriter
 from fonshare_agent.mounts import MOUNTS
 from fonshare_agent.router_access import Survey, survey, table
 from fonshare_agent.router_disks import Mounted, find_disks
-from fonshare_agent.words import is_yes, say, translate
+from fonshare_agent.words import say, translate
 
 SERVICE = "/etc/init.d/fonshare"
 TRUE = ("1", "on", "true", "yes", "enabled", "True")  # as UCI has it, or checked
@@ -48,7 +51,7 @@ PORT = 2121
 PORTS = range(1024, 65535)  # the service is no root, and the next one is the friends'
 START_S = 120.0  # a router under load takes half of it until the node is up
 LOOK_S = 2.0
-INVITE, HERE = "invite", "here"
+HERE = "here"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +176,7 @@ def _ask_all(disks: list[Mounted]) -> Answers:
         folders=ask_folders(),
         broker=_ask_broker(),
         port=_ask_port(),
-        is_mapping=_ask_yes(
+        is_mapping=ask_yes(
             "Ask the router upstream, if any, to let friends in (yes or no)"
         ),
     )
@@ -194,12 +197,8 @@ def _ask_disk(disks: list[Mounted]) -> Mounted:
 
 
 def _ask_broker() -> str:
+    tell_of_brokers()
     lines = (
-        say(
-            "A broker passes on what members tell each other, not files; who is invited"
-            " needs none."
-        ),
-        f"  {INVITE}  " + say("none: a friend invites me"),
         f"  {HERE}    "
         + say("Mosquitto on this router, if friends reach it from outside"),
         "  " + say("mqtts://USER:PASSWORD@HOST, one of your own"),
@@ -224,11 +223,6 @@ def _ask_port() -> int:
 def find_taken(port: int) -> int | None:
     """Return which of the two doors' ports another program has, if any."""
     return next((one for one in (port, port + 1) if is_taken(one)), None)
-
-
-def _ask_yes(question: str) -> bool:
-    answer = ask(question, say("yes"))
-    return is_yes(answer) or answer.lower().startswith("y")
 
 
 def _show_fstab() -> str:
