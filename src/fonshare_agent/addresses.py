@@ -1,10 +1,12 @@
 """Addresses as sockets and headers write them. Pure; must not know who is meant."""
 
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 Address = IPv4Address | IPv6Address
 
 
+@lru_cache(maxsize=8)  # for each file that a session moves its own are asked for again
 def plain_address(text: str) -> Address:
     """Return an address without scope, and IPv4 written in IPv6 as IPv4.
 

@@ -10,13 +10,18 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from fonshare_agent.errors import NotFound, UsageError
+from fonshare_agent.errors import NotFound
 from fonshare_agent.ftp.filesystem import Parts, View, path_text
 from fonshare_agent.ftp.house_files import FriendsFiles
 from fonshare_agent.ftp.house_listings import HouseListings
 from fonshare_agent.ftp.listing import modified_text
 from fonshare_agent.ftp.replies import quoted
-from fonshare_agent.ftp.transfers import Download, HouseUpload
+from fonshare_agent.ftp.transfers import (
+    Download,
+    HouseUpload,
+    SmallDownload,
+    open_download,
+)
 from fonshare_agent.ftp.uploads import APPEND
 
 
@@ -60,7 +65,9 @@ class HouseSession(HouseListings):
         )
 
     def _on_opened(
-        self, opened: Download | tuple[FriendsFiles, Parts], offset: int
+        self,
+        opened: Download | SmallDownload | tuple[FriendsFiles, Parts],
+        offset: int,
     ) -> None:
         if isinstance(opened, tuple):
             self._open_friends(*opened, offset)
@@ -79,16 +86,12 @@ class HouseSession(HouseListings):
 
     def _open_download(
         self, path: Parts, offset: int
-    ) -> Download | tuple[FriendsFiles, Parts]:
+    ) -> Download | SmallDownload | tuple[FriendsFiles, Parts]:
         below = self.server.disk.below_friends(self._view, path)
         if below is not None:
             return self.server.disk.friends, below
         fd = self.server.disk.open_file(self._view, path)
-        size = os.fstat(fd).st_size
-        if offset > size:
-            os.close(fd)
-            raise UsageError(f"REST {offset} is beyond the end at {size}")
-        return Download(fd, offset, self.server.buffer_size)
+        return open_download(fd, offset, self.server.buffer_size)
 
     def ftp_STOR(self, line: str) -> None:
         self._store(line, self.take_restart())

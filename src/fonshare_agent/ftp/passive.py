@@ -51,8 +51,11 @@ class PassivePorts:
         free = [port for port in ports if port not in self._used]
         if len(free) <= (0 if is_owner else self._reserved):
             return False
-        free.sort(key=lambda _: os.urandom(8))  # so that strangers cannot guess it
-        for port in free:
+        while free:
+            # Drawn, so that strangers cannot guess it.
+            drawn = int.from_bytes(os.urandom(4), "big") % len(free)
+            free[drawn], free[-1] = free[-1], free[drawn]
+            port = free.pop()
             try:
                 sock.bind((local[0], port, *local[2:]))
             except OSError as error:

@@ -69,9 +69,12 @@ def _reply_to_os_error(error: OSError) -> str:
     return f"550 {os.strerror(number)}"
 
 
+_LINE_ENDS = str.maketrans("\r\n\0", "   ")
+
+
 def one_line(text: str) -> str:
     """Return *text* without what would end a reply early."""
-    return "".join(" " if letter in "\r\n\0" else letter for letter in text)
+    return text.translate(_LINE_ENDS)
 
 
 def quoted(path: str) -> str:

@@ -20,7 +20,7 @@ from fonshare_agent.ftp.flow import Flow
 from fonshare_agent.ftp.login import LoginSession
 from fonshare_agent.ftp.passive import ActiveConnector, PassiveListener
 from fonshare_agent.ftp.replies import reply_to_error
-from fonshare_agent.ftp.streams import Sink, Source
+from fonshare_agent.ftp.streams import Sink, Source, WholeSource
 from fonshare_agent.ftp.tls import has_left
 from fonshare_agent.ftp.workers import Outcome
 
@@ -119,6 +119,8 @@ class ControlSession(LoginSession):
 
         if end.how is How.COMPLETE and transfer.sink is not None:
             self.server.files.run(transfer.sync, then=synced)
+        elif isinstance(transfer.source, WholeSource):  # nothing is open any more
+            self._on_finished(Outcome(transfer.finish(end), None))
         else:
             self.server.files.run(transfer.finish, end, then=self._on_finished)
 

@@ -119,6 +119,19 @@ class FileSource:
             return None
 
 
+class WholeSource:
+    """A file that was read already."""
+
+    def __init__(self, content: bytes) -> None:
+        self._left = memoryview(content)
+
+    def read_now(self) -> memoryview:
+        left, self._left = self._left, memoryview(b"")
+        return left
+
+    read = read_now
+
+
 class Buffers:
     """Where an upload arrives: one is filled while a worker writes the other.
 

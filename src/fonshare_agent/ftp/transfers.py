@@ -6,12 +6,23 @@ Each closes what it opened in `finish`, whose result is the reply; see session.p
 import os
 from collections.abc import Generator
 
-from fonshare_agent.errors import ContentChanged
+from fonshare_agent.errors import ContentChanged, UsageError
 from fonshare_agent.ftp.ends import End, How
 from fonshare_agent.ftp.replies import reply_to_error
-from fonshare_agent.ftp.streams import FileSink, FileSource, ListingSource, Sink, Source
+from fonshare_agent.ftp.streams import (
+    FileSink,
+    FileSource,
+    ListingSource,
+    Sink,
+    Source,
+    WholeSource,
+)
 from fonshare_agent.ftp.tickets import FileStamp
 from fonshare_agent.ftp.uploads import Upload
+
+# A file up to this is read by the visit to a worker that opens it: what a transfer by
+# TLS takes as its buffer on a router, too.
+SMALL_BYTES = 64 << 10
 
 
 def reply_to_end(end: End) -> str:
@@ -39,18 +50,56 @@ class Download:
     def stamp(self) -> FileStamp:
         return self._stamp
 
+    @property
+    def is_changed(self) -> bool:
+        """Whether the file is another than when it was opened. May block."""
+        return FileStamp.of(os.fstat(self._fd)) != self._stamp
+
     def sync(self) -> None:
         """Nothing is written."""
 
     def finish(self, end: End) -> str:
         try:
-            if FileStamp.of(os.fstat(self._fd)) != self._stamp:
+            if self.is_changed:
                 return reply_to_error(
                     ContentChanged("the file was written to meanwhile")
                 )
         finally:
             os.close(self._fd)
         return reply_to_end(end)
+
+
+class SmallDownload:
+    """A small file on its way out: the worker that opened it has read and closed it."""
+
+    sink: Sink | None = None
+
+    def __init__(self, content: bytes) -> None:
+        self.source: Source | None = WholeSource(content)
+
+    def sync(self) -> None:
+        """Nothing is written."""
+
+    def finish(self, end: End) -> str:
+        return reply_to_end(end)
+
+
+def open_download(fd: int, offset: int, buffer_size: int) -> Download | SmallDownload:
+    """Return what sends the file *fd* from *offset* on and closes it."""
+    download = Download(fd, offset, buffer_size)
+    size = download.stamp.size
+    if offset > size:
+        os.close(fd)
+        raise UsageError(f"REST {offset} is beyond the end at {size}")
+    if size - offset > SMALL_BYTES:
+        return download
+    try:
+        content = os.pread(fd, size - offset, offset)
+        if download.is_changed or len(content) < size - offset:
+            raise ContentChanged("the file was written to meanwhile")
+    finally:
+        os.close(fd)
+    return SmallDownload(content)
 
 
 class HouseUpload:
