@@ -1,6 +1,7 @@
 """TLS on the house door, by control and by data connection, and what it protects."""
 
 import errno
+import ftplib
 import os
 import random
 import socket
@@ -70,6 +71,36 @@ def test_files_and_listings_go_both_ways_by_tls(served, version):
     assert fetch(ftp, "a", rest=2_999_999) == content[2_999_999:]
     assert ftp.nlst() == ["a"]
     assert [name for name, _ in ftp.mlsd()] == ["a"]
+    ftp.quit()
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_data_connection_may_resume_the_session_of_its_control_connection(
+    served, version
+):
+    (served.disk / "a").write_bytes(b"x" * 1000)
+    context = client_context(maximum_version=version)
+    ftp = served.login(tls=context)
+    for _ in range(3):  # one ticket is enough for all
+        assert ftp.sock.session.has_ticket
+        with context.wrap_socket(
+            ftplib.FTP.ntransfercmd(ftp, "RETR a")[0], session=ftp.sock.session
+        ) as data:
+            assert data.makefile("rb").read() == b"x" * 1000
+            assert data.session_reused
+        assert ftp.voidresp().startswith("226")
+    ftp.quit()
+
+
+def test_on_a_data_connection_nothing_is_sent_unasked(served):
+    """Of TLS 1.3: a client that only sends would close with a ticket unread."""
+    (served.disk / "a").write_bytes(b"x")
+    context = client_context()
+    ftp = served.login(tls=context)
+    with context.wrap_socket(ftplib.FTP.ntransfercmd(ftp, "RETR a")[0]) as data:
+        assert data.makefile("rb").read() == b"x"
+        assert not data.session.has_ticket
+    ftp.voidresp()
     ftp.quit()
 
 

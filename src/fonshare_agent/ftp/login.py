@@ -17,6 +17,7 @@ NEEDS_DATA = frozenset(["PASV", "EPSV", "PORT", "EPRT"])
 class LoginSession(LineSession):
     """See the module's text."""
 
+    session_tickets = 1
     needs_tls = False  # before USER
     needs_protected_data = False  # before PASV, EPSV, PORT, EPRT
 

@@ -42,12 +42,7 @@ def fingerprint(certificate_der: bytes) -> bytes:
 
 def house_context(certificate: Path, key: Path) -> ssl.SSLContext:
     """The house door's context: TLS >= 1.2, no certificate asked of clients."""
-    context = _server_context(certificate, key)
-    # TLS 1.3 tickets arrive unasked at a client that only sends (an upload); if it
-    # closes without reading them, its kernel resets the connection and the tail is
-    # lost.
-    context.num_tickets = 0
-    return context
+    return _server_context(certificate, key)
 
 
 def _server_context(certificate: Path, key: Path) -> ssl.SSLContext:
@@ -97,7 +92,6 @@ class FriendsContext:
         # 1.2 would show the certificates to whoever listens on the line.
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE | OP_PRIORITIZE_CHACHA
-        context.num_tickets = 1
         for certificate in self._trusted:
             context.load_verify_locations(cadata=certificate)
         return context
@@ -116,6 +110,11 @@ class TlsChannel(AsyncChat):  # type: ignore[misc]
 
     socket: Any
     tls_state = TlsState.PLAIN
+    # How many TLS 1.3 tickets its client gets to resume the session with, as its data
+    # connections do (decision 0114). On those there are none: they arrive unasked at
+    # a client that only sends (an upload); if it closes without reading them, its
+    # kernel resets the connection and the tail is lost.
+    session_tickets = 0
     _tls_timer: Any = None
 
     def __repr__(self) -> str:  # pyftpdlib formats it, at any log level, into a line
@@ -147,6 +146,7 @@ class TlsChannel(AsyncChat):  # type: ignore[misc]
 
     def start_tls(self, context: ssl.SSLContext) -> None:
         """Take the server's part of a handshake on this connected channel."""
+        context.num_tickets = self.session_tickets  # of those made from here on
         try:
             self.socket = context.wrap_socket(
                 self.socket,
