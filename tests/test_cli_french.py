@@ -226,7 +226,7 @@ def test_what_is_wrong_with_settings_is_said_in_french(monkeypatch):
 def test_what_is_wrong_with_the_form_of_a_file_is_said_in_french(monkeypatch):
     _, lines = read_yaml(b"a: &x 1\nb: *x\nc: !t 1\nd: 1\nd: 2\n5: 1\n")
     lines += read_yaml(b"a: [")[1] + read_yaml(b"- a")[1] + read_yaml(b"\xff")[1]
-    _, more = read_uci(b"option a 1\nhello\nconfig x y z\nconfig node 'a\n")
+    _, more, unknown = read_uci(b"option a 1\nhello\nconfig x y z\nconfig node 'a\n")
     monkeypatch.setattr(words, "_chosen", "fr")
-    for line in (*lines, *more):
+    for line in (*lines, *more, *unknown):
         assert words.translate(line) != line, line

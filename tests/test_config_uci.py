@@ -154,7 +154,7 @@ TEXTS = st.lists(st.sampled_from(PIECES), max_size=40).map("".join).map(str.enco
 @settings(max_examples=150)
 @given(raw=TEXTS | st.binary(max_size=80))
 def test_any_text_makes_settings_or_a_settings_error(raw):
-    values, complaints = read_uci(raw)
+    values, complaints, _ = read_uci(raw)
     with suppress(SettingsError):
         validate(values, kind=SourceKind.UCI, complaints=complaints)
 
@@ -245,19 +245,13 @@ def test_without_being_enabled_the_router_starts_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("config nodes 'nodes'", "line 1: section 'nodes' is of no known type"),
-        (
-            "config ftp\noption prot 1",
-            r"ftp\.prot: is no option; did you mean `ftp\.port`",
-        ),
-        ("config disk\noption pth /x", r"disk\.pth: is no option"),
         ("config ftp a\nconfig ftp b", "line 2: section 'b' is there twice"),
         ("config ftp\noption port 021", r"ftp\.port: must be a plain decimal"),
         (
             "config ftp\nlist port 21\nlist port 22",
             r"ftp\.port: must be a whole number",
         ),
-        ("config share\noption pat x", r"shares\[0\]\.pat: is no option; .*`path`"),
+        ("config share\noption name x", r"shares\[0\]\.path: is missing"),
         ("config user\noption access write", r"ftp\.users\[0\]\.password: is empty"),
         ("config limits\noption transfers 9", r"limits\.transfers: is 9; allowed:"),
         ("config disk\noption path /a\noption disk /b", "disk: is given twice"),
@@ -270,9 +264,50 @@ def test_what_does_not_fit_is_named(tmp_path, text, complaint):
         load_settings(path)
 
 
+# Each with how it is told.
+UNKNOWN = (
+    ("config nodes 'nodes'", "line 1: section 'nodes' is of no known type"),
+    ("config ftp\noption prot 1", "ftp.prot: is no option; did you mean `ftp.port`?"),
+    ("config disk\noption label usb", "disk.label: is no option"),
+    (
+        "config share\noption path films\noption name F\noption nmae G",
+        "shares[0].nmae: is no option; did you mean `name`?",
+    ),
+    (
+        "config user\noption name a\noption acess write",
+        "ftp.users[0].acess: is no option; did you mean `access`?",
+    ),
+)
+
+
+@pytest.mark.parametrize(("text", "told"), UNKNOWN)
+def test_what_another_version_has_written_keeps_nobody_from_starting(
+    tmp_path, text, told
+):
+    path = tmp_path / "fonshare"
+    path.write_text(
+        f"{text}\nconfig node\noption name a\nconfig disk\noption path /d\n"
+    )
+    if "config disk" in text:
+        path.write_text(f"{text}\noption path /d\nconfig node\noption name a\n")
+    settings = load_settings(path)
+    assert settings.unused == (told,)
+    assert str(settings.disk) == "/d"
+
+
+def test_a_name_that_is_mistyped_is_told_where_the_right_one_is_missing(tmp_path):
+    path = tmp_path / "fonshare"
+    path.write_text("config node\noption nam alice\nconfig disk\noption path /d\n")
+    with pytest.raises(SettingsError) as refused:
+        load_settings(path)
+    missing, unknown = str(refused.value).splitlines()
+    assert missing.startswith("node.name: is missing")
+    assert unknown == "node.nam: is no option; did you mean `node.name`?"
+
+
 def test_lists_may_be_written_as_one_option():
     complaints: list[str] = []
     sections = parse_uci("config ftp\noption guest_folders 'films music'")
-    raw = map_sections(sections, complaints)
+    raw = map_sections(sections, complaints, [])
     assert raw["ftp"]["guest_folders"] == ["films", "music"]
     assert complaints == []

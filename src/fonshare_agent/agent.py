@@ -21,6 +21,7 @@ from fonshare_agent.control.views import missing_disk
 from fonshare_agent.core import Core, Promise
 from fonshare_agent.disk import Disk
 from fonshare_agent.errors import (
+    DatabaseTooNew,
     DiskMissing,
     DiskReadOnly,
     FonshareError,
@@ -39,6 +40,7 @@ log = logging.getLogger(__name__)
 DISK_CHECK_S = 2.0
 RETRY_S = 3.0  # while there is no disk to start on
 ANSWER_S = 0.2  # for the answer to who asked for a restart to be on its way
+NEWER_RETRY_S = 60.0  # what a newer version wrote stays so until that one is installed
 OOM_SCORE = 800  # the agent dies before the router's own services do
 LOG_LEVEL = "FONSHARE_LOG"  # DEBUG shows names and paths too
 
@@ -124,7 +126,8 @@ class Agent:
                     # A disk that takes no writes says more than a database that fails.
                     trouble = await node.find_disk_error() or error
                 self._report(trouble)
-                await self._pause(RETRY_S)
+                is_newer = isinstance(trouble, DatabaseTooNew)
+                await self._pause(NEWER_RETRY_S if is_newer else RETRY_S)
                 return
             self._dispatch = bind(handlers)
             self._report(None)
@@ -166,7 +169,10 @@ class Agent:
             if self._trouble is not None:
                 log.info("the trouble is over: %s", self._trouble.code)
         elif self._trouble is None or str(self._trouble) != str(error):
-            log.warning("trouble: %s; `fonshare doctor` says more", error.code)
+            if isinstance(error, DatabaseTooNew):  # who went back has only the log
+                log.error("%s. %s", error, error.next)
+            else:
+                log.warning("trouble: %s; `fonshare doctor` says more", error.code)
         self._trouble = error
 
     # --- answers ---
@@ -227,6 +233,12 @@ def run_agent(settings: Settings) -> int:
     )
     for warning in settings.warnings:
         log.debug("%s", warning)
+    if settings.unused:
+        log.warning(
+            "%d settings are none that this version has, and are not used; `fonshare"
+            " doctor` names them",
+            len(settings.unused),
+        )
     _offer_to_oom_killer()
     agent = Agent(settings)
 

@@ -67,12 +67,17 @@ FILE_BYTES_MAX = 1 << 18  # a settings file of 64 shares has 8 KiB
 
 @dataclass(slots=True)
 class Source:
-    """A settings file as it was read: raw values, and complaints about its form."""
+    """A settings file as it was read: raw values, and complaints about its form.
+
+    `unknown`: what of its form is none of this version's. On the router, where an
+    upgrade or a downgrade finds the file of another, that is no complaint.
+    """
 
     kind: SourceKind
     path: Path
     raw: Any
     complaints: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
 
 
 def load_settings(
@@ -101,6 +106,7 @@ def check_source(
         kind=source.kind,
         path=source.path,
         complaints=source.complaints,
+        unknown=source.unknown,
         draw=draw,
         needs_hashes=needs_hashes,
     )
@@ -112,15 +118,18 @@ def validate(
     kind: SourceKind = SourceKind.YAML,
     path: Path | None = None,
     complaints: Sequence[str] = (),
+    unknown: Sequence[str] = (),
     draw: Draw | None = None,
     needs_hashes: bool = True,
 ) -> Settings:
     """Return the Settings that the nested dict *raw* makes, or raise SettingsError.
 
     Relative paths are relative to the folder of *path*. *complaints* are those that
-    reading the file gave; they come first in the error's text.
+    reading the file gave; they come first in the error's text. On the router what is
+    *unknown*, or becomes so here, is only noted (docs/decisions/0120).
     """
-    found = Complaints(list(complaints))
+    unused = list(unknown) if kind is SourceKind.UCI else None
+    found = Complaints(list(complaints), unused=unused)
     values = read_options(raw, kind, found)
     salt = (draw or os.urandom) if needs_hashes else None
     users, plain = read_users(values["ftp.users"], found, salt)
@@ -178,8 +187,8 @@ def read_source(path: Path, *, merge: bool = True) -> Source:
         return source
     from fonshare_agent.config_uci import read_uci
 
-    values, complaints = read_uci(raw)
-    return Source(SourceKind.UCI, path, values, complaints)
+    values, complaints, unknown = read_uci(raw)
+    return Source(SourceKind.UCI, path, values, complaints, unknown)
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -33,10 +33,15 @@ COMPLAINTS_MAX = 50  # a file that is no settings file at all fills no log
 
 @dataclass(slots=True)
 class Complaints:
-    """Collects what is wrong; `bad` holds the options that no rule should look at."""
+    """Collects what is wrong; `bad` holds the options that no rule should look at.
+
+    `unused`: what this version does not know, where that is no reason to refuse a file;
+    None where it is.
+    """
 
     lines: list[str] = field(default_factory=list)
     bad: set[str] = field(default_factory=set)
+    unused: list[str] | None = None
 
     def add(self, name: str, problem: str, allowed: str = "") -> None:
         """Note that the option *name* has a *problem*."""
@@ -46,6 +51,14 @@ class Complaints:
         else:
             self.lines.append(f"{name}: {problem}")
 
+    def add_unknown(self, name: str, known: Sequence[str], key: str = "") -> None:
+        """Note that there is no option *name*; *key* is what *known* would have."""
+        problem = _unknown(key or name, known)
+        if self.unused is None:
+            self.add(name, problem)
+        elif len(self.unused) < COMPLAINTS_MAX:
+            self.unused.append(f"{name}: {problem}")
+
     def is_good(self, *names: str) -> bool:
         return self.bad.isdisjoint(names)
 
@@ -53,9 +66,10 @@ class Complaints:
         """Raise one SettingsError holding every line, if there is any."""
         if not self.lines:
             return
-        kept = self.lines[:COMPLAINTS_MAX]
-        if len(self.lines) > COMPLAINTS_MAX:
-            kept.append(f"and {len(self.lines) - COMPLAINTS_MAX} complaints more")
+        lines = self.lines + (self.unused or [])  # it may be a name mistyped
+        kept = lines[:COMPLAINTS_MAX]
+        if len(lines) > COMPLAINTS_MAX:
+            kept.append(f"and {len(lines) - COMPLAINTS_MAX} complaints more")
         raise SettingsError("\n".join(kept), thing="" if path is None else str(path))
 
 
@@ -130,7 +144,7 @@ def _read_row(
         return {"place": place} | dict.fromkeys(known)
     for key in row:
         if key not in known:
-            complaints.add(f"{place}.{_name(key)}", _unknown(key, known))
+            complaints.add_unknown(f"{place}.{_name(key)}", known, _name(key))
     values: Row = {"place": place}
     for option in table:
         full = f"{place}.{option.name}"
@@ -154,7 +168,7 @@ def _flatten(raw: object, complaints: Complaints) -> Row:
         if key in names:
             given[key] = value
         elif key not in sections:
-            complaints.add(_name(key), _unknown(key, [*names, *sections]))
+            complaints.add_unknown(_name(key), [*names, *sections])
         elif isinstance(value, Mapping):
             given |= _section(key, value, names, complaints)
         elif value is not None:
@@ -176,7 +190,7 @@ def _section(
         if name in known:
             given[name] = value
         else:
-            complaints.add(name, _unknown(name, names))
+            complaints.add_unknown(name, names)
     return given
 
 
@@ -185,11 +199,11 @@ def _name(key: object) -> str:
     return text if text.isprintable() and len(text) <= 60 else shown(text)
 
 
-def _unknown(key: object, known: Sequence[str]) -> str:
+def _unknown(name: str, known: Sequence[str]) -> str:
     # difflib is 60 KB of code that a correct file never needs.
     import difflib
 
-    close = difflib.get_close_matches(_name(key)[:60], known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name[:60], known, n=1, cutoff=0.5)
     return f"is no option; did you mean `{close[0]}`?" if close else "is no option"
 
 

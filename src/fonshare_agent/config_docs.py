@@ -63,6 +63,8 @@ shares:
   NEW.yaml` writes it into a new file.
 - In YAML a word such as `on`, `no` or `012` is text; numbers are plain decimals without
   quotes. Anchors, tags and doubled keys are refused.
+- An option that does not exist is refused off the router; on it, where another version
+  may have written it, it is not used, and `fonshare doctor` names it.
 - Commands such as `fonshare share add` and `fonshare limits` change the UCI file on the
   router. Elsewhere they write `shares.yaml` in the state folder, which is merged: its
   shares are added, its limits and passwords count before yours.

@@ -102,6 +102,7 @@ def build(
         path=path,
         plain_users=tuple(plain_users),
         warnings=tuple(_warnings(values, plain_users, kind)),
+        unused=tuple(complaints.unused or ()),
     )
 
 

@@ -225,14 +225,20 @@ def uci_place(option: Option) -> tuple[str, str]:
     return section, name
 
 
-def read_uci(raw: bytes) -> tuple[dict[str, Any], list[str]]:
-    """Return what *raw* says as the nested dict, and complaints about its form."""
+def read_uci(raw: bytes) -> tuple[dict[str, Any], list[str], list[str]]:
+    """Return what *raw* says as the nested dict, complaints, and what is unknown."""
     sections, complaints = _parse(raw.decode("utf-8", "surrogateescape"))
-    return map_sections(sections, complaints), complaints
+    unknown: list[str] = []
+    return map_sections(sections, complaints, unknown), complaints, unknown
 
 
-def map_sections(sections: list[Section], complaints: list[str]) -> dict[str, Any]:
-    """Return *sections* as config_yaml.py would give them; note what has no place."""
+def map_sections(
+    sections: list[Section], complaints: list[str], unknown: list[str]
+) -> dict[str, Any]:
+    """Return *sections* as config_yaml.py would give them; note what has no place.
+
+    What another version may have written goes into *unknown*, and no further.
+    """
     table = {uci_place(option): option for option in OPTIONS}
     table |= {(name, name): table[name, "path"] for name in ("disk", "downloads")}
     types = {section for section, _ in table}
@@ -245,12 +251,12 @@ def map_sections(sections: list[Section], complaints: list[str]) -> dict[str, An
             rows = raw["shares"] if section.type == "share" else raw["ftp"]["users"]
             rows.append(row)
         elif section.type not in types:
-            complaints.append(f"{where} is of no known type")
+            unknown.append(f"{where} is of no known type")
         elif section.type in seen:
             complaints.append(f"{where} is there twice; allowed: one `{section.type}`")
         else:
             seen.add(section.type)
-            _map_section(section, table, raw, complaints)
+            _map_section(section, table, raw, complaints, unknown)
     return raw
 
 
@@ -259,13 +265,14 @@ def _map_section(
     table: dict[tuple[str, str], Option],
     raw: dict[str, Any],
     complaints: list[str],
+    unknown: list[str],
 ) -> None:
     for name, value in section.options.items():
         option = table.get((section.type, name))
         if option is None:
             # Left under its own name: config_check.py suggests the nearest one.
             if section.type in TOP_PLACES:
-                complaints.append(f"{section.type}.{name}: is no option")
+                unknown.append(f"{section.type}.{name}: is no option")
             else:
                 raw.setdefault(section.type, {})[name] = value
             continue

@@ -131,6 +131,14 @@ def _settings(parts: Parts) -> Iterator[JSON]:
         yield _finding(
             "warning", "settings.warning", warning, setting, "Change the settings."
         )
+    for unused in parts.published.settings.unused:
+        yield _finding(
+            "warning",
+            "settings.unused",
+            unused,
+            unused.partition(":")[0],
+            "It is not used: mend its name or take it out.",
+        )
 
 
 async def _shares(parts: Parts) -> list[JSON]:

@@ -144,6 +144,7 @@ class Settings:
     path: Path | None  # the file they came from
     plain_users: tuple[str, ...] = ()  # whose password stood in the file in clear
     warnings: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()  # of the file, what this version does not know
 
     @property
     def is_on_router(self) -> bool:

@@ -22,6 +22,7 @@ function table(_) {
 		'settings': ['', _('Mend the settings named and start again; nothing was changed.')],
 		'settings.syntax': ['', _('Mend the lines named; nothing was changed.')],
 		'settings.unwritten': [_('The settings could not be stored.'), _('They are as they were; try again later.')],
+		'settings.unused': [_('The settings have something that this version does not know: %s'), _('It is not used: mend its name or take it out.')],
 		'settings.warning': [_('A password could be better protected: %s'), _('Change the settings.')],
 		'internal': [_('Something went wrong in FonShare.'), _('This is a bug. Please report it with the system log.')],
 		'keys.exposed': [_('Others on this machine can read or change the keys.'), _('Run the command named, then start again; nothing was changed.')],
