@@ -14,6 +14,7 @@ import pytest
 
 from brokers import Mosquitto, free_port
 from programs import require_program
+from terminals import Terminal
 from waiting import PATIENCE_S
 
 ROOT = Path(__file__).parent.parent
@@ -88,10 +89,11 @@ def short_folder():
         yield Path(folder)
 
 
-def test_the_two_nodes_of_the_readme_share_a_file(short_folder):
+def test_the_two_nodes_of_the_readme_share_a_file(short_folder, monkeypatch):
     require_program("mosquitto")
     prepare, start, *story = command_blocks()
     (short_folder / "README.md").write_text(STORY)
+    monkeypatch.chdir(short_folder)
     for line in prepare:
         if not line.startswith(("python3 -m venv", "export PATH")):
             assert run(line, short_folder).returncode == 0, line
@@ -99,8 +101,23 @@ def test_the_two_nodes_of_the_readme_share_a_file(short_folder):
         write_settings(short_folder, broker.url)
         for line in start:
             stack.enter_context(agent(line, short_folder))
+        said: dict[str, str] = {}
         for line in (line for block in story for line in block):
-            run_until_done(line, short_folder)
+            verb = " ".join(line.split()[3:5])
+            if verb == "group join":
+                bob = Terminal(*line.split()[1:])
+                stack.callback(bob.kill)
+                bob.wait_for("Invite code:")
+                bob.type(f"{said['group invite'].strip()}\n")
+                bob.wait_for("[y/N]")
+                continue
+            said[verb] = run_until_done(line, short_folder)
+            if verb == "group requests":
+                (words,) = re.findall(r"Words: +([a-z ]+)", bob.shown)
+                assert words in said[verb]
+                bob.type("y\n")
+        bob.wait_for("member")
+        assert bob.end() == 0
 
     arrived = short_folder / "try/bob-disk/downloads/Famille/alice/README.md"
     assert arrived.read_text() == STORY
