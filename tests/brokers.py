@@ -63,8 +63,10 @@ class Mosquitto:
         tls: TlsFiles | None = None,
         persistence: bool = False,
         extra: str = "",
+        address: str = "127.0.0.1",
     ) -> None:
         self.folder, self.login, self.tls = folder, login, tls
+        self.address = address
         folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         self._log = folder / "mosquitto.log"
@@ -75,7 +77,7 @@ class Mosquitto:
     def url(self) -> str:
         scheme = "mqtts" if self.tls else "mqtt"
         login = f"{self.login.user}:{self.login.password}@" if self.login else ""
-        return f"{scheme}://{login}127.0.0.1:{self.port}"
+        return f"{scheme}://{login}{self.address}:{self.port}"
 
     @property
     def log(self) -> str:
@@ -145,13 +147,13 @@ class Mosquitto:
         assert self._child is not None
         assert self._child.poll() is None, f"the broker ended: {self.log}"
         try:
-            socket.create_connection(("127.0.0.1", self.port), 1).close()
+            socket.create_connection((self.address, self.port), 1).close()
         except OSError:
             return False
         return True
 
     def _write_configuration(self, persistence: bool, extra: str) -> None:
-        lines = [f"listener {self.port} 127.0.0.1", "set_tcp_nodelay true"]
+        lines = [f"listener {self.port} {self.address}", "set_tcp_nodelay true"]
         lines += ["log_dest stderr", f"allow_anonymous {_word(self.login is None)}"]
         if os.geteuid() == 0:
             lines.append("user root")  # else it could not read the test's folder

@@ -13,6 +13,8 @@ SETTINGS = "admin/services/fonshare/settings"
 SETUP = "admin/services/fonshare/setup"
 OVERVIEW = "admin/status/overview"
 REAL = os.environ.get("LUCI_URL", "").rstrip("/")
+# Where the router reaches this machine.
+HERE = os.environ.get("LUCI_HERE", "127.0.0.1") if REAL else "127.0.0.1"
 ROOT_LOGIN = ("root", os.environ.get("LUCI_PASSWORD", ""))
 HOST = "L.require('view.fonshare.host').then(host => host.make())"
 # What LuCI leaves uncaught itself: in 25.12 its own `uci get luci`, on every page, and
