@@ -17,7 +17,8 @@ timed = @status=0; { $(2); } || status=$$?; \
 .DEFAULT_GOAL := help
 .PHONY: help venv deps run lint lint-js format test test-full bench bench-broker \
 	bench-distribution bench-ftp bench-household bench-limits bench-links \
-	bench-startup bench-transfer soak rootfs vm ipk bundle luci-files words clean
+	bench-startup bench-transfer soak rootfs vm ipk bundle luci-files words pictures \
+	clean
 
 help: ## this list
 	@awk -F ' *:.*## *' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' \
@@ -102,6 +103,9 @@ luci-files: venv ## what luci-app-fonshare holds of the tables of commands and s
 
 words: venv ## the page's words for translation; lists what French lacks
 	$(call timed,$@,$(BIN)/python tools/words.py && $(BIN)/python tools/cli_words.py)
+
+pictures: venv deps ## the README's pictures, of real nodes (docs/pictures)
+	$(call timed,$@,PYTHONPATH=tools $(BIN)/python tests/pictures.py)
 
 clean: ## remove all that was built, .venv too
 	rm -rf $(VENV) build dist demo src/*.egg-info .hypothesis .mypy_cache \
