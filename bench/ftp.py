@@ -1,7 +1,8 @@
 """The house door beside vsftpd, pure-ftpd and ProFTPD: FTP on loopback, in one run.
 
-    make bench-ftp   (or: python bench/ftp.py [--mib N] [--rounds N] [--json FILE],
-    with tests/ and tools/ on Python's path; as root, since those servers chroot)
+    make bench-ftp   (or: python bench/ftp.py [--mib N] [--rounds N] [--json FILE]
+    [--only download,upload,small,listing], with tests/ and tools/ on Python's path;
+    as root, since those servers chroot)
 
 A file in the page cache is fetched, and one is stored on a tmpfs, so no disk is
 measured: plain, and with data connections by TLS. Also 100 small files in one session,
@@ -12,7 +13,9 @@ work would decide it. FonShare is a real agent.
 The client is the same for all and this process: it reads into one buffer of 1 MiB (by
 TLS the most that OpenSSL gives at once, a record of 16 KiB), writes by sendfile (by TLS
 from memory), and forgets what it has read. What it takes at most is in the table too:
-"nobody" is a program of thirty lines that sends, or receives, without FTP or files.
+"nobody" is a program of thirty lines that sends, or receives, without FTP or files; for
+the small files a hundred connections, for the listing nothing but Python looking at the
+folder.
 """
 
 import argparse
@@ -274,9 +277,13 @@ def rounds(
             sample = measure(server, tls, ground.size, ground.file)
             if number:  # the first round only warms up
                 samples.setdefault(server.name, []).append(sample)
-        if measure in (download, upload):
+        if measure is listing:
+            took = looked_at_s(servers[0].disk / "many")
+        elif measure is small:
+            took = small_with_nobody_s(tls, ground)
+        else:
             took = with_nobody_s(tls, ground, sends=measure is download)
-            samples.setdefault(NOBODY, []).append(Sample(took, 0.0))
+        samples.setdefault(NOBODY, []).append(Sample(took, 0.0))
     return {
         name: Sample(
             statistics.median(one.clock_s for one in of),
@@ -302,22 +309,60 @@ def with_nobody_s(tls: bool, ground: "Ground", *, sends: bool) -> float:
             return time.monotonic() - begun
 
 
+def small_with_nobody_s(tls: bool, ground: "Ground") -> float:
+    """How long the data connections of small files take by themselves."""
+    client, session = _unverified(), None
+    with (
+        nobody(tls, ground, sends=True, small=SMALL_FILES) as (port, pid),
+        ahead_of_others([os.getpid(), pid]),
+    ):
+        begun = time.monotonic()
+        for _ in range(SMALL_FILES):
+            connection = socket.create_connection(("127.0.0.1", port))
+            if tls:
+                connection = client.wrap_socket(connection, session=session)
+            assert drain(connection) == SMALL_BYTES
+            if isinstance(connection, ssl.SSLSocket):
+                session = connection.session
+            end(connection)
+        return time.monotonic() - begun
+
+
+def looked_at_s(folder: Path) -> float:
+    """How long Python takes to ask for each name in a folder, and for its status."""
+    with ahead_of_others([os.getpid()]):
+        begun = time.monotonic()
+        number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        with os.scandir(number) as found:
+            for entry in found:
+                entry.stat(follow_symlinks=False)
+        os.close(number)
+        return time.monotonic() - begun
+
+
 @contextmanager
-def nobody(tls: bool, ground: "Ground", *, sends: bool) -> Iterator[tuple[int, int]]:
-    """A process that only sends bytes, or takes them, to whoever connects."""
+def nobody(
+    tls: bool, ground: "Ground", *, sends: bool, small: int = 0
+) -> Iterator[tuple[int, int]]:
+    """A process that only sends bytes, or takes them, to whoever connects: the large
+    file, or so many *small* ones."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
-            connection: socket.socket = listener.accept()[0]
-            if tls:
-                context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-                context.load_cert_chain(*ground.pair)
-                connection = context.wrap_socket(connection, server_side=True)
-            if sends:
-                pour(connection, ground.file, ground.size)
-            else:
-                drain(connection)
-            end(connection)
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*ground.pair)
+            for _ in range(small or 1):
+                connection: socket.socket = listener.accept()[0]
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if tls:
+                    connection = context.wrap_socket(connection, server_side=True)
+                if small:
+                    connection.sendall(bytes(SMALL_BYTES))
+                elif sends:
+                    pour(connection, ground.file, ground.size)
+                else:
+                    drain(connection)
+                end(connection)
 
         child = multiprocessing.get_context("fork").Process(target=serve)
         child.start()
@@ -412,17 +457,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="FTP on loopback, beside others.")
     parser.add_argument("--mib", type=int, default=512, help="of the large file")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default="download,upload,small,listing")
     default = ROOT / "build" / "bench" / "ftp.json"
     parser.add_argument("--json", type=Path, default=default, metavar="FILE")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # nothing is left behind
     size, build = options.mib * MIB, ROOT / "build"
+    wanted = frozenset(options.only.split(","))
     build.mkdir(exist_ok=True)
     with ground_of(size) as ground, tmpfs(build) as memory:
-        rows = {
-            **on(build, ground, options.rounds, download=download, small=small),
-            **on(memory, ground, options.rounds, upload=upload, listing=listing),
-        }
+        rows: dict[str, dict[str, Sample]] = {}
+        for place, measures in (
+            (build, {"download": download, "small": small}),
+            (memory, {"upload": upload, "listing": listing}),
+        ):
+            kept = {name: one for name, one in measures.items() if name in wanted}
+            if kept:
+                rows |= on(place, ground, options.rounds, **kept)
     options.json.parent.mkdir(parents=True, exist_ok=True)
     plain = {row: {n: vars(one) for n, one in of.items()} for row, of in rows.items()}
     options.json.write_text(json.dumps(plain, indent=1) + "\n")
