@@ -394,6 +394,16 @@ print(len(set(sys.modules) - before) > 5, len(names) - len(set(names)))
     assert said.split() == ["True", "0"]
 
 
+def test_the_reader_of_archives_goes_and_comes_back_for_who_asks():
+    said = resident("""
+hooks = [one.__module__ for one in sys.path_hooks]
+print("zipimport" in sys.modules, "zipimport" in hooks, len(hooks))
+import zipimport
+print(zipimport.zipimporter.__name__)
+""")
+    assert said.split() == ["False", "False", "2", "zipimporter"]
+
+
 TYPES = """
 import dataclasses, json
 from collections.abc import Callable

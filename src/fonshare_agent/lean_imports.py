@@ -71,7 +71,11 @@ def _hook_in() -> None:
         (SourceFileLoader, SOURCE_SUFFIXES),
         (_Compiled, BYTECODE_SUFFIXES),
     )
-    sys.path_hooks.insert(0, hook)
+    # Nothing of the router's Python is in an archive, and from 3.13 on what reads them
+    # takes memory of its own. Who asks for `zipimport` still gets it.
+    others = [one for one in sys.path_hooks if one.__module__ != "zipimport"]
+    sys.path_hooks[:] = [hook, *others]
+    sys.modules.pop("zipimport", None)
     sys.path_importer_cache.clear()
     _stand_in_for_typing()
     _import_dataclasses()
