@@ -51,10 +51,11 @@ test: venv deps lint ## everything fast: lint, types, and the tests (under 5 min
 test-full: venv deps ## the slower tier (under 20 minutes)
 	$(call timed,$@,$(PYTEST) -m full --timeout 600 $(ARGS))
 
-bench: venv ## what a node costs: the index, memory on 32 bits (bench/README.md)
+bench: venv ## what a node costs: the index, memory on 32 bits, growth (bench/README.md)
 	$(call timed,$@,( status=0; \
 		$(BIN)/python bench/index.py $(if $(FILES),--files $(FILES)) || status=1; \
 		PYTHONPATH=tools $(BIN)/python bench/memory.py || status=1; \
+		PYTHONPATH=tools $(BIN)/python bench/soak.py || status=1; \
 		exit $$status ))
 
 bench-distribution: venv ## one file to 4 and 8 members at once, beside others (bench/README.md)

@@ -27,9 +27,9 @@ from userland import Userland
 
 COMMANDS, TRANSFERS, TENTHS = 10_000, 1_000, 10
 SETTLED = 4  # counted from 0: growth is counted from the end of this tenth on
-# A kilobyte for each of the 500 transfers of the second half, or a tenth for each of
-# its 5,000 commands: less than that is pages of the caches and of the allocator.
-GROWTH_KIB = 512
+# Half a kilobyte for each of the 500 transfers of the second half: less than that is
+# pages of the caches and of the allocator.
+GROWTH_KIB = 256
 FILE_BYTES = 20_000
 # Of each tenth, jobs of their own; the others are one job, a folder. More at once are
 # more messages in a second than a friend listens to.
