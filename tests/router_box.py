@@ -48,6 +48,7 @@ class RouterBox(NodeProcess):
     def __init__(self, folder: Path, disk: Path, more: str = "") -> None:
         super().__init__(folder, "router", "")
         self.disk, self.ports = disk, take_ports()
+        self.env["PATH"] = f"{folder / 'bin'}:{self.env['PATH']}"  # the agent's, too
         self.settings = folder / "etc" / "fonshare"
         self.control = folder / "run" / "control.sock"
         self.asked = folder / "asked"  # what the service was asked for
