@@ -37,6 +37,7 @@ POLICY = (
     "require-trusted-types-for 'script'; trusted-types 'none'"
 )
 PATIENCE_MS = 30_000
+LOADS_MAX = 4  # of a page that has lost a file
 PHONE = {"width": 360, "height": 740}
 DESK = {"width": 1280, "height": 860}
 
@@ -125,6 +126,8 @@ class Visit:
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("console", self._on_console)
         self.page.on("request", lambda request: self.asked.append(request.url))
+        self.lost: list[str] = []
+        self.page.on("requestfailed", lambda request: self.lost.append(request.url))
         self._address = address
 
     def _on_console(self, message: Any) -> None:
@@ -136,8 +139,22 @@ class Visit:
     ) -> None:
         """Open *route* in a world that the script *prepare* has changed."""
         self.page.goto(f"{self._address}/#/{route}")
+        for _ in range(LOADS_MAX):
+            if self._is_loaded():
+                break
+            # A machine that is very busy lets the server's patience with a connection
+            # that was opened in advance end before the browser uses it.
+            self.lost.clear()
+            self.complaints.clear()
+            self.page.reload()
         self.until("window.isReady")
         self.page.evaluate(f"() => {{ {prepare}; window.start({options or '{}'}) }}")
+
+    def _is_loaded(self) -> bool:
+        """Wait until the page stands, or has lost a file; tell which."""
+        ready = "() => Boolean(window.isReady)"
+        wait_until(lambda: self.page.evaluate(ready) or self.lost, "window.isReady")
+        return bool(self.page.evaluate(ready))
 
     def until(self, script: str) -> None:
         """Wait until the expression *script* is true."""

@@ -37,6 +37,8 @@ WORLD = """
         online: true, own: false}];
     world.ratings['Bréhat 2019.mkv'] = {
         [world.node.id]: 4, 'bobby-m3xr7-ccccc-ddddd': 5};
+    ask('share add', {path: 'ftps://anna@old.example/pub', name: 'Archives',
+        group: ['Famille']});
     world.settings = [{name: 'node.name', help: 'The name that friends see.',
         value: 'Anna'}];
 """
@@ -45,6 +47,7 @@ PAGES = {
     "files": ".fs-entry",
     "files?Famille%2Fbobby-m3xr7-ccccc-ddddd%2FFilms": ".fs-entry",
     "files?%2FFilms": ".fs-entry",
+    "files?%2F%2F": ".fs-entry",
     "transfers": ".fs-job",
     "groups": ".fs-share",
     "group?Famille": ".fs-member",
@@ -172,17 +175,25 @@ DIALOGS = {
         "Invite a friend",
         "Invite without asking",
         "Share a folder",
+        "Copy a server",
+        "Add a broker",
         "Remove Bob",
         "Leave the group",
     ),
-    "groups": ("New group", "Stop sharing Photos"),
+    "groups": (
+        "New group",
+        "Stop sharing Photos",
+        "Password for the server of Archives",
+    ),
     "transfers": ("Cancel Vacances",),
     "overview": ("Take this disk",),
     "files?Famille%2Fbobby-m3xr7-ccccc-ddddd%2FFilms": (
         "Bréhat 2019.mkv",
         "Follow Films",
+        "Keep Films",
     ),
 }
+OF_CHOSEN = ("Rate", "To a folder")
 FOCUSED = "() => document.activeElement.ariaLabel || document.activeElement.textContent"
 
 
@@ -200,6 +211,9 @@ def test_no_dialog_keeps_anybody_out(chromium, page_address, axe, scheme):
                 more.click()
             for button in buttons:
                 look_at_dialog(visit, axe, button)
+        page.get_by_role("checkbox", name="Choose Bréhat 2019.mkv").check()
+        for button in OF_CHOSEN:
+            look_at_dialog(visit, axe, button)
         page.evaluate(
             "() => { world.failing['group create'] = {code: 'x', message: 'no'};"
             "location.hash = '#/groups' }"
