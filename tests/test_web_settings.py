@@ -14,7 +14,9 @@ from waiting import PATIENCE_S
 from web_people import PASSWORD, Person, serving_page
 from web_server import CODE, add_web, first_use
 
-pytestmark = pytest.mark.full
+# An agent, a browser and axe at once: on a machine that is busy all of it takes long.
+pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
+PATIENT_MS = PATIENCE_S * 1000
 
 
 def test_a_setting_is_changed_on_a_phone_and_the_agent_takes_it(make_node, chromium):
@@ -28,6 +30,7 @@ def test_a_setting_is_changed_on_a_phone_and_the_agent_takes_it(make_node, chrom
     ):
         pid = node.process.pid
         port = load_settings(node.settings, needs_hashes=False).ftp.port
+        visit.page.set_default_timeout(PATIENT_MS)
         visit.page.goto(f"{address}/#/settings")
         alice = Person(visit, "fr", "settings", "alice")
         alice.sign_in()
@@ -81,6 +84,7 @@ def test_a_node_is_set_up_on_a_phone_without_a_terminal(tmp_path, chromium):
             visiting(chromium, address_of(browser), **options) as visit,
         ):
             alice = Person(visit, "fr", "first-use", "alice")
+            visit.page.set_default_timeout(PATIENT_MS)
             visit.page.goto(address_of(browser))
             visit.page.get_by_label("Code", exact=True).fill(CODE)
             alice.press("Sign in")
@@ -97,7 +101,7 @@ def test_a_node_is_set_up_on_a_phone_without_a_terminal(tmp_path, chromium):
             alice.press("Begin")
             # The page of the node that lives now, as far as the doctor's findings.
             finding = visit.page.locator(".fs-step .fs-finding").first
-            finding.wait_for(timeout=PATIENCE_S * 1000)
+            finding.wait_for()
             alice.picture("wizard")
             assert load_settings(file, needs_hashes=False).node.name == "Béatrice"
             assert (tmp_path / "disk").is_dir()

@@ -17,7 +17,7 @@ import { tree } from '../tree.js';
 import { windowed } from '../window.js';
 import { _, fill, number, plural, size } from '../words.js';
 
-const BEST = '//'; // the place of what is rated best
+const BEST = '/'.repeat(2); // the place of what is rated best: no share is called so
 const BEST_SHOWN = 200;
 const TICK_S = 0.5; // it is looked whether something in sight may be new, without asking anybody
 
