@@ -235,6 +235,10 @@ def _find_url(told: dict[str, str]) -> str:
         broker = replace(broker, user=told["user"], password=told.get("password"))
     if "ca" in told:
         if not Path(told["ca"]).is_file():
-            raise NotFound("there is no such file", thing=told["ca"])
+            raise NotFound(
+                "there is no such file",
+                thing=told["ca"],
+                next="Copy the authority's certificate onto the router first.",
+            )
         broker = replace(broker, ca=told["ca"])
     return broker.encode()
