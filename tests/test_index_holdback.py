@@ -186,7 +186,7 @@ def test_a_handful_of_files_may_go_at_once(node):
     shutil.rmtree(small)
     small.mkdir()
     node.rescan()
-    assert node.index.share_counts("Small") == (0, 0)
+    assert node.index.counts("Small") == (0, 0)
 
 
 def test_a_member_sees_no_change_meanwhile(node, tmp_path):

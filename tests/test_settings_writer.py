@@ -31,7 +31,7 @@ config node 'node'
 
 config disk 'disk'
 	option path '{disk}'
-	option run '{disk}/.fonshare'
+	option run '{run}'
 
 config user
 	option name 'guest'
@@ -52,7 +52,7 @@ config share
 def uci_settings(folder: Path) -> Path:
     path = folder / "config" / "fonshare"
     path.parent.mkdir()
-    path.write_text(UCI_TEXT.format(disk=folder / "disk"))
+    path.write_text(UCI_TEXT.format(disk=folder / "disk", run=folder / "run"))
     return path
 
 

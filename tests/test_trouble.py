@@ -206,7 +206,7 @@ def small_disk(tmp_path):
 def test_a_full_disk_makes_the_job_wait_and_go_on(make_node, small_disk):
     """Full to its last byte, with the agent's own databases on it, as on a router."""
     alice = make_node("alice", limits={"upload_kib_s": 2048})
-    bob = make_node("bob", state="disk/.fonshare")
+    bob = make_node("bob", state="disk/.fonshare", run="run")
     content = os.urandom(4 * MIB)
     with running(alice, bob):
         befriend("Famille", alice, bob)

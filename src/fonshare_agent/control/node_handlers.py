@@ -35,8 +35,7 @@ class NodeHandlers:
 
     async def status(self, arguments: Arguments) -> JSON:
         parts = self._parts
-        files, size, written = await parts.store.run(parts.index.counts)
-        totals, kept, rated = await parts.store.run(self._kept)
+        (files, size), totals, changes = await parts.store.run(self._kept)
         groups: list[JSON] = []
         for label, group in parts.groups.labels().items():
             machine = parts.channel.find_machine(group)
@@ -60,13 +59,18 @@ class NodeHandlers:
             "groups": groups,
             "jobs": views.job_totals(totals),
             # Who looks again and again reads anew only what these say has moved.
-            "changes": {"index": written, "state": kept, "ratings": rated},
+            "changes": changes,
         }
 
-    def _kept(self) -> tuple[dict[JobState, int], int, int]:
-        """Return how many jobs stand where, and how often what is kept has changed."""
-        state = self._parts.state
-        return state.totals(), state.changes(), state.rating_changes()
+    def _kept(self) -> tuple[tuple[int, int], dict[JobState, int], JSON]:
+        """Return what shares hold, how many jobs stand where, and what has moved."""
+        index, state = self._parts.index, self._parts.state
+        changes: JSON = {
+            "index": index.changes(),
+            "state": state.changes(),
+            "ratings": state.rating_changes(),
+        }
+        return index.counts(), state.totals(), changes
 
     async def _disk(self) -> dict[str, JSON]:
         disk, files = self._parts.disk, self._parts.files
@@ -121,7 +125,7 @@ class NodeHandlers:
         rows: list[JSON] = []
         for share in self._parts.published.shares:
             files, size = await self._parts.store.run(
-                self._parts.index.share_counts, share.name
+                self._parts.index.counts, share.name
             )
             row = {**_share(share), "files": files, "bytes": size}
             rows.append({**row, "mirror": self._mirror(share.name)})

@@ -79,7 +79,7 @@ class Holdback:
 
     def count(self, share: str) -> int:
         """Return how many files the index has of *share*, missing ones included."""
-        return self._on_store(lambda: self._index.share_counts(share)[0])
+        return self._on_store(lambda: self._index.counts(share)[0])
 
     def may_drop(self, share: str, seen: Seen) -> Generator[None, None, bool]:
         """Tell whether what is marked as gone may be dropped now."""

@@ -139,20 +139,14 @@ class OwnFiles:
         stamp = _stamp(row)
         return OwnFile(share, path, stamp, None if row[6] is None else Root(row[6]))
 
-    def counts(self) -> tuple[int, int]:
-        """Return the number and the bytes of the files on the shares."""
+    def counts(self, share: str | None = None) -> tuple[int, int]:
+        """Return the number and the bytes of the files on all shares, or on one."""
         files, size = self._connection.execute(
             "SELECT coalesce(sum(files), 0), coalesce(sum(bytes), 0) FROM share"
-            " WHERE listed"
+            " WHERE listed AND name = coalesce(?, name)",
+            (share,),
         ).fetchone()
         return files, size
-
-    def share_counts(self, share: str) -> tuple[int, int]:
-        """Return the number and the bytes of the files on one share."""
-        row = self._connection.execute(
-            "SELECT files, bytes FROM share WHERE name = ? AND listed", (share,)
-        ).fetchone()
-        return (0, 0) if row is None else (row[0], row[1])
 
     # --- inside ---------------------------------------------------------------------
 

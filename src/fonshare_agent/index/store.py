@@ -326,15 +326,15 @@ class IndexStore:
         with self._guard():
             return self._lists.read(root, first, count)
 
-    def counts(self) -> tuple[int, int, int]:
-        """Return how many files the own shares hold, their bytes, and all changes."""
+    def counts(self, share: str | None = None) -> tuple[int, int]:
+        """Return how many files the own shares hold, or one of them, and bytes."""
         with self._guard():
-            return (*self._own.counts(), self._connection.total_changes)
+            return self._own.counts(share)
 
-    def share_counts(self, share: str) -> tuple[int, int]:
-        """Return how many files one own share holds, and their bytes."""
+    def changes(self) -> int:
+        """Return how many rows were written since this was opened."""
         with self._guard():
-            return self._own.share_counts(share)
+            return self._connection.total_changes
 
     # --- for the scanner ------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from fonshare_agent.config import Settings, Source, check_source, read_source, share_row
 from fonshare_agent.config_uci import quote_uci
-from fonshare_agent.errors import NotFound, SettingsUnwritten
+from fonshare_agent.errors import NotFound, SettingsError, SettingsUnwritten
 from fonshare_agent.settings import ShareSettings
 
 TIMEOUT_S = 30  # a commit to JFFS2 during garbage collection takes seconds
@@ -145,7 +145,10 @@ class UciWriter:
         """Check the settings as *edit* makes them, then let *store* write them."""
         wanted = read_source(self._path)
         edit(wanted.raw)
-        check_source(wanted)
+        if unused := check_source(wanted).unused:
+            known = check_source(read_source(self._path)).unused
+            if added := [line for line in unused if line not in known]:
+                raise SettingsError("\n".join(added), thing=str(self._path))
 
         def check(written: Source) -> None:
             if written.raw != wanted.raw:
