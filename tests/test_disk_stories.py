@@ -139,6 +139,7 @@ def test_a_disk_pulled_during_a_transfer_loses_nothing(make_node, disks, side):
         assert bob.fetched() == {b"Famille/alice/film.mkv": content}
 
 
+@pytest.mark.full
 def test_a_sealed_disk_is_named_read_and_used_again_when_mended(make_node, disks):
     alice, bob = make_node("alice"), make_node("bob")
     loop = disks("alice")

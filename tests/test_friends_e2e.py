@@ -73,6 +73,7 @@ def friends(make_node):
         yield alice, bob, content
 
 
+@pytest.mark.full
 def test_a_player_reads_a_friends_film_and_jumps_as_it_likes(friends):
     alice, bob, content = friends
     ftp = login(bob)

@@ -365,7 +365,12 @@ OLD = ("MLSD", "MLST", "SIZE", "MDTM", "MFMT", "FEAT", "EPSV", "EPRT", "OPTS")
 
 @pytest.mark.parametrize(
     "lacks",
-    [OLD, (*(verb for verb in OLD if verb != "SIZE"), "LIST")],
+    [
+        OLD,
+        pytest.param(
+            (*(verb for verb in OLD if verb != "SIZE"), "LIST"), marks=pytest.mark.full
+        ),
+    ],
     ids=["LIST", "NLST"],
 )
 def test_servers_that_know_little_are_understood(world, lacks):

@@ -152,6 +152,7 @@ def test_a_leave_while_the_broker_is_away_is_heard_when_it_is_back(make_node, br
         eventually(lambda: list(bob.members("Famille")) == ["bob"], "bob knows")
 
 
+@pytest.mark.full
 def test_rights_taken_away_end_a_running_transfer(make_node, broker):
     alice = make_node("alice", limits={"upload_kib_s": 1024})
     bob = make_node("bob")

@@ -110,6 +110,7 @@ def outcomes(request, tmp_path) -> dict[str, str]:
     return found
 
 
+@pytest.mark.full
 def test_what_a_test_leaves_behind_or_skips_unseen_counts(outcomes):
     assert outcomes["test_that_is_tidy"] == "PASSED"
     assert outcomes["test_that_says_so"] == "PASSED"

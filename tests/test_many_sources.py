@@ -101,6 +101,7 @@ def test_a_slow_source_does_not_delay_the_end(make_node):
     assert list(alice.fetched().values()) == [content]
 
 
+@pytest.mark.full
 def test_the_damaged_source_alone_is_named_to_the_owner_of_the_job(make_node):
     alice, bob = make_node("alice"), make_node("bob")
     with running(alice, bob):

@@ -304,6 +304,7 @@ TOP_OF = """name => [...document.querySelectorAll('.fs-entry-name')].find(
     one => one.textContent === name).getBoundingClientRect().top"""
 
 
+@pytest.mark.full
 def test_what_is_new_of_a_long_folder_is_seen_and_nothing_moves(visit):
     """Neither what is in sight, nor the choice, nor the focus."""
     visit.open(f"files?Famille%2F{BOB}%2FLots", LOTS)

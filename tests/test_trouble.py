@@ -135,6 +135,7 @@ def test_a_file_that_changed_is_fetched_anew_and_one_that_vanished_waits(make_no
         assert list(bob.fetched()) == [b"Famille/alice/film.mkv"]
 
 
+@pytest.mark.full
 def test_a_message_of_200_megabytes_is_not_read_and_costs_nothing(make_node, broker):
     alice, bob = make_node("alice"), make_node("bob")
     with running(alice, bob):
