@@ -261,7 +261,7 @@ def test_an_old_server_is_copied_read_again_and_given_another_password(visit):
     dialog.get_by_role("button", name="Copy and share").click()
     visit.page.get_by_text("Copy of ftp://anna@old.example/pub/Films").wait_for()
 
-    visit.page.get_by_role("button", name="Read the server of Films now").click()
+    visit.page.get_by_role("button", name="Read it now: Films").click()
     visit.page.get_by_text("being read now").wait_for()
     change = visit.page.get_by_role("button", name="Password for the server of Films")
     change.click()

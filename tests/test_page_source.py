@@ -4,6 +4,7 @@ Names come from strangers, so nothing may become HTML; LuCI's jsmin must not bre
 and whoever translates must find every sentence.
 """
 
+import posixpath
 import re
 from collections.abc import Iterator
 
@@ -66,6 +67,26 @@ def test_nothing_is_loaded_from_elsewhere():
         for match in imports.finditer(source):
             path = match[1] or match[2]
             assert path.startswith(("./", "../")), f"{name}: {path}"
+
+
+def test_what_a_module_imports_another_exports():
+    """A browser loads none of the page if one name is missing."""
+    imported = re.compile(r"import \{([^}]*)\} from '(\.[^']*)'")
+    exported = re.compile(
+        r"^export (?:async )?(?:function\*?|const|let|class) (\w+)", re.MULTILINE
+    )
+    found = [
+        (name, one.split(" as ")[0].strip(), posixpath.normpath(f"{name}/../{place}"))
+        for name, source in SOURCES.items()
+        for names, place in imported.findall(source)
+        for one in names.split(",")
+    ]
+    assert len(found) > 100
+    assert [
+        (name, one)
+        for name, one, place in found
+        if one not in exported.findall(SOURCES[place])
+    ] == []
 
 
 def test_nothing_is_there_that_jsmin_breaks():

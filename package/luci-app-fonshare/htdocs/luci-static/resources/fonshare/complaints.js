@@ -5,14 +5,15 @@ import { _ } from './words.js';
 
 /* Return *part* with `complain`(text), which says below its control what is wrong. */
 export function complaining(part) {
-	const words = h('p', { class: 'fs-complaint', hidden: true });
+	const words = h('p', { class: 'fs-complaint', 'aria-live': 'polite', hidden: true });
 	append(part.element, [words]);
+	const help = part.control.getAttribute('aria-describedby');
 	part.complain = (text) => {
 		write(words, visible(text));
 		set(words, 'hidden', !text);
 		set(part.control, 'aria-invalid', text ? 'true' : null);
 		set(words, 'id', text ? part.control.id + '-wrong' : null);
-		set(part.control, 'aria-errormessage', text ? part.control.id + '-wrong' : null);
+		set(part.control, 'aria-describedby', [help, words.id].filter(Boolean).join(' ') || null);
 		const details = part.element.closest('details');
 		if (text && details)
 			set(details, 'open', true);
@@ -20,8 +21,9 @@ export function complaining(part) {
 	return part;
 }
 
-/* Say what is wrong at its fields; true if all of it has such a place. */
-export function complainOf(parts, error) {
+/* Say what *error* says at its fields, and in *summary* that it does; true if all of it
+   has such a place. The first of these has the focus then. */
+export function complainOf(parts, error, summary) {
 	const fields = error.code === 'web.password' ? { password: _('The password is wrong.') } : error.fields || {};
 	let first = null, isLeft = false;
 	for (const [name, text] of Object.entries(fields)) {
@@ -34,9 +36,16 @@ export function complainOf(parts, error) {
 			error.message = name + ': ' + text;
 		}
 	}
-	if (first)
-		first.control.focus();
-	return first !== null && !isLeft;
+	if (first === null || isLeft)
+		return false;
+	write(summary, _('Some settings cannot be used; see what is said beside them. Nothing was changed.'));
+	first.control.focus();
+	return true;
+}
+
+/* Return a line for `complainOf` to say so, to stand before the button that was pressed. */
+export function summaryLine() {
+	return h('p', { class: 'fs-complaint', role: 'alert' });
 }
 
 /* The part that *name* is of: a row of logins is named without its columns. */

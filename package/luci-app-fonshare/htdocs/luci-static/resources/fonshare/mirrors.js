@@ -16,7 +16,7 @@ export function mirrorOf(app, row, again) {
 			button(app, _('Read it now'), async () => {
 				await app.call('share refresh', { name });
 				await again();
-			}, { symbol: 'retry', name: named(_('Read the server of %s now')) }),
+			}, { symbol: 'retry', name: named(_('Read it now: %s')) }),
 			button(app, _('Password'), () => askForPassword(app, row, again),
 				{ symbol: 'key', name: named(_('Password for the server of %s')) })));
 }

@@ -3,8 +3,8 @@
    Only what was changed is sent. What is wrong is said at its field; what is saved counts
    once FonShare has started again, which is offered. Knows no option by its name. */
 
-import { complainOf, complaining } from './complaints.js';
-import { append, foreign, h, replace, visible } from './dom.js';
+import { complainOf, complaining, summaryLine } from './complaints.js';
+import { append, foreign, h, replace, visible, write } from './dom.js';
 import { asError } from './errors.js';
 import { icon } from './icons.js';
 import { button, field, form, input, select } from './parts.js';
@@ -38,6 +38,7 @@ function draw(app, place, state, saved) {
 	const fields = state.told.options.map(optionField);
 	const logins = loginFields(app, state.told.logins);
 	const opened = [...place.querySelectorAll('details[open]')].map((one) => one.getAttribute('data-section'));
+	const summary = summaryLine();
 	const sections = state.told.sections.map((section) => {
 		const own = fields.filter((one) => one.section === section.name);
 		const content = section.name === LOGINS ? logins.element : own.map((one) => one.element);
@@ -46,32 +47,34 @@ function draw(app, place, state, saved) {
 	});
 	replace(place, h('p', { class: 'fs-help' }, fill(_('They stand in the file %s; what is changed here is written there.'),
 		visible(state.told.file))),
-	form(app, sections, _('Save the settings'), async () => {
+	form(app, [sections, summary], _('Save the settings'), async () => {
 		const wish = wished(fields, logins);
 		if (!Object.keys(wish.options).length && !wish.logins) {
 			app.notify(_('Nothing was changed.'));
 			return;
 		}
-		await save(app, place, state, [...fields, ...logins.parts()], wish);
-		saved();
-		draw(app, place, state, saved);
+		if (await save(app, state, [...fields, ...logins.parts()], wish, summary)) {
+			saved();
+			draw(app, place, state, saved);
+		}
 	}));
 }
 
-async function save(app, place, state, parts, wish) {
+/* Have *wish* written; false if something in it is wrong, which is said where it stands. */
+async function save(app, state, parts, wish, summary) {
 	parts.forEach((part) => part.complain(''));
+	write(summary, '');
 	try {
 		const done = await app.host.options.save(wish);
 		app.notify(_('Saved.'));
 		state.hasSecrets = state.hasSecrets || Boolean(wish.logins);
 		state.movesPage = state.movesPage || done.moves_page;
 		state.told = await app.host.options.read();
+		return true;
 	} catch (thrown) {
 		const error = asError(thrown);
-		if (complainOf(parts, error)) {
-			error.message = _('Some settings cannot be used; see what is said beside them.');
-			error.next = _('Nothing was changed.');
-		}
+		if (complainOf(parts, error, summary))
+			return false;
 		throw error;
 	}
 }
