@@ -95,7 +95,7 @@ def stack():
 
 @pytest.mark.full
 @pytest.mark.parametrize(
-    "kinds", zip(KINDS, KINDS[1:] + KINDS[:1], strict=True), ids="-".join
+    "kinds", [*zip(KINDS, KINDS[1:] + KINDS[:1], strict=True)], ids="-".join
 )
 def test_each_of_them_sends_to_the_next_and_goes_on_with_a_partial(stack, kinds):
     both = Both(stack, kinds)
