@@ -313,6 +313,8 @@ def test_a_file_that_cannot_be_changed_here_says_why(config, monkeypatch, tmp_pa
 def agent(tmp_path_factory):
     with running_agent(tmp_path_factory.mktemp("form")) as running:
         add_web(running.config)
+        settings = load_settings(running.config, needs_hashes=False)
+        running.answers["settings"] = rows(settings)
         yield running
 
 
