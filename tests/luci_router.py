@@ -21,7 +21,7 @@ import pytest
 
 from fonshare_agent.config_uci import parse_uci
 from luci_browser import REAL, ROOT_LOGIN, Visit
-from luci_stand_in import LuciStandIn
+from luci_stand_in import LuciStandIn, serving
 from nodes import NodeProcess
 from waiting import wait_until
 
@@ -199,6 +199,23 @@ def _walk(ftp: FTP, folder: str) -> Iterator[tuple[bytes, bytes]]:
 
 
 Router = StandInRouter | RealRouter
+
+
+def stand_in_of(router: Router) -> LuciStandIn:
+    """The stand-in, for what only that can be made to do; else the test is skipped."""
+    if isinstance(router, RealRouter):
+        pytest.skip("LUCI_URL: this test is of the stand-in's own")
+    return router.luci
+
+
+@contextmanager
+def reachable(router: Router) -> Iterator[str]:
+    """Give the address of its LuCI."""
+    if isinstance(router, RealRouter):
+        yield REAL
+        return
+    with serving(router.luci) as here:
+        yield here
 
 
 def of_kind(sections: Sections, kind: str) -> list[dict[str, Any]]:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from brokers import Mosquitto
 from nodes import NodeProcess, befriend, eventually, running, share
 from programs import require_program
 
@@ -59,12 +58,6 @@ def listing(folder: Path) -> dict[str, tuple[int, int]]:
         status = path.stat()
         found[str(path)] = status.st_mtime_ns, status.st_ctime_ns
     return found
-
-
-@pytest.fixture
-def broker(tmp_path):
-    with Mosquitto(tmp_path / "broker") as broker:
-        yield broker
 
 
 @pytest.fixture

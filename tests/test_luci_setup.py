@@ -13,8 +13,8 @@ import pytest
 from fonshare_agent.config import load_settings
 from luci_browser import REAL, SETUP, SHARING, Visit, visiting
 from luci_people import Wizard
-from luci_router import RealRouter, Router, StandInRouter
-from luci_stand_in import ROOT, LuciStandIn, serving
+from luci_router import RealRouter, Router, StandInRouter, reachable, stand_in_of
+from luci_stand_in import ROOT, LuciStandIn
 from router_box import RouterBox, router_box
 
 pytestmark = pytest.mark.full
@@ -49,18 +49,12 @@ def router(box) -> Iterator[Router]:
 
 @pytest.fixture
 def luci(router) -> LuciStandIn:
-    """The stand-in, for what only that can be made to do."""
-    if isinstance(router, RealRouter):
-        pytest.skip("LUCI_URL: this test is of the stand-in's own")
-    return router.luci
+    return stand_in_of(router)
 
 
 @pytest.fixture
 def address(router) -> Iterator[str]:
-    if isinstance(router, RealRouter):
-        yield REAL
-        return
-    with serving(router.luci) as here:
+    with reachable(router) as here:
         yield here
 
 

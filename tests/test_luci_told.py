@@ -2,6 +2,7 @@
 
 import re
 
+from fonshare_agent.router_access import ALLOWED_TO_READ, NO_ACCENTS, NOTHING, SOME
 from luci_stand_in import APP, ROOT
 
 TOLD = APP / "htdocs/luci-static/resources/fonshare/told.js"
@@ -30,3 +31,10 @@ def test_every_code_that_a_person_may_meet_is_told():
 
 def test_no_code_is_told_that_there_is_not():
     assert told() - known() == set()
+
+
+def test_each_thing_that_a_refused_folder_allows_is_worded():
+    """The table of folders in the wizard says it in the language of LuCI."""
+    view = APP / "htdocs/luci-static/resources/view/fonshare/refusals.js"
+    words = set(re.findall(r"case '([^']+)':", view.read_text()))
+    assert words == {NOTHING, SOME, ALLOWED_TO_READ, NO_ACCENTS}

@@ -16,8 +16,15 @@ from fonshare_agent.config_docs import ROUTER_OPTIONS
 from fonshare_agent.config_table import LISTS, Option, Unset
 from fonshare_agent.config_uci import ROW_TYPES, uci_place
 from luci_browser import OVERVIEW, REAL, SETTINGS, SETUP, SHARING, Visit, visiting
-from luci_router import RealRouter, Router, StandInRouter, shipped_settings
-from luci_stand_in import ROOT, LuciStandIn, serving
+from luci_router import (
+    RealRouter,
+    Router,
+    StandInRouter,
+    reachable,
+    shipped_settings,
+    stand_in_of,
+)
+from luci_stand_in import ROOT, LuciStandIn
 from nodes import NodeProcess
 from waiting import wait_until
 
@@ -60,18 +67,12 @@ def router(node, tmp_path) -> Iterator[Router]:
 
 @pytest.fixture
 def luci(router) -> LuciStandIn:
-    """The stand-in, for what only that can be made to do."""
-    if isinstance(router, RealRouter):
-        pytest.skip("LUCI_URL: this test is of the stand-in's own")
-    return router.luci
+    return stand_in_of(router)
 
 
 @pytest.fixture
 def address(router) -> Iterator[str]:
-    if isinstance(router, RealRouter):
-        yield REAL
-        return
-    with serving(router.luci) as here:
+    with reachable(router) as here:
         yield here
 
 

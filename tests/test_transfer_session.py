@@ -265,33 +265,6 @@ def test_a_reply_cannot_send_us_elsewhere(at, context, reply):
     session.close()
 
 
-def test_a_data_connection_resumes_the_session_and_is_recognised(at, context):
-    reused = []
-
-    def script(caller):
-        caller.log_in()
-        for _ in range(2):
-            accept = caller.listen()
-            data = accept()
-            data.secure()
-            reused.append(data.socket.session_reused)
-            caller.say("150 here")
-            data.socket.sendall(b"bytes")
-            data.socket.close()
-            caller.say("226 done")
-        caller.hear()
-
-    session = enter(at(script), context)
-    for _ in range(2):
-        download = session.read_from(0)
-        buffer = bytearray(9)
-        assert download.fill(memoryview(buffer)) == 5
-        assert bytes(buffer[:5]) == b"bytes"
-        download.finish()
-    session.close()
-    assert reused == [True, True]
-
-
 def serve_for_ever(reused):
     """A script: transfers until it is hung up on; *reused*: whether each resumed."""
 
@@ -308,6 +281,19 @@ def serve_for_ever(reused):
             caller.say("226 done")
 
     return script
+
+
+def test_a_data_connection_resumes_the_session_and_is_recognised(at, context):
+    reused = []
+    session = enter(at(serve_for_ever(reused)), context)
+    for _ in range(2):
+        download = session.read_from(0)
+        buffer = bytearray(9)
+        assert download.fill(memoryview(buffer)) == 5
+        assert bytes(buffer[:5]) == b"bytes"
+        download.finish()
+    session.close()
+    assert reused == [True, True]
 
 
 def test_what_a_data_connection_resumes_is_read_once_for_all_sessions_with_a_peer(

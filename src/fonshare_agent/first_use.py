@@ -19,7 +19,7 @@ from pathlib import Path
 from fonshare_agent.config import load_settings
 from fonshare_agent.errors import AlreadyExists, SettingsError, StorageError, UsageError
 from fonshare_agent.model import is_label
-from fonshare_agent.passwords import hash_password
+from fonshare_agent.passwords import SALT_BYTES, hash_password
 from fonshare_agent.words import is_yes, say
 
 ROUTER_FILE = Path("/etc/config/fonshare")
@@ -27,7 +27,6 @@ DEFAULT_FILE = "fonshare.yaml"
 OWNER = "owner"  # the login that may write
 INVITE = "invite"  # for a broker: none of one's own
 DEFAULT_BROKER = "mqtt://127.0.0.1:1883"
-SALT_BYTES = 16
 HEAD = "# FonShare's settings; docs/settings.md explains every option.\n"
 
 
@@ -154,6 +153,12 @@ def _tell_how_to_start(config: str | None) -> None:
 def hashed(password: str) -> str:
     """Return what the settings hold of a password."""
     return hash_password(password, secrets.token_bytes(SALT_BYTES))
+
+
+def find_taken(port: int) -> int | None:
+    """Return which of the two doors' ports another program has, if any."""
+    pair = range(port, min(port + 2, 65536))
+    return next((one for one in pair if is_taken(one)), None)
 
 
 def is_taken(port: int) -> bool:

@@ -23,7 +23,7 @@ from fonshare_agent.errors import (
     PortTaken,
     UsageError,
 )
-from fonshare_agent.first_use import INVITE, default_name, hashed
+from fonshare_agent.first_use import INVITE, default_name, find_taken, hashed
 from fonshare_agent.links.broker_url import BrokerUrl
 from fonshare_agent.links.uci import UciWriter
 from fonshare_agent.model import is_label
@@ -34,7 +34,6 @@ from fonshare_agent.router_setup import (
     PORT,
     PORTS,
     Answers,
-    find_taken,
     is_set_up,
     look_at,
     mounted_disks,

@@ -34,8 +34,8 @@ from fonshare_agent.first_use import (
     ask_yes,
     complain,
     demand_terminal,
+    find_taken,
     hashed,
-    is_taken,
     tell_of_brokers,
 )
 from fonshare_agent.links.broker_url import BrokerUrl
@@ -218,11 +218,6 @@ def _ask_port() -> int:
             complain("Another program has {} already.", taken)
         else:
             return int(answer)
-
-
-def find_taken(port: int) -> int | None:
-    """Return which of the two doors' ports another program has, if any."""
-    return next((one for one in (port, port + 1) if is_taken(one)), None)
 
 
 def _show_fstab() -> str:

@@ -14,7 +14,7 @@ from fonshare_agent.control.client import is_answered
 from fonshare_agent.control.rows import JSON
 from fonshare_agent.errors import AgentRunning, UsageError
 from fonshare_agent.settings import Settings
-from fonshare_agent.web.exchange import Request, Response, answer, text_of
+from fonshare_agent.web.exchange import Request, Response, answer, is_text, text_of
 from fonshare_agent.web.refusals import BadRequest
 
 BACKUP_MAX: Final = 4 << 20  # a hundred times what keys and rosters take
@@ -70,6 +70,6 @@ def _passphrase(body: dict[str, JSON]) -> str:
     passphrase = text_of(body, "passphrase")
     if not passphrase:
         raise UsageError("the passphrase is empty", thing="passphrase")
-    if any("\ud800" <= char <= "\udfff" for char in passphrase):
+    if not is_text(passphrase):
         raise BadRequest("the passphrase is not text")
     return passphrase

@@ -134,6 +134,11 @@ def text_of(body: Mapping[str, JSON], name: str, most: int = 1024) -> str:
     return value
 
 
+def is_text(value: str) -> bool:
+    """Tell whether UTF-8 can say it: JSON also brings halves of characters."""
+    return not any("\ud800" <= one <= "\udfff" for one in value)
+
+
 @dataclass(frozen=True, slots=True)
 class Response:
     """Our answer."""

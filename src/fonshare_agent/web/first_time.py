@@ -14,7 +14,6 @@ it before the person who started it uses it.
 import os
 import secrets
 import shutil
-import socket
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -26,7 +25,14 @@ from fonshare_agent import __version__
 from fonshare_agent.config import validate
 from fonshare_agent.control.rows import JSON
 from fonshare_agent.errors import FonshareError, SettingsError
-from fonshare_agent.first_use import OWNER, Answers, hashed, is_taken, write_new
+from fonshare_agent.first_use import (
+    OWNER,
+    Answers,
+    default_name,
+    find_taken,
+    hashed,
+    write_new,
+)
 from fonshare_agent.mounts import MOUNTS
 from fonshare_agent.router_disks import find_disks
 from fonshare_agent.settings import WebSettings
@@ -39,6 +45,7 @@ from fonshare_agent.web.exchange import (
     StartResponse,
     answer,
     answer_error,
+    is_text,
     text_of,
 )
 from fonshare_agent.web.guard import Guard
@@ -147,11 +154,11 @@ class FirstTime:
             if one.is_writable and os.access(one.place, os.W_OK)
         ]
         tried = range(PORT, PORT + 2 * PORT_TRIES, 2)
-        free = (one for one in tried if not (is_taken(one) or is_taken(one + 1)))
+        free = (one for one in tried if find_taken(one) is None)
         return {
             "result": {
                 "file": str(self._file),
-                "name": socket.gethostname().split(".")[0],
+                "name": default_name(),
                 "disk": str(self._file.parent / "disk"),
                 "disks": disks,
                 "port": next(free, PORT),
@@ -184,15 +191,13 @@ class FirstTime:
         name, disk = text_of(body, "name"), text_of(body, "disk")
         broker = text_of(body, "broker")
         for text in (name, disk, broker, password, *texts):
-            if any("\ud800" <= one <= "\udfff" or one == "\0" for one in text):
+            if not is_text(text) or "\0" in text:
                 raise BadRequest("an answer is not text")
         if not password:
             raise SettingsError("ftp.users: the owner's login needs a password")
         ftp: dict[str, object] = {"port": int(port) if port.isdecimal() else port}
-        if port.isdecimal():
-            for one in (int(port), int(port) + 1):
-                if one < 65536 and is_taken(one):
-                    raise SettingsError(f"ftp.port: another program has {one} already")
+        if port.isdecimal() and (taken := find_taken(int(port))) is not None:
+            raise SettingsError(f"ftp.port: another program has {taken} already")
         if body.get("is_open") is True:
             ftp["address"] = "::"
         node: dict[str, object] = {}

@@ -33,7 +33,8 @@ from fonshare_agent.errors import (
     SettingsUnwritten,
     UsageError,
 )
-from fonshare_agent.passwords import SALT_BYTES, hash_password
+from fonshare_agent.first_use import hashed
+from fonshare_agent.web.exchange import is_text
 from fonshare_agent.web.labels import LABELS, SECTIONS, choices_of, widget_of
 from fonshare_agent.web.owners import demand_owner
 from fonshare_agent.web.refusals import BadRequest
@@ -258,7 +259,7 @@ def _read(option: Option, given: Any, before: Any) -> Any:
 
 
 def _text(name: str, given: Any) -> str:
-    if not isinstance(given, str) or any("\ud800" <= one <= "\udfff" for one in given):
+    if not isinstance(given, str) or not is_text(given):
         raise BadRequest(f"`{name}` is not text")
     return given.strip()
 
@@ -310,4 +311,4 @@ def _login_edits(
 
 def _hashed(password: str) -> str:
     """Return what the settings hold of a password; nothing for none."""
-    return hash_password(password, os.urandom(SALT_BYTES)) if password else ""
+    return hashed(password) if password else ""

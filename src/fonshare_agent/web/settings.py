@@ -13,7 +13,7 @@ from fonshare_agent.config import load_settings
 from fonshare_agent.config_shown import rows
 from fonshare_agent.control.rows import JSON
 from fonshare_agent.errors import FonshareError, SettingsError
-from fonshare_agent.web.exchange import text_of
+from fonshare_agent.web.exchange import is_text, text_of
 from fonshare_agent.web.form import FORM, Login, SettingsForm, Wish
 from fonshare_agent.web.refusals import BadRequest
 from fonshare_agent.words import translate
@@ -65,7 +65,7 @@ def _login(row: JSON) -> Login:
     was = None if row.get("was") is None else text_of(row, "was")
     password = None if row.get("password") is None else text_of(row, "password")
     login = Login(was, text_of(row, "name"), text_of(row, "access"), password)
-    if any("\ud800" <= one <= "\udfff" for one in f"{login.name}{password}"):
+    if not is_text(f"{login.name}{password}"):
         raise BadRequest("a login must be text")
     return login
 

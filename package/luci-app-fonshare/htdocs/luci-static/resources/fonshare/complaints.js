@@ -1,11 +1,12 @@
 /* What is wrong with what somebody has filled in, said at its field. */
 
 import { append, h, set, visible, write } from './dom.js';
+import { asError } from './errors.js';
 import { _ } from './words.js';
 
 /* Return *part* with `complain`(text), which says below its control what is wrong. */
 export function complaining(part) {
-	const words = h('p', { class: 'fs-complaint', 'aria-live': 'polite', hidden: true });
+	const words = h('p', { class: 'fs-complaint', hidden: true });
 	append(part.element, [words]);
 	const help = part.control.getAttribute('aria-describedby');
 	part.complain = (text) => {
@@ -21,9 +22,24 @@ export function complaining(part) {
 	return part;
 }
 
+/* Do *work* and return what it gives; false if something in *parts* is wrong, which is
+   said where it stands. What was said before is gone. */
+export async function complainingOf(parts, summary, work) {
+	parts.forEach((part) => part.complain(''));
+	write(summary, '');
+	try {
+		return await work();
+	} catch (thrown) {
+		const error = asError(thrown);
+		if (complainOf(parts, error, summary))
+			return false;
+		throw error;
+	}
+}
+
 /* Say what *error* says at its fields, and in *summary* that it does; true if all of it
    has such a place. The first of these has the focus then. */
-export function complainOf(parts, error, summary) {
+function complainOf(parts, error, summary) {
 	const fields = error.code === 'web.password' ? { password: _('The password is wrong.') } : error.fields || {};
 	let first = null, isLeft = false;
 	for (const [name, text] of Object.entries(fields)) {
@@ -43,7 +59,7 @@ export function complainOf(parts, error, summary) {
 	return true;
 }
 
-/* Return a line for `complainOf` to say so, to stand before the button that was pressed. */
+/* Return a line for `complainingOf` to say so, to stand before the button that was pressed. */
 export function summaryLine() {
 	return h('p', { class: 'fs-complaint', role: 'alert' });
 }

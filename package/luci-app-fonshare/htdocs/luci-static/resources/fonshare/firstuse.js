@@ -4,8 +4,8 @@
    `mountFirstUse(element, host, done)` shows it in *element*; what is answered goes to
    host.begin(answers), and *done* is called when the node begins to live. */
 
-import { complainOf, complaining, summaryLine } from './complaints.js';
-import { append, h, replace, set, visible, write } from './dom.js';
+import { complaining, complainingOf, summaryLine } from './complaints.js';
+import { append, h, replace, set, visible } from './dom.js';
 import { asError, words } from './errors.js';
 import { icon } from './icons.js';
 import { makeScope } from './live.js';
@@ -60,28 +60,21 @@ async function show(app, content, done) {
 }
 
 /* Have the node begun; false if an answer is wrong, which is said where it stands. */
-async function begin(app, parts, summary) {
-	parts.forEach((part) => part.complain(''));
-	write(summary, '');
-	const answers = {};
-	for (const part of parts) {
-		const problem = part.check ? part.check() : '';
-		if (problem) {
-			part.complain(problem);
-			part.control.focus();
-			return false;
+function begin(app, parts, summary) {
+	return complainingOf(parts, summary, async () => {
+		const answers = {};
+		for (const part of parts) {
+			const problem = part.check ? part.check() : '';
+			if (problem) {
+				part.complain(problem);
+				part.control.focus();
+				return false;
+			}
+			Object.assign(answers, part.read());
 		}
-		Object.assign(answers, part.read());
-	}
-	try {
 		await app.host.begin(answers);
 		return true;
-	} catch (thrown) {
-		const error = asError(thrown);
-		if (complainOf(parts, error, summary))
-			return false;
-		throw error;
-	}
+	});
 }
 
 function part(step, name, label, control, help, read) {

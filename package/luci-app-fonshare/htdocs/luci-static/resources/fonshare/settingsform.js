@@ -3,9 +3,8 @@
    Only what was changed is sent. What is wrong is said at its field; what is saved counts
    once FonShare has started again, which is offered. Knows no option by its name. */
 
-import { complainOf, complaining, summaryLine } from './complaints.js';
-import { append, foreign, h, replace, visible, write } from './dom.js';
-import { asError } from './errors.js';
+import { complaining, complainingOf, summaryLine } from './complaints.js';
+import { append, foreign, h, replace, visible } from './dom.js';
 import { icon } from './icons.js';
 import { button, field, form, input, select } from './parts.js';
 import { _, fill, said } from './words.js';
@@ -61,22 +60,15 @@ function draw(app, place, state, saved) {
 }
 
 /* Have *wish* written; false if something in it is wrong, which is said where it stands. */
-async function save(app, state, parts, wish, summary) {
-	parts.forEach((part) => part.complain(''));
-	write(summary, '');
-	try {
+function save(app, state, parts, wish, summary) {
+	return complainingOf(parts, summary, async () => {
 		const done = await app.host.options.save(wish);
 		app.notify(_('Saved.'));
 		state.hasSecrets = state.hasSecrets || Boolean(wish.logins);
 		state.movesPage = state.movesPage || done.moves_page;
 		state.told = await app.host.options.read();
 		return true;
-	} catch (thrown) {
-		const error = asError(thrown);
-		if (complainOf(parts, error, summary))
-			return false;
-		throw error;
-	}
+	});
 }
 
 /* What was changed, as the host wants it. */

@@ -12,6 +12,8 @@ function describe(allowed) {
 		return _('Only read');
 	case 'nothing':
 		return _('Nothing');
+	case 'in part':
+		return _('Only in part');
 	case 'ASCII':
 		return _('Names without accents');
 	default:
