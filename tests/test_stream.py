@@ -144,6 +144,20 @@ def test_a_reader_never_gets_bytes_of_another_content(arrival):
     other.close()
 
 
+def test_who_opens_it_again_after_it_has_changed_gets_the_new_bytes(arrival):
+    first = arrival.stream.begin(0)
+    arrival.comes(0)
+    assert arrival.read(first, 0, 100) == arrival.data[:100]
+    arrival.stream.detach()  # and what was here stays open for who reads on
+    arrival.kept.close()
+    arrival.data = os.urandom(len(arrival.data))
+    arrival.kept = arrival.open("job2", arrival.data)
+    arrival.stream.attach(arrival.kept)
+    arrival.comes(0)
+    again = arrival.stream.begin(0)
+    assert arrival.read(again, 0, 100) == arrival.data[:100]
+
+
 def test_what_can_only_be_pushed_is_asked_for_by_windows(arrival):
     stream = arrival.stream
     assert stream.missing_range() == (0, 5 * BLOCK)

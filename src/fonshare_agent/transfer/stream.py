@@ -42,6 +42,7 @@ class Stream:
         self._content: Content | None = None
         self._have = BlockMap(0)  # while nothing is attached
         self._data = -1
+        self._data_of: Partial | None = None  # which was attached when it was opened
         self._ready = 0  # blocks from the start on that are here
 
     # --- the attempt's side ---------------------------------------------------------
@@ -57,8 +58,8 @@ class Stream:
     def hold(self) -> None:
         """Keep open what is read, before the file gets its name. Blocks."""
         with self._reading:
-            if self._is_read and self._data < 0 and self._kept is not None:
-                self._data, _ = self._kept.open_verified()
+            if self._is_read and self._kept is not None:
+                self._open_data(self._kept)
 
     @property
     def _is_read(self) -> bool:
@@ -198,14 +199,16 @@ class Stream:
         self._move(reader, offset)
         index = offset // content.block_size
         with self._reading:
-            if self._content is None or self._content.root != content.root:
+            with self._lock:
+                kept, known, have = self._kept, self._content, self._have
+            if known is None or known.root != content.root:
                 raise ContentChanged("the file has changed at the source")
-            if not self._has(index):
+            if not (kept.has(index) if kept is not None else index in have):
                 return 0
+            if kept is not None:
+                self._open_data(kept)
             if self._data < 0:
-                if self._kept is None:
-                    return 0  # until the next attempt
-                self._data, _ = self._kept.open_verified()
+                return 0  # until the next attempt
             start, length = content.range(index)
             count = min(len(view), start + length - offset)
             # Under the lock: the descriptor must not become another file's meanwhile.
@@ -226,7 +229,14 @@ class Stream:
         with self._reading:
             self._close_data()
 
+    def _open_data(self, kept: Partial) -> None:
+        """Have the data of *kept* open: what an attempt before had need not be it."""
+        if self._data_of is not kept:
+            self._close_data()
+            self._data, _ = kept.open_verified()
+            self._data_of = kept
+
     def _close_data(self) -> None:
         if self._data >= 0:
             os.close(self._data)
-            self._data = -1
+        self._data, self._data_of = -1, None
