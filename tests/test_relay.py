@@ -141,6 +141,18 @@ def test_there_are_few_relays_at_once_and_one_for_each_who_asks(desk, monkeypatc
     desk.grant(b"2" * 16, SECRET, GROUP, ANNA, CARL)
 
 
+def test_who_asks_again_for_the_same_member_has_lost_its_relay_and_gets_another(
+    desk, ends
+):
+    desk.grant(ID, SECRET, GROUP, ANNA, BEN)
+    (anna, one), (ben, other) = ends
+    desk.enter(opening(ASKER, 0))(one)
+    desk.enter(opening(OTHER, 0))(other)
+    desk.grant(b"2" * 16, SECRET, GROUP, ANNA, BEN)
+    assert [relay.id for relay in desk.live()] == [b"2" * 16]
+    assert read_all(anna) == read_all(ben) == b""
+
+
 def test_who_is_not_met_is_let_go(desk, ends, now):
     desk.grant(ID, SECRET, GROUP, ANNA, BEN)
     (anna, one), _ = ends

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from fonshare_agent.asking import Asking, NoAnswer
-from fonshare_agent.core import Core, Worker
+from fonshare_agent.core import Core, Turns, Worker
 from fonshare_agent.errors import TicketRefused
 from fonshare_agent.granting import Outside
 from fonshare_agent.model import GroupId, NodeId
@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 GUESTS_MAX: Final = 4  # relays, and callers, at which this node waits at once
 NO_RELAY_S: Final = 300.0  # a member that would not be one is asked again so late
+FULL_S: Final = 30.0  # and so late if it has no room now
 WAY_S: Final = 1800.0  # how long one relay is used before another is asked for
 
 
@@ -66,9 +67,11 @@ class Relaying:
     _unwilling: dict[NodeId, float] = field(default_factory=dict)  # until when
     _ways: dict[NodeId, tuple[float, RelayWay]] = field(default_factory=dict)
     _is_stopped: bool = False
+    _turns: Turns = field(init=False)
 
     def __post_init__(self) -> None:
         self._splicer = Splicer(self.world.core.clock)
+        self._turns = Turns(self.world.core)
 
     def _get_desk(self) -> RelayDesk:
         if self.desk is None:
@@ -157,7 +160,16 @@ class Relaying:
     # --- as the one that reads ---
 
     async def find(self, group: GroupId, source: NodeId, owner: str) -> RelayWay | None:
-        """Return a relay at which *source* waits, if some member is one."""
+        """Return a relay at which *source* waits, if some member is one.
+
+        One search after another: a relay is one for each who asks, and whoever asks a
+        second time ends the first.
+        """
+        return await self._turns.take(lambda: self._find(group, source, owner))
+
+    async def _find(
+        self, group: GroupId, source: NodeId, owner: str
+    ) -> RelayWay | None:
         if (known := self._find_known(source)) is not None:
             return known
         for member in self._candidates(group, source):
@@ -184,7 +196,17 @@ class Relaying:
         self, group: GroupId, source: NodeId, addresses: tuple[Address, ...], owner: str
     ) -> RelayWay | str:
         """Have *source* come to our own door, and return the way by what it connects
-        there; or why it does not. *addresses* are those that it has shown."""
+        there; or why it does not. *addresses* are those that it has shown.
+
+        One after another, too: for several files at once it need come but once.
+        """
+        return await self._turns.take(
+            lambda: self._call(group, source, addresses, owner)
+        )
+
+    async def _call(
+        self, group: GroupId, source: NodeId, addresses: tuple[Address, ...], owner: str
+    ) -> RelayWay | str:
         if (known := self._find_known(source)) is not None:
             return known
         world, machine = self.world, self.world.machine(group)
@@ -238,7 +260,9 @@ class Relaying:
                 owner=owner,
             )
             if not isinstance(granted, RelayGrant):
-                self._unwilling[member] = world.core.clock() + NO_RELAY_S
+                is_full = isinstance(granted, TicketRefuse) and granted.reason == "busy"
+                pause_s = FULL_S if is_full else NO_RELAY_S
+                self._unwilling[member] = world.core.clock() + pause_s
                 return None
             joined = await world.asking.ask(
                 group,

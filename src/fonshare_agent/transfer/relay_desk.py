@@ -74,6 +74,9 @@ class RelayDesk:
         account = Account(RELAY_BYTES, now + RELAY_S, self._bucket, id, self._traffic)
         relay = Relay(id, secret, group, asker, other, account, now + MEET_S)
         with self._lock:
+            for one in self._live(is_call=False):
+                if (one.asker, one.other) == (asker, other):
+                    self._end(one)  # it was killed, say, and knows nothing of that one
             relays = self._live(is_call=False)
             of_one = sum(one.asker == asker for one in relays)
             if len(relays) >= RELAYS_MAX or of_one >= RELAYS_OF_ONE:
