@@ -448,6 +448,14 @@ def test_join_with_wait_lasts_until_membership(agent, capsys, impatient):
     assert json.loads(capsys.readouterr().out) == {"group": "G", "state": "member"}
 
 
+def test_join_with_wait_says_what_it_waits_for(agent, capsys, impatient):
+    states = iter(["asked", "member"])
+    agent.answers["group join"] = {"group": "G", "state": "joining"}
+    agent.answers["group joining"] = lambda _: {"group": "G", "state": next(states)}
+    assert main(["-c", "node.yaml", "group", "join", "X", "--yes", "--wait"]) == 0
+    assert "Waiting until the inviter accepts" in capsys.readouterr().err
+
+
 def test_join_with_wait_fails_when_the_inviter_refuses(agent, capsys, impatient):
     agent.answers["group join"] = {"group": "G", "state": "joining"}
     agent.answers["group joining"] = {"group": "G", "state": "refused"}

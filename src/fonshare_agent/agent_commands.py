@@ -141,6 +141,7 @@ def _join(
         arguments,
         asks=asks,
         waits=line.arguments["wait"] is True,
+        tells=not line.wants_json,
         sleep=time.sleep,
     )
     show_result(answer, line, command)

@@ -26,13 +26,19 @@ def join(
     *,
     asks: bool,
     waits: bool,
+    tells: bool,
     sleep: Callable[[float], None],
 ) -> JSON:
-    """Return `{group, state}`, after the person's decision or membership if wanted."""
+    """Return `{group, state}`, after the person's decision or membership if wanted.
+
+    *tells*: say what is waited for.
+    """
     answer = _fields(ask("group join", arguments))
     group = answer.get("group")
     if asks:
         answer = _decide(ask, group, sleep)
+    if tells and waits and answer.get("state") != MEMBER:
+        _show(say("Waiting until the inviter accepts this node ..."))
     while waits and answer.get("state") != MEMBER:
         sleep(POLL_S)
         answer = _joining(ask, group)
