@@ -1,7 +1,9 @@
 """Many small files by one question: what is granted, and what is made of it."""
 
+import errno
 import os
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +13,7 @@ from fonshare_agent.bundles import Bundles, Outcome, _Place, _sort_out, _that_fi
 from fonshare_agent.core import Core, Promise, Worker
 from fonshare_agent.disk import Disk
 from fonshare_agent.errors import DiskMissing
+from fonshare_agent.fetching import Fetcher
 from fonshare_agent.ftp.tickets import TicketDesk
 from fonshare_agent.granting_bundles import BundleGranting
 from fonshare_agent.index.records import FileStamp, OwnFile
@@ -28,6 +31,8 @@ from fonshare_agent.protocol.messages import (
     encode,
 )
 from fonshare_agent.reasons import Postponed
+from fonshare_agent.transfer.disk_errors import translation
+from fonshare_agent.transfer.worker import reason_of
 from fonshare_agent.watch import Watch
 from waiting import PATIENCE_S
 
@@ -255,7 +260,9 @@ class Asker:
             ),
             self,
         )
-        self.job = Job("job", GROUP, MEMBER, "Films", None, "share", "Films", b"/t", 0)
+        target = os.fsencode(disk.path / "kino")
+        self.job = Job("job", GROUP, MEMBER, "Films", None, "share", "Films", target, 0)
+        self.disk = disk
         self.small = [a_place(number).file for number in range(3)]
 
     # --- as the source
@@ -327,6 +334,47 @@ def test_without_any_way_nobody_knocks_once_more(asker):
 
 
 # --- the attempt --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_link", [False, True])
+def test_what_would_find_no_place_is_not_fetched_but_says_so_itself(asker, is_link):
+    asker.reason = ""
+    in_the_way = asker.disk.path / "kino" / "Films"
+    in_the_way.parent.mkdir()
+    if is_link:
+        in_the_way.symlink_to(asker.disk.path)
+    else:
+        in_the_way.write_bytes(b"the owner's")
+    outcome = asker.run()
+    assert (outcome.alone, outcome.reason, asker.fetched) == ({0, 1, 2}, "", 0)
+    in_the_way.unlink()
+    assert asker.run().reason == ""
+    assert asker.fetched == 1
+
+
+def fetch_singly(asker):
+    fetcher = Fetcher(asker.store, asker.files, None, asker.disk, None, None)
+    with pytest.raises(Postponed) as caught:
+        drive(asker.core, fetcher.fetch(asker.job, asker.small[0], Watch()))
+    return caught.value.reason
+
+
+def test_a_file_that_lies_where_its_folder_shall_be_is_named_before_anything_is_asked(
+    asker,
+):
+    (asker.disk.path / "kino").write_bytes(b"the owner's")
+    reason = fetch_singly(asker)
+    assert (reason.code, reason.state) == ("target.barred", JobState.QUEUED)
+    assert "'kino'" in reason.text
+    asker.job = replace(asker.job, target=b"/elsewhere")
+    assert fetch_singly(asker).code == "target.elsewhere"
+
+
+def test_what_the_system_refuses_for_its_place_is_not_called_a_missing_disk(asker):
+    for number in (errno.EACCES, errno.ENOTDIR, errno.ENAMETOOLONG):
+        found = translation(asker.disk, OSError(number, os.strerror(number)))
+        assert reason_of(found) == "target.barred"
+    assert reason_of(translation(asker.disk, OSError(5, "I/O error"))) == "disk.missing"
 
 
 class Attempt:

@@ -33,6 +33,8 @@ OF_ONE_FILE = (
     "source.changed",
     "source.corrupt",
     "source.hashing",
+    "target.barred",
+    "target.elsewhere",
 )
 
 

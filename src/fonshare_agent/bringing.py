@@ -20,7 +20,7 @@ from fonshare_agent.model import GroupId, NodeId
 from fonshare_agent.protocol.content import SHARED_BYTES_MIN, block_count
 from fonshare_agent.protocol.group import GroupMachine
 from fonshare_agent.protocol.messages import BlocksAsk, BlocksPage, Message
-from fonshare_agent.reasons import REASONS
+from fonshare_agent.reasons import REASONS, is_ours
 from fonshare_agent.receiving import Granted, Receiver, missing_range
 from fonshare_agent.relaying_on_demand import RelayingOnDemand
 from fonshare_agent.transfer.partial import Partial
@@ -337,7 +337,7 @@ class Bringer:
             # It knocks in vain at the source no more.
             rest = replace(others, online=_nobody)
             brought = await self._gather(None, kept, watch, rest, self._pull)
-            if kept.is_complete or watch.is_cancelled or brought.startswith("disk."):
+            if kept.is_complete or watch.is_cancelled or is_ours(brought):
                 return brought
             if kept.done_bytes == before:
                 return reason or "source.lost"
@@ -366,7 +366,9 @@ class Bringer:
             self.detours.note_no_push(granted.source)
         if not reason and not kept.is_complete and span == missing_range(kept):
             return "source.lost"  # all was sent, and nothing of it came right
-        return reason if not reason or reason in REASONS else "source.lost"
+        # A peer's word, who knows nothing of our disk.
+        is_its_own = reason in REASONS and not is_ours(reason)
+        return reason if not reason or is_its_own else "source.lost"
 
 
 async def _nobody() -> list[NodeId]:

@@ -13,7 +13,12 @@ from fonshare_agent.asking import Asking, NoAnswer
 from fonshare_agent.bringing import Bringer
 from fonshare_agent.core import Worker
 from fonshare_agent.disk import Disk
-from fonshare_agent.errors import FonshareError
+from fonshare_agent.errors import (
+    BadPath,
+    FonshareError,
+    TargetBarred,
+    TargetElsewhere,
+)
 from fonshare_agent.fetching import target_place
 from fonshare_agent.granting import Outside
 from fonshare_agent.index.records import Found
@@ -34,6 +39,8 @@ from fonshare_agent.protocol.messages import (
 from fonshare_agent.reasons import Postponed
 from fonshare_agent.sources import Sources, refusal
 from fonshare_agent.transfer.batch import Batch, BatchFile
+from fonshare_agent.transfer.disk_errors import translated
+from fonshare_agent.transfer.finishing import demand_way
 from fonshare_agent.transfer.partial_files import list_numbers
 from fonshare_agent.transfer.reading import FetchBundle
 from fonshare_agent.transfer.worker import TransferWorkers, reason_of
@@ -99,10 +106,10 @@ class Bundles:
             raise Postponed(reason_of(error)) from None
 
     async def _bring(self, job: Job, files: Sequence[JobFile], watch: Watch) -> Outcome:
-        kept = await self._files.run(list_numbers, self._disk, job.id)
         # What has come of a file by itself is not thrown away.
-        outcome = Outcome(alone={one.number for one in files if one.number in kept})
-        candidates = [one for one in files if one.number not in kept]
+        apart = await self._files.run(_find_apart, self._disk, job, files)
+        outcome = Outcome(alone=apart)
+        candidates = [one for one in files if one.number not in apart]
         source, places = await self._choose(job, candidates)
         if source is None:
             outcome.alone |= {one.number for one in candidates}
@@ -246,6 +253,29 @@ class Bundles:
             some = done[first : first + RECORDED_AT_ONCE]
             await self._store.run(self._state.update_files, some)
         return done
+
+
+def _find_apart(disk: Disk, job: Job, files: Sequence[JobFile]) -> set[int]:
+    """Return the numbers of those that are to be tried by themselves: something is
+    kept of them, or where they go something lies in the way, which each says itself."""
+    apart = list_numbers(disk, job.id) & {one.number for one in files}
+    ways: dict[bytes, bool] = {}
+    for one in files:
+        folder, _ = target_place(job, one, disk)
+        if folder not in ways:
+            ways[folder] = _is_way(disk, folder)
+        if not ways[folder]:
+            apart.add(one.number)
+    return apart
+
+
+def _is_way(disk: Disk, folder: bytes) -> bool:
+    try:
+        with translated(disk):
+            demand_way(disk, folder)
+    except (TargetBarred, TargetElsewhere, BadPath):
+        return False
+    return True
 
 
 def _that_fit(places: list[_Place]) -> list[_Place]:

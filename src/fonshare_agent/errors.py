@@ -615,6 +615,13 @@ class TargetElsewhere(StorageError):
     advice = "Choose a folder on the node's disk, then `fonshare get` again."
 
 
+class TargetBarred(StorageError):
+    """Something lies where a file's folder shall be, or nothing may be put there."""
+
+    code = "target.barred"
+    advice = "Move it away or change its rights; the job then goes on by itself."
+
+
 class DiskFull(StorageError):
     """There is no room for the next bytes."""
 

@@ -24,9 +24,11 @@ from fonshare_agent.index.state import StateStore
 from fonshare_agent.index.state_records import Job, JobFile
 from fonshare_agent.model import GroupId, JobState, NodeId, Root
 from fonshare_agent.protocol.messages import TicketGrant
-from fonshare_agent.reasons import Postponed
+from fonshare_agent.reasons import Postponed, is_ours
 from fonshare_agent.sources import Sources, owner_of
 from fonshare_agent.storable import storable_folder, storable_name
+from fonshare_agent.transfer.disk_errors import translated
+from fonshare_agent.transfer.finishing import demand_way
 from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.transfer.worker import reason_of
 from fonshare_agent.watch import Watch
@@ -63,9 +65,14 @@ class Fetcher:
         except BadContent:
             raise Postponed("source.corrupt") from None
         except FonshareError as error:
-            raise Postponed(reason_of(error)) from None
+            reason = reason_of(error)
+            # What lies in the way is said by the error alone.
+            text = str(error) if reason.startswith("target.") else ""
+            raise Postponed(reason, text) from None
 
     async def _fetch(self, job: Job, file: JobFile, watch: Watch) -> JobFile:
+        folder, _ = target_place(job, file, self.disk)
+        await self._files.run(_demand_way, self.disk, folder)
         kept = await self._open_kept(file)
         if kept is not None:
             try:
@@ -134,7 +141,7 @@ class Fetcher:
         try:
             others = self._others(job, file)
             reason = await self._bring_from_partners(job, file, kept, watch, others)
-            if reason.startswith("disk."):
+            if is_ours(reason):
                 raise Postponed(reason)
             if reason and await self._sources.online(job, file):
                 raise Postponed("source.lost")  # somebody has come meanwhile
@@ -216,6 +223,12 @@ class Fetcher:
 
             with suppress(FonshareError, OSError):  # moved away already: no matter
                 holding.rest(*await self._files.run(stamp_at, self.disk, place))
+
+
+def _demand_way(disk: Disk, folder: bytes) -> None:
+    disk.check_writable()  # a disk that is away is told first
+    with translated(disk):
+        demand_way(disk, folder)
 
 
 def _let_go(kept: Partial) -> None:

@@ -19,6 +19,7 @@ from fonshare_agent.core import Core, Promise, Timer
 from fonshare_agent.model import NodeId
 from fonshare_agent.protocol.content import SHARED_BYTES_MIN
 from fonshare_agent.protocol.plan import LANES_MAX, SHARED_LANES_MAX
+from fonshare_agent.reasons import is_ours
 from fonshare_agent.receiving import Granted
 from fonshare_agent.transfer.lanes import Lane, Lanes
 from fonshare_agent.transfer.partial import Partial
@@ -255,7 +256,7 @@ class Gathering:
             self._given_up.add(source)
         if reason == "source.corrupt":
             self.ways.distrust(source)
-        if reason.startswith("disk."):  # ours: nobody can help
+        if is_ours(reason):  # nobody can help
             self._is_over = True
             self._lanes.end()
 
@@ -263,6 +264,6 @@ class Gathering:
 def _weight(reason: str) -> int:
     """Order reasons by what is done about them, whatever else failed: our own disk, a
     liar whom the job's owner is told of, a source that may be able to push instead."""
-    if reason.startswith("disk."):
+    if is_ours(reason):
         return 3
     return {"source.corrupt": 2, "unreachable": 1}.get(reason, 0)

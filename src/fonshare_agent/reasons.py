@@ -51,6 +51,15 @@ REASONS = {
             QUEUED,
         ),
         Reason("disk.missing", "the disk is missing", RETRY_S, QUEUED),
+        Reason(
+            "target.elsewhere",
+            "its folder is not on the node's disk",
+            RETRY_SLOWLY_S,
+            QUEUED,
+        ),
+        Reason(
+            "target.barred", "it cannot be put into its folder", RETRY_SLOWLY_S, QUEUED
+        ),
         # Of a follow, not of a job:
         Reason(
             "follow.full",
@@ -60,6 +69,11 @@ REASONS = {
         Reason("follow.gone", "nothing is offered there now", RETRY_SLOWLY_S),
     )
 }
+
+
+def is_ours(code: str) -> bool:
+    """Tell whether *code* is about this node's own disk: no source can help."""
+    return code.startswith(("disk.", "target."))
 
 
 class Postponed(Exception):

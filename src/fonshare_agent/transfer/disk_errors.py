@@ -11,12 +11,23 @@ from contextlib import contextmanager
 from typing import Final
 
 from fonshare_agent.disk import Disk
-from fonshare_agent.errors import DiskFull, DiskReadOnly, FileTooLarge, StorageError
+from fonshare_agent.errors import (
+    DiskFull,
+    DiskReadOnly,
+    FileTooLarge,
+    StorageError,
+    TargetBarred,
+)
 
 # state.db, its backups and the file system's own journal must still find room; on
 # small disks a hundredth is enough.
 RESERVE_BYTES: Final = 64 * 1024 * 1024
 RESERVE_PART: Final = 100
+# What the owner has put there, or may not be written to: it is not the disk's fault.
+_OF_THE_PLACE: Final = (
+    *(errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ELOOP),
+    errno.ENAMETOOLONG,
+)
 
 
 @contextmanager
@@ -39,6 +50,8 @@ def translation(disk: Disk, error: OSError) -> StorageError:
         return FileTooLarge(reason, thing=thing)
     if error.errno == errno.EROFS:
         return DiskReadOnly(reason, thing=thing)
+    if error.errno in _OF_THE_PLACE:
+        return TargetBarred(reason, thing=thing)
     return StorageError(reason, thing=thing)
 
 

@@ -9,9 +9,10 @@ is used as it is. Must not know peers or jobs.
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Final
 
 from fonshare_agent.disk import Disk, make_folders_below, open_below
-from fonshare_agent.errors import BadPath, TargetElsewhere
+from fonshare_agent.errors import BadPath, TargetBarred, TargetElsewhere
 from fonshare_agent.model import SharePath, printable
 from fonshare_agent.storable import storable_name
 from fonshare_agent.transfer.blocks import Content, find_bad_blocks
@@ -25,18 +26,16 @@ from fonshare_agent.transfer.placing import (
     move_without_overwriting,
 )
 
+# O_PATH: a folder may be entered though it must not be listed.
+_WAY_FLAGS: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
 
 @contextmanager
 def folder_on_disk(disk: Disk, folder: bytes) -> Iterator[int]:
     """Open the absolute *folder*, making what lacks; no link below the disk's top."""
-    below = os.path.relpath(folder, os.fsencode(disk.path))
-    if below.split(b"/")[0] == b"..":
-        raise TargetElsewhere(
-            f"{printable(folder)} is not on the disk", thing=printable(folder)
-        )
+    path = _below(disk, folder)
     root = disk.open_root()
     try:
-        path = None if below == b"." else SharePath.parse(below)
         target = make_folders_below(root, path)
     finally:
         os.close(root)
@@ -44,6 +43,45 @@ def folder_on_disk(disk: Disk, folder: bytes) -> Iterator[int]:
         yield target
     finally:
         os.close(target)
+
+
+def _below(disk: Disk, folder: bytes) -> SharePath | None:
+    """Return where on *disk* the absolute *folder* is; None: it is the disk's top."""
+    below = os.path.relpath(folder, os.fsencode(disk.path))
+    if below.split(b"/")[0] == b"..":
+        raise TargetElsewhere(
+            f"{printable(folder)} is not on the disk", thing=printable(folder)
+        )
+    return None if below == b"." else SharePath.parse(below)
+
+
+def demand_way(disk: Disk, folder: bytes) -> None:
+    """Raise unless *folder* is there, or can be made as far as one sees: so that
+    nothing is fetched that will find no place."""
+    path = _below(disk, folder)
+    here = disk.open_root()
+    device = os.fstat(here).st_dev
+    try:
+        for part in path.parts if path is not None else ():
+            try:
+                deeper = os.open(part, _WAY_FLAGS, dir_fd=here)
+            except FileNotFoundError:
+                break
+            except NotADirectoryError:
+                raise TargetBarred(
+                    f"a file or a link called {printable(part)!r} lies where a folder"
+                    " shall be",
+                    thing=printable(folder),
+                ) from None
+            os.close(here)
+            here = deeper
+        if os.fstat(here).st_dev != device:
+            raise TargetElsewhere(
+                f"{printable(folder)} is on another file system than the disk",
+                thing=printable(folder),
+            )
+    finally:
+        os.close(here)
 
 
 def place(files: PartialFiles, content: Content, target: int, name: bytes) -> bytes:

@@ -26,6 +26,8 @@ from fonshare_agent.errors import (
     SourceChanged,
     SourceVanished,
     StorageError,
+    TargetBarred,
+    TargetElsewhere,
 )
 from fonshare_agent.transfer.data_try import at_host, knock_at_data
 from fonshare_agent.transfer.limits import CHUNK_BYTES, Flow, TokenBucket, Traffic
@@ -183,7 +185,8 @@ class TransferWorkers:
         )
         reason = self._explained(lambda: self._push_by_session(task, patience))
         # The reason is told to the peer, and the disk is ours.
-        return "source.disk" if reason.startswith("disk.") else reason
+        is_ours = reason.startswith(("disk.", "target."))
+        return "source.disk" if is_ours else reason
 
     def _push_by_session(self, task: Push, patience: Patience) -> None:
         source = _open_source(task)
@@ -275,6 +278,8 @@ def reason_of(error: FonshareError) -> str:
         (DiskFull, "disk.full"),
         (FileTooLarge, "disk.file_too_large"),
         (DiskReadOnly, "disk.readonly"),
+        (TargetElsewhere, "target.elsewhere"),
+        ((TargetBarred, BadPath), "target.barred"),
         (StorageError, "disk.missing"),
     ):
         if isinstance(error, kind):

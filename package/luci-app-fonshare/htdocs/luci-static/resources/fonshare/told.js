@@ -50,6 +50,7 @@ function table(_) {
 		'content.changed': [_('The file is being changed right now.'), _('It is read again once it rests.')],
 		'file.busy': [_('The file is being written already.'), _('Wait until the other upload ends, then try again.')],
 		'target.elsewhere': [_('That folder is not on the node’s disk.'), _('Choose a folder on the disk.')],
+		'target.barred': [_('Something lies in the way of a file’s folder, or nothing may be put there.'), _('Move it away or change its rights; the job then goes on by itself.')],
 		'disk.missing': [_('The disk is not there.'), _('Plug it in again; nothing is deleted or announced meanwhile.')],
 		'disk.wrong': [_('Another disk is where this node’s disk should be.'), _('Plug the right disk in, or take this one.')],
 		'disk.readonly': [_('The disk can be read but not written.'), _('Check the disk’s file system; transfers wait until it can be written.')],
