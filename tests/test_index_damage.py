@@ -1,8 +1,10 @@
-"""A damaged index.db: thrown away and filled again while the rest goes on."""
+"""An index.db of no use: made anew and filled again while the rest goes on."""
 
+import contextlib
 import ftplib
 import io
 import os
+import sqlite3
 
 import pytest
 
@@ -23,6 +25,9 @@ def spoil(path, how):
         elif how == "noisy header":  # still SQLite's, but of no known program
             file.seek(28)
             file.write(os.urandom(72))
+    if how == "newer":
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA user_version = 99")
 
 
 def has_index_finding(node):
@@ -53,8 +58,8 @@ def fill(folder, count=COUNT, more=""):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("how", ["half", "empty", "noise", "noisy header"])
-def test_an_index_damaged_while_stopped_is_filled_again_and_said(make_node, how):
+@pytest.mark.parametrize("how", ["half", "empty", "noise", "noisy header", "newer"])
+def test_an_index_unusable_after_a_stop_is_filled_again_and_said(make_node, how):
     alice, bob = make_node("alice"), make_node("bob")
     with running(alice, bob):
         befriend("Famille", alice, bob)

@@ -132,9 +132,33 @@ def test_a_database_of_a_newer_version_is_refused_and_not_touched(
     before = (tmp_path / "index.db").read_bytes()
 
     with pytest.raises(DatabaseTooNew, match="version is 2, this one knows 1"):
-        opened(on_damage=pytest.fail)
+        opened()
 
     assert (tmp_path / "index.db").read_bytes() == before
+
+
+def test_a_cache_of_a_newer_version_is_made_anew_and_the_reason_told(
+    opened, schemas, tmp_path
+):
+    """Who goes back to an older version has a service that runs."""
+    (schemas / "index-0002.sql").write_text(SECOND)
+    newer, reasons = opened(), []
+    fill(newer)
+    close_database(newer, tmp_path / "index.db")
+    (schemas / "index-0002.sql").unlink()
+
+    older = opened(on_damage=reasons.append)
+
+    [reason] = reasons
+    assert reason.endswith("(its version is 2, this one knows 1)")
+    assert setting(older, "user_version") == 1
+    assert older.execute("SELECT count(*) FROM thing").fetchone() == (0,)
+    fill(older)
+    close_database(older, tmp_path / "index.db")
+    (schemas / "index-0002.sql").write_text(SECOND)
+    again = opened(on_damage=pytest.fail)
+    assert setting(again, "user_version") == 2
+    assert again.execute("SELECT count(*) FROM thing").fetchone() == (2000,)
 
 
 def test_another_programs_database_is_refused_and_not_touched(opened, tmp_path):

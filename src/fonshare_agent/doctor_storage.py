@@ -146,7 +146,7 @@ def about_index(reason: str | None) -> Iterator[JSON]:
         yield finding(
             "warning",
             "index.rebuilt",
-            f"the index was damaged and is made anew: {reason}",
+            f"the index is made anew: {reason}",
             "index.db",
             "Nothing: scans and friends fill it again. If it recurs, check the disk.",
         )

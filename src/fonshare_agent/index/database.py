@@ -8,8 +8,8 @@ translation of SQLite's errors into ours. Rules it keeps:
   a second agent out. A database has one connection.
 - A new database is built beside its place and renamed there, so a half-made one is
   never found.
-- A database of a newer version, or of another program, is refused and left alone.
-- Only a cache (`on_damage` given) is ever rebuilt; anything else raises and stays.
+- Only a cache (`on_damage` given) is ever rebuilt, when damaged or of a newer version;
+  anything else, and another program's, raises and stays.
 
 It must not know what the tables mean: that is in schema/NAME-NNNN.sql and its users.
 """
@@ -64,17 +64,17 @@ def open_database(
 
     The connection is in autocommit mode (use `transaction`) and may be handed from
     thread to thread, but used by one at a time. With *on_damage* the database is a
-    cache: damage is reported to it, then the database is made anew. Without, damage
-    raises DatabaseDamaged and the file stays as it is.
+    cache: what keeps it from being used is reported to it, then it is made anew.
+    Without, that raises DatabaseDamaged or DatabaseTooNew, and the file stays.
     """
     steps = _migrations(schema_name, schema_folder)
     with translated_os(path):
         try:
             return _open(path, schema_name, steps, synchronous, journal, cache_kib)
-        except DatabaseDamaged as damage:
+        except (DatabaseDamaged, DatabaseTooNew) as error:
             if on_damage is None:
                 raise
-            on_damage(str(damage))
+            on_damage(str(error))
             _create(path, schema_name, steps)
         return _open(path, schema_name, steps, synchronous, journal, cache_kib)
 

@@ -1,7 +1,7 @@
 """The index: one database, its parts, and the door through which all others use it.
 
-Owns index.db (a cache: rebuilt when damaged, the reason told). All methods run on the
-store thread, one after another; each ends soon, since long work is cut into batches
+Owns index.db (a cache: rebuilt when damaged or too new, and why is told). All methods
+run on the store thread, one after another; each ends soon: long work is cut in batches
 that the callers ask for one by one. Searches run here too, between two batches: an
 exclusively locked database has one connection (docs/decisions/0010).
 """

@@ -59,7 +59,7 @@ function table(_) {
 		'memory.short': [_('The device has little memory left: FTP logins are refused.'), _('Stop other services; logins work again by themselves.')],
 		'disk.low': [_('The disk has little room left.'), _('Free some space; transfers wait when there is none.')],
 		'disk.ok': [_('The disk is there and can be written.'), ''],
-		'index.rebuilt': [_('The index was damaged and is made anew.'), _('Nothing to do: it fills by itself. If it recurs, check the disk.')],
+		'index.rebuilt': [_('The index is made anew.'), _('Nothing to do: it fills by itself. If it recurs, check the disk.')],
 		'scan.skipped': [_('Some files or folders of the share %s are not offered.'), _('Their names or rights do not allow it.')],
 		'share.held_back': [_('Many files of the share %s are missing at once; friends still see them.'), _('Check the disk. If you deleted them, say so here; else they count as deleted when a later look misses them too.')],
 		'fxp.url': [_('That is no address of an FTP server.'), _('Write it as ftps://USER@HOST/PATH.')],
