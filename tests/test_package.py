@@ -330,20 +330,32 @@ def test_a_change_of_settings_reloads_and_all_options_are_told_to_procd(shell):
     assert told == set(uci_sections())
 
 
-def test_the_library_folder_and_the_program_fit_together(tmp_path):
-    """The wrapper, with its folder moved to the source: it is the command line."""
+@pytest.fixture
+def wrapper(tmp_path) -> list[str | Path]:
+    """The program as installed, with its folder moved to the source, and how to run it."""
     text = (ROOT / "files/usr/bin/fonshare").read_text()
     assert "\nLIBRARY=/usr/lib/fonshare\n" in text
-    wrapper = tmp_path / "fonshare"
-    wrapper.write_text(text.replace("/usr/lib/fonshare", str(ROOT / "src")))
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    run = subprocess.run(
-        ["sh", wrapper, "--version"],
-        env=os.environ | {"PATH": path},
-        capture_output=True,
-        text=True,
-    )
-    assert __version__ in run.stdout
+    program = tmp_path / "fonshare"
+    program.write_text(text.replace("/usr/lib/fonshare", str(ROOT / "src")))
+    path = f"PATH={Path(sys.executable).parent}:{os.environ['PATH']}"
+    return ["env", path, "sh", program]
+
+
+def test_the_library_folder_and_the_program_fit_together(wrapper):
+    said = subprocess.check_output([*wrapper, "--version"], text=True)
+    assert __version__ in said
+
+
+def test_nothing_is_imported_from_the_folder_where_root_happens_to_be(
+    wrapper, tmp_path
+):
+    """Which may be the disk: guests, friends and the FTP logins put files there."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    for name in ("argparse", "fonshare_agent", "runpy", "signal"):
+        (disk / f"{name}.py").write_text("print('taken in')")
+    said = subprocess.check_output([*wrapper, "--version"], cwd=disk, text=True)
+    assert said == f"fonshare {__version__}\n"
 
 
 def test_the_service_runs_without_the_command_line_in_memory(tmp_path):
@@ -359,7 +371,7 @@ def test_the_service_runs_without_the_command_line_in_memory(tmp_path):
         command = ["sh", wrapper, *words]
         return subprocess.check_output(command, env=path, text=True).split()
 
-    switches = ["-OO", "-X", "no_debug_ranges", "-m"]
+    switches = ["-P", "-OO", "-X", "no_debug_ranges", "-m"]
     assert started("agent") == [*switches, "fonshare_agent.resident"]
     asked = ["agent", "-c", "f.yaml"]
     assert started(*asked) == [*switches, "fonshare_agent", *asked]
