@@ -332,7 +332,7 @@ def test_a_change_of_settings_reloads_and_all_options_are_told_to_procd(shell):
 
 @pytest.fixture
 def wrapper(tmp_path) -> list[str | Path]:
-    """The program as installed, with its folder moved to the source, and how to run it."""
+    """How to run the program as installed, its folder moved to the source."""
     text = (ROOT / "files/usr/bin/fonshare").read_text()
     assert "\nLIBRARY=/usr/lib/fonshare\n" in text
     program = tmp_path / "fonshare"
