@@ -25,8 +25,8 @@ PARTS = {
         "config_rules config_servers config_shown config_table config_uci "
         "config_values config_yaml"
     ),
-    "storage": "disk disk_folders room_watch mounts nodekeys memberships backup "
-    "backup_contents",
+    "storage": "disk disk_folders disk_marker room_watch mounts nodekeys memberships "
+    "backup backup_contents",
     "writing": "settings_writer",  # settings that commands change
     "group": (
         "announcing asking channel groups invite_sessions invites invites_on_demand "
