@@ -4,6 +4,7 @@ import ftplib
 import io
 import os
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,33 @@ def test_what_is_dragged_into_a_folder_of_the_disk_is_fetched_there(friends):
         path = bob.disk / "kino" / "series" / f"{number}.mkv"
         assert path.read_bytes() == b"%d" % number * 1000
     ftp.quit()
+
+
+@pytest.mark.full
+def test_what_is_dragged_away_while_it_is_read_ends_there_and_a_second_place_is_refused(
+    friends,
+):
+    _, bob, content = friends
+    ftp = login(bob)
+    ftp.mkd("/kino")
+    ftp.mkd("/other")
+    data = begin(ftp, FILM)
+    assert read(data, 100_000) == content[:100_000]
+    with closing(login(bob)) as second:
+        assert second.rename(FILM, "/kino/brehat.mkv").startswith("250")
+        with pytest.raises(ftplib.error_perm, match=r"^553 .* /kino/brehat\.mkv"):
+            second.rename(FILM, "/other/brehat.mkv")
+        [job] = bob("jobs")
+        assert job["path"] != str(bob.disk / "other" / "brehat.mkv")
+        leave(ftp, data)
+        bob.wait_for_job(job["id"], "done")
+        assert (bob.disk / "kino" / "brehat.mkv").read_bytes() == content
+        assert bob.job(job["id"])["path"] == str(bob.disk / "kino" / "brehat.mkv")
+        # What is here is not fetched again under another name, and that is said.
+        with pytest.raises(ftplib.error_perm, match=r"^553 .* /kino/brehat\.mkv"):
+            second.rename(FILM, "/other/brehat.mkv")
+        assert bob.fetched() == {}
+    ftp.close()
 
 
 @pytest.mark.full

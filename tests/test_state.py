@@ -127,6 +127,13 @@ def test_a_job_and_its_files_survive_a_restart(store, place):
     again.close()
 
 
+def test_where_a_job_goes_may_change_until_its_file_gets_its_place(store):
+    store.add_job(job(), [file()])
+    assert store.retarget_job("one", b"/disk/kino").target == b"/disk/kino"
+    store.update_file(replace(file(), state=JobState.VERIFYING))
+    assert store.retarget_job("one", b"/disk/late").target == b"/disk/kino"
+
+
 def test_the_sums_of_a_job_follow_its_files(store):
     store.add_job(job(), [file(0), file(1)])
     done = file(1, state=JobState.DONE, done_bytes=10, final_name=b"x (2).\xff")

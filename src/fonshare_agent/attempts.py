@@ -156,6 +156,8 @@ class Attempts:
                 raise
             attempt.put_off(postponed)
         else:
+            if attempt.watch.stream is not None:  # it may go elsewhere by now
+                attempt.job = await self._store.run(self._state.get_job, attempt.job.id)
             self._tell(attempt.job, done)
         attempt.watch.start_at(0)
 

@@ -124,6 +124,10 @@ class Downloads:
         self.wake()
         return job
 
+    def target(self, found: Found, to: str | None) -> bytes:
+        """Return the absolute folder where *found* goes if nothing fetches it yet."""
+        return self._adding.target(found, to)
+
     async def pause(self, job_id: str) -> JSON:
         """Let a job rest; what has arrived of it stays."""
         return await self._put(job_id, JobState.PAUSED)

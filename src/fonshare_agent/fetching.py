@@ -196,6 +196,11 @@ class Fetcher:
         verifying = replace(file, state=JobState.VERIFYING, done_bytes=file.size)
         # Two things on disk at a time: the record tells the owner, no more.
         noted = self._store.run(self._state.update_file, verifying)
+        if watch.stream is not None:
+            # Who has opened it may have said since where it shall be kept; not any
+            # more once this is on record.
+            await noted
+            job = await self._store.run(self._state.get_job, job.id)
         try:
             folder, wanted = target_place(job, file, self.disk)
             name = await self._files.run(

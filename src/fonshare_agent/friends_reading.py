@@ -13,7 +13,7 @@ from typing import Any
 from fonshare_agent.core import Core, Promise
 from fonshare_agent.disk import Disk
 from fonshare_agent.downloads import Downloads
-from fonshare_agent.errors import BadPath, FonshareError, NotHereNow
+from fonshare_agent.errors import AlreadyExists, BadPath, FonshareError, NotHereNow
 from fonshare_agent.friends_tree import FriendsTree
 from fonshare_agent.ftp.arriving import ArrivingDownload
 from fonshare_agent.ftp.filesystem import Parts
@@ -71,6 +71,14 @@ class FriendsReading(FriendsTree):
         found = await self._look_up(parts)
         to = os.fsdecode(b"/".join(folder)) or "."
         job = await self._downloads.add(found, to)
+        if job.target != self._downloads.target(found, to):
+            view = await self._downloads.view(job)
+            assert isinstance(view, dict)
+            place = os.path.relpath(str(view["path"]), self._disk.path)
+            on_disk = os.path.join("/", place)
+            if job.has_ended:
+                raise AlreadyExists(f"job {job.id} has brought it already: {on_disk}")
+            raise AlreadyExists(f"job {job.id} fetches it already: {on_disk}")
         return job.id
 
     async def _look_up(self, parts: Parts) -> Found:

@@ -108,7 +108,7 @@ class JobAdding:
             return None  # what is new in a folder is worth another look
         file = await self._store.run(self._state.get_file, job.id, 0)
         place = Path(os.fsdecode(os.path.join(job.target, file.final_name or b"")))
-        is_here = await self._files.run(place.is_file)
+        is_here = await self._files.run(_is_file_of, place, file.size)
         return job if is_here and file.root == found.root else None
 
     def _add_job(self, job: Job, found: Found) -> Job:
@@ -130,6 +130,11 @@ class JobAdding:
                     )
                     number += 1
             after = page[-1].path
+
+
+def _is_file_of(place: Path, size: int) -> bool:
+    """Tell whether a file is there that has not been cut or gone on with since."""
+    return place.is_file() and place.stat().st_size == size
 
 
 def target_of(settings: Settings, names: tuple[str, str], to: str | None) -> bytes:

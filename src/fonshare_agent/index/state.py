@@ -273,9 +273,16 @@ class StateStore(LateTables):
             return self.get_job(job_id)
 
     def retarget_job(self, job_id: str, target: bytes) -> Job:
-        """Let the job's files go into the folder *target*."""
+        """Let the job's files go into the folder *target*, unless one of them has got
+        its place, or is about to."""
+        late = (JobState.VERIFYING.value, JobState.DONE.value)
         with self.transaction():
-            self._write("UPDATE job SET target = ? WHERE id = ?", (target, job_id))
+            self._write(
+                "UPDATE job SET target = ? WHERE id = ? AND NOT EXISTS"
+                f" (SELECT 1 FROM job_file WHERE job = job.number"
+                f" AND state IN ({_marks(late)}))",
+                (target, job_id, *late),
+            )
             return self.get_job(job_id)
 
     def delete_job(self, job_id: str) -> None:
