@@ -93,6 +93,27 @@ def test_a_file_that_is_truncated_or_deleted_while_it_is_read_ends_right(make_no
 
 
 @pytest.mark.full
+def test_a_file_that_gets_another_name_at_its_source_is_read_on_there(make_node):
+    alice = make_node("alice", limits={"upload_kib_s": 4096})
+    bob = make_node("bob")
+    content = os.urandom(8 * MIB)
+    with running(alice, bob):
+        befriend("Famille", alice, bob)
+        films = share(alice, "films", "Films", "Famille")
+        (films / "film.mkv").write_bytes(content)
+        job = fetch_part(bob, "Famille/alice/Films/film.mkv")
+        bob("jobs", "pause", job)
+        (films / "seen").mkdir()
+        (films / "film.mkv").rename(films / "seen" / "other.mkv")
+        (films / "film.mkv").write_bytes(b"another film")
+        eventually(lambda: bob.find("other"), "it is listed under its new name")
+        eventually(lambda: bob.find("film")[0]["size"] == 12, "and so is the other")
+        bob("jobs", "resume", job)
+        bob.wait_for_job(job, "done")
+        assert bob.fetched() == {b"Famille/alice/film.mkv": content}
+
+
+@pytest.mark.full
 def test_a_clock_that_falls_back_by_56_years_in_mid_transfer_stops_nothing(
     make_node, tmp_path
 ):

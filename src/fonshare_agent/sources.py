@@ -13,6 +13,7 @@ from fonshare_agent.asking import ANSWER_TIMEOUT_S, Asking, NoAnswer
 from fonshare_agent.core import Worker
 from fonshare_agent.granting import Outside
 from fonshare_agent.holdings import Holdings
+from fonshare_agent.index.records import Found
 from fonshare_agent.index.state_records import Job, JobFile
 from fonshare_agent.index.store import IndexStore
 from fonshare_agent.model import GroupId, NodeId, SharePath
@@ -115,7 +116,7 @@ class Sources:
             self._index.resolve, job.group, job.member, job.share, file.path
         )
         others = await self.others(job, file)
-        if offered is None and not others:
+        if offered is None and not others and await self._has_moved(job, file) is None:
             raise Postponed("source.vanished")
         code = "source.offline"
         for source in self.most_trusted_first(job, [job.member, *others]):
@@ -245,13 +246,31 @@ class Sources:
         self, job: Job, file: JobFile, source: NodeId
     ) -> tuple[str, SharePath]:
         """Return the share and path under which *source* offers the file."""
-        if source != job.member and file.root is not None:
-            found = await self._store.run(
-                self._index.find_offer, job.group, source, file.root
-            )
-            if found is not None and found.path is not None:
-                return found.share, found.path
+        if source != job.member:
+            found = await self._offer_of(job, file, source)
+        else:
+            found = await self._has_moved(job, file)
+        if found is not None and found.path is not None:
+            return found.share, found.path
         return job.share, file.path
+
+    async def _has_moved(self, job: Job, file: JobFile) -> Found | None:
+        """Return where the job's own member has the content now, if elsewhere."""
+        if file.root is None:
+            return None
+        offered = await self._store.run(
+            self._index.resolve, job.group, job.member, job.share, file.path
+        )
+        if offered is not None and offered.root in (None, file.root):
+            return None
+        return await self._offer_of(job, file, job.member)
+
+    async def _offer_of(self, job: Job, file: JobFile, source: NodeId) -> Found | None:
+        if file.root is None:
+            return None
+        return await self._store.run(
+            self._index.find_offer, job.group, source, file.root
+        )
 
     async def _question(
         self,
