@@ -10,7 +10,7 @@ from fonshare_agent import streaming as streaming_module
 from fonshare_agent.core import Core, Worker
 from fonshare_agent.disk import Disk
 from fonshare_agent.downloads import Downloads
-from fonshare_agent.errors import NotHereNow
+from fonshare_agent.errors import NotHereNow, StorageError
 from fonshare_agent.index.records import Found
 from fonshare_agent.index.state import StateStore
 from fonshare_agent.model import EntryId, GroupId, JobState, NodeId, SharePath
@@ -291,6 +291,40 @@ def test_what_was_open_is_gone_after_a_restart(queue, tmp_path):
     [kept] = again.jobs()
     assert again.kept() <= {kept["id"]}
     again.close()
+
+
+def test_a_database_that_fails_once_makes_no_job_of_what_was_open(
+    queue, tmp_path, monkeypatch
+):
+    reading = queue.open()
+    queue.read(reading, 0, 1000)
+    queue.close()
+    reading.close()
+    monkeypatch.setattr("fonshare_agent.downloads.STORE_RETRY_S", 0.01)
+    again = Queue(tmp_path)
+    names, fails = again.state.document_names, [StorageError("busy")]
+
+    def document_names(prefix):
+        if fails:
+            raise fails.pop()
+        return names(prefix)
+
+    monkeypatch.setattr(again.state, "document_names", document_names)
+    again.downloads.wake()
+    again.until(lambda: not again.jobs())
+    assert again.attempts.begun == []
+    again.close()
+
+
+def test_streams_that_nobody_reads_do_not_pile_up(queue, monkeypatch):
+    monkeypatch.setattr(streaming_module, "IDLE_MAX", 1)
+    queue.attempts.pace_s = 0.0
+    names = [f"{number}.mkv" for number in range(4)]
+    for name in names:
+        queue.run(queue.downloads.add(queue.found(name), None, mark=True))
+    queue.until(lambda: all(one["state"] == "done" for one in queue.jobs()))
+    streaming = queue.run(queue.downloads.streaming.get())
+    assert len(streaming._streams) <= 2
 
 
 def test_a_job_that_its_owner_ends_ends_its_readers(queue):

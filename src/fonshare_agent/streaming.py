@@ -30,6 +30,7 @@ from fonshare_agent.transfer.stream import Stream
 log = logging.getLogger(__name__)
 
 OPENED_MAX: Final = 3  # at once: with two sources each, as many as lanes to spare
+IDLE_MAX: Final = 4  # streams of other jobs that nobody reads; 64 KiB of hashes each
 LINGER_S: Final = 60.0  # after the last reader of a file that was only opened
 REST_S: Final = 5.0  # without a wish, before its source's session is given back
 OPEN_S: Final = 25.0  # clients wait half a minute for an answer at least
@@ -97,11 +98,28 @@ class Streaming:
     def stream(self, job_id: str, *, is_kept: bool) -> Stream:
         """Return the stream of a job, which may be new."""
         if job_id not in self._streams:
+            self._drop_idle()
             self._streams[job_id] = Stream(is_all=is_kept)
             if not is_kept:
                 now = self._core.clock()
                 self._opened[job_id] = _Opened(self._streams[job_id], now, now)
         return self._streams[job_id]
+
+    def _drop_idle(self) -> None:
+        """Forget streams of jobs that go on, or have ended, without anybody reading:
+        each holds the hashes of its file, and is made anew when it is wanted."""
+        idle = [
+            job_id
+            for job_id, stream in self._streams.items()
+            if not (
+                stream.readers
+                or job_id in self._opened
+                or self._downloads.is_running(job_id)
+            )
+        ]
+        for job_id in idle[:-IDLE_MAX]:
+            del self._streams[job_id]
+            self._tried.pop(job_id, None)
 
     def keep(self, job_id: str) -> None:
         """The whole file is wanted now, whoever reads it."""

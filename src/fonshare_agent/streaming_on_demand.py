@@ -7,11 +7,12 @@ thread; reading the modules from the disk is the files thread's.
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from fonshare_agent.control.rows import JSON
 from fonshare_agent.core import Core, Worker
-from fonshare_agent.errors import DiskMissing
+from fonshare_agent.errors import DiskMissing, StorageError
 from fonshare_agent.index.state import StateStore
 from fonshare_agent.index.state_records import Job
 from fonshare_agent.model import PRIVATE_FOLDER, printable
@@ -49,7 +50,6 @@ class StreamingOnDemand:
         """Read the marks, once; what was only opened ended with the last run."""
         if self._is_loaded:
             return
-        self._is_loaded = True
         for name in await self._store.run(self._state.document_names, MARK):
             job_id = name.removeprefix(MARK)
             job = await self._store.run(self._state.find_job, job_id)
@@ -59,8 +59,10 @@ class StreamingOnDemand:
             elif is_kept or job.has_ended or job_id in self._marks:
                 self._marks.setdefault(job_id, bool(is_kept))
             else:
-                await self._downloads.cancel(job_id)
+                with suppress(StorageError):  # what lies on a disk that is away goes
+                    await self._downloads.cancel(job_id)  # as an orphan, later
                 await self.forget(job_id)
+        self._is_loaded = True
 
     async def mark(self, job_id: str, *, is_kept: bool = True) -> None:
         """Let the job's beginning come first; durable when this returns."""
@@ -72,7 +74,8 @@ class StreamingOnDemand:
     async def want_again(self, job: Job, target: bytes, mark: bool | None) -> Job:
         """The owner wants what *job* fetches already: *mark* as `Downloads.add` has it.
 
-        What was only opened is kept from now on, and goes into *target*.
+        What was only opened is kept from now on, and goes into *target*, unless it
+        gets its place just now.
         """
         if job.has_ended:
             return job
