@@ -146,6 +146,67 @@ def check_what_is_left(router: StandInRouter, box: RouterBox) -> None:
     assert list(files.folder.glob("fonshare-luci.*")) == []
 
 
+REFUSED = (  # where, what is filled in, what is right, and what is said
+    ("node", "name", "a/b", "alice", "Un nom est une ligne d’au plus 64 octets"),
+    ("mqtt", "url", "mqtt://b:0", NO_BROKER, "Le port de l’URL d’un broker"),
+    ("mqtt", "ca", "/no.pem", "", "Il n’y a pas de tel fichier (/no.pem)"),
+)
+
+
+def test_what_the_program_refuses_is_said_at_its_field_in_french(
+    chromium, address, router, box
+):
+    before = router.settings()
+    with visiting(chromium, address, locale="fr-FR") as visit:
+        visit.open(SETUP)
+        wizard = Wizard(visit)
+        wizard.wait()
+        answer(wizard, box)
+        visit.choose("mqtt", "kind", "own")
+        wizard.fill({("mqtt", "url"): NO_BROKER})
+        for section, name, wrong, right, told in REFUSED:
+            wizard.fill({(section, name): wrong})
+            wizard.press()
+            alert = visit.field(section, name).get_by_role("alert")
+            alert.get_by_text(told).wait_for()
+            wizard.fill({(section, name): right})
+        visit.fill_list(visit.field("owner", "guest_folders"), "/films")
+        wizard.press()
+        alert = visit.field("owner", "guest_folders").get_by_role("alert")
+        alert.get_by_text("n’est pas relatif au disque").wait_for()
+        assert visit.page.get_by_role("alert").count() == 1
+    assert router.settings() == before
+
+
+def test_a_session_that_is_over_when_the_button_is_pressed_is_told(visit, router, box):
+    page = visit.open(SETUP)
+    wizard = Wizard(visit)
+    wizard.wait()
+    answer(wizard, box)
+    router.end_session(visit)
+    wizard.press()
+    page.get_by_role("alert").get_by_text("You have been signed out.").wait_for()
+
+
+def test_a_look_that_did_not_see_the_whole_disk_is_told(visit, luci, box):
+    fonshare = luci.files.programs["/usr/bin/fonshare"]
+
+    def is_hasty(words: list[str]) -> tuple[int, str]:
+        code, said = fonshare(words)
+        return code, said.replace('"is_whole": true', '"is_whole": false')
+
+    luci.files.programs["/usr/bin/fonshare"] = is_hasty
+    page = visit.open(SETUP)
+    wizard = Wizard(visit)
+    wizard.wait()
+    told = page.get_by_text("Not all of the disk was looked at")
+    told.wait_for()
+    answer(wizard, box)
+    wizard.press()
+    page.get_by_role("heading", name="FonShare is set up.").wait_for()
+    told.wait_for()
+
+
 def test_a_set_up_that_takes_longer_than_luci_waits_goes_on(visit, luci, box):
     fonshare, asked = luci.files.programs["/usr/bin/fonshare"], []
 

@@ -102,6 +102,7 @@ def test_the_answers_make_a_router_that_runs_once(router, setup, answer):
     assert done == {
         "settings": str(router.settings),
         "refusals": [],
+        "is_whole": True,
         "broker": None,
         "is_started": True,
     }
@@ -165,6 +166,8 @@ WRONG = [
     ({"disk": "/"}, "disk.missing", "/"),
     ({"disk": "/mnt/broken"}, "disk.readonly", "/mnt/broken"),
     ({"guest_folders": [1]}, "usage", "guest_folders"),
+    ({"guest_folders": ["films", "/mnt/films"]}, "usage", "guest_folders"),
+    ({"guest_folders": ["../films"]}, "usage", "guest_folders"),
     ({"port": 80}, "usage", "port"),
     ({"port": "2121"}, "usage", "port"),
     ({"port": True}, "usage", "port"),
@@ -194,6 +197,38 @@ def test_a_wrong_answer_leaves_all_as_it_was(router, answer, changed, code, thin
     assert (said["error"]["code"], said["error"]["thing"]) == (code, thing)
     assert router.settings.read_bytes() == before
     assert not router.asked.exists()
+
+
+SAID_IN_FRENCH = [
+    ({"name": "a/b"}, "un nom est une ligne d’au plus 64 octets, sans `/`"),
+    ({"guest_folders": ["/films"]}, "'/films' n’est pas relatif au disque"),
+    ({"disk": "/"}, "aucun disque n’y est monté hors ceux qui portent le système"),
+    (
+        {"broker": {"kind": "own", "url": "mqtt://b:0"}},
+        "le port de l’URL d’un broker est un nombre de 1 à 65535",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changed", "message"), SAID_IN_FRENCH)
+def test_what_is_wrong_is_said_in_the_language_of_the_form(answer, changed, message):
+    _, said = answer(**changed, language="fr")
+    assert said["error"]["message"] == message
+    assert "fonshare --help" not in said["error"]["next"]
+    assert answer(**changed)[1]["error"]["message"] != message
+
+
+def test_a_broker_that_could_not_be_set_up_is_told_in_the_language_of_the_form(answer):
+    broker = {"kind": "here", "group": "Famille", "address": "box.example.org"}
+    _, done = answer(broker=broker, language="fr")
+    assert done["broker"]["message"] == "Mosquitto n’est pas installé"
+
+
+def test_a_look_that_had_to_end_early_says_so(router, setup, answer, monkeypatch):
+    (router.disk / "films").mkdir()
+    monkeypatch.setattr(router_access, "ENTRIES_MAX", 0)
+    assert setup("--look")[1]["disks"][0]["is_whole"] is False
+    assert answer()[1]["is_whole"] is False
 
 
 def test_a_port_of_another_program_is_no_answer(router, answer):

@@ -304,6 +304,15 @@ def test_a_change_that_uci_did_not_write_is_noticed(tmp_path):
     assert path.read_bytes() == before
 
 
+def test_what_would_be_invalid_is_told_of_the_file_and_not_of_its_copy(
+    tmp_path, stand_in
+):
+    path = uci_settings(tmp_path)
+    with pytest.raises(SettingsError) as refused:
+        UciWriter(path, program=stand_in).apply("set fonshare.node.name=a/b\n")
+    assert refused.value.thing == str(path)
+
+
 def test_the_folder_of_all_settings_need_not_be_writable(tmp_path, stand_in):
     """The agent's user may write its own file only, as it is: owner, mode and place."""
     path = uci_settings(tmp_path)

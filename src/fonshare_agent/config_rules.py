@@ -10,7 +10,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 from fonshare_agent.config_check import Complaints, Row, absolute, is_within
-from fonshare_agent.config_values import parse_broker, shown
+from fonshare_agent.config_values import Refused, parse_broker, shown
 from fonshare_agent.model import PRIVATE_FOLDER
 from fonshare_agent.settings import (
     FtpSettings,
@@ -252,15 +252,23 @@ def _check_below(values: Row, places: Places, complaints: Complaints) -> None:
     for name, text in folders:
         if text is None:
             continue
-        path = absolute(places.disk, text)
-        if os.path.isabs(text):
-            complaints.add(name, f"{shown(text)} is not relative to the disk")
-        elif not is_within(path, places.disk):
-            complaints.add(name, f"{shown(text)} leaves the disk")
-        elif names_private(path, places.disk):
-            complaints.add(name, f"{shown(text)} is FonShare's own folder")
+        try:
+            check_folder(text, places.disk)
+        except Refused as refused:
+            complaints.add(name, str(refused))
     if values["downloads"] and os.path.normpath(values["downloads"]) == ".":
         complaints.add("downloads", "is the disk itself", "a folder below it")
+
+
+def check_folder(text: str, disk: Path) -> None:
+    """Raise Refused unless *text* is a folder of *disk* that users may see."""
+    path = absolute(disk, text)
+    if os.path.isabs(text):
+        raise Refused(f"{shown(text)} is not relative to the disk")
+    if not is_within(path, disk):
+        raise Refused(f"{shown(text)} leaves the disk")
+    if names_private(path, disk):
+        raise Refused(f"{shown(text)} is FonShare's own folder")
 
 
 def names_private(path: Path, disk: Path) -> bool:

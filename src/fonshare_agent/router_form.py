@@ -1,8 +1,9 @@
 """A router's first use by a form: `fonshare setup --look`, then `--answers FILE`.
 
 What may be answered, the rules for it and what is done then are those of the terminal
-(router_setup.py); the answers come from a file, as JSON. Whoever shows the form asks
-the doctor once the node is up.
+(router_setup.py); the answers come from a file, as JSON. What is wrong with them is
+said in the language that they name: the form shows it as it is. Whoever shows the form
+asks the doctor once the node is up.
 """
 
 import json
@@ -14,6 +15,8 @@ from typing import Any
 
 from fonshare_agent import broker_setup
 from fonshare_agent.config import read_source
+from fonshare_agent.config_rules import check_folder
+from fonshare_agent.config_values import Refused
 from fonshare_agent.control.rows import JSON
 from fonshare_agent.errors import (
     DiskMissing,
@@ -27,7 +30,7 @@ from fonshare_agent.first_use import INVITE, default_name, find_taken, hashed
 from fonshare_agent.links.broker_url import BrokerUrl
 from fonshare_agent.links.uci import UciWriter
 from fonshare_agent.model import is_label
-from fonshare_agent.router_access import Refusal
+from fonshare_agent.router_access import Survey
 from fonshare_agent.router_disks import Mounted
 from fonshare_agent.router_setup import (
     HERE,
@@ -40,6 +43,7 @@ from fonshare_agent.router_setup import (
     refuse_second,
     restart,
 )
+from fonshare_agent.words import translate
 
 DOWNLOADS = "downloads"  # the settings' own default
 OWN = "own"
@@ -51,12 +55,14 @@ KINDS = {  # of the answers; those without a default must be given
     "broker": dict,
     "port": int,
     "port_mapping": bool,
+    "language": str,
 }
 DEFAULTS: dict[str, Any] = {
     "guest_folders": [],
     "broker": {"kind": INVITE},
     "port": PORT,
     "port_mapping": True,
+    "language": "en",
 }
 BROKERS = {  # what each kind of broker is told with, and what may be left out
     INVITE: ((), ()),
@@ -89,21 +95,39 @@ def answer(file: Path, answers: str) -> JSON:
     """Check the answers, store them and start the service; say what else is to do."""
     refuse_second(file)
     given = _read(answers)
+    try:
+        return _set_up(file, given)
+    except FonshareError as error:
+        if error.next == UsageError.advice:  # for who types commands
+            error.next = "Nothing was written."
+        _word(error, given["language"])
+        raise
+
+
+def _set_up(file: Path, given: dict[str, Any]) -> JSON:
     wanted, own_broker = _check(given, mounted_disks())
     settings = UciWriter(file).apply(wanted.batch())
-    problem = None if own_broker is None else _add_broker(file, own_broker)
+    problem = None
+    if own_broker is not None:
+        problem = _add_broker(file, own_broker, given["language"])
     return {
         "settings": str(file),
-        "refusals": _rows(look_at(wanted.disk, [settings.downloads]).refusals),
+        **_shown(look_at(wanted.disk, [settings.downloads])),
         "broker": problem,
         "is_started": restart(),
     }
 
 
+def _word(error: FonshareError, language: str) -> None:
+    """Put the words of *error* into *language*; its code and thing stay."""
+    error.args = (translate(str(error), language),)
+    error.next = translate(error.next, language)
+
+
 def _offer(disk: Mounted, downloads: str) -> JSON:
     try:
         room = os.statvfs(disk.place)
-        found = look_at(disk, [downloads]).refusals
+        found = look_at(disk, [downloads])
     except OSError as error:  # pulled, or broken: the others are offered all the same
         return {
             "path": str(disk.place),
@@ -116,19 +140,24 @@ def _offer(disk: Mounted, downloads: str) -> JSON:
         "problem": "" if disk.is_writable else "read-only",
         "total_bytes": room.f_blocks * room.f_frsize,
         "free_bytes": room.f_bavail * room.f_frsize,
-        "refusals": _rows(found),
+        **_shown(found),
     }
 
 
-def _rows(found: list[Refusal]) -> JSON:
-    return [{**asdict(one), "folder": str(one.folder)} for one in found]
+def _shown(found: Survey) -> dict[str, JSON]:
+    """Return what a form's table of refused folders says."""
+    rows: list[JSON] = [
+        {**asdict(one), "folder": str(one.folder)} for one in found.refusals
+    ]
+    return {"refusals": rows, "is_whole": found.is_whole}
 
 
-def _add_broker(file: Path, wanted: OwnBroker) -> JSON:
+def _add_broker(file: Path, wanted: OwnBroker, language: str) -> JSON:
     """Have Mosquitto run here; return what hindered it, without which the node runs."""
     try:
         broker_setup.add_login(file, wanted.group, wanted.address)
     except FonshareError as error:
+        _word(error, language)
         return dict(error.as_dict())
     return None
 
@@ -163,12 +192,13 @@ def _check(
         )
     if not given["password"]:
         raise UsageError("the owner's login needs a password", thing="password")
+    disk = _find_disk(given["disk"], disks)
     kind, told = _read_broker(given["broker"])
     answers = Answers(
         name=given["name"],
-        disk=_find_disk(given["disk"], disks),
+        disk=disk,
         password_hash="",
-        folders=list(_folders(given["guest_folders"])),
+        folders=list(_folders(given["guest_folders"], disk.place)),
         broker=_find_url(told) if kind == OWN else kind,
         port=_find_port(given["port"]),
         is_mapping=given["port_mapping"],
@@ -193,12 +223,16 @@ def _find_disk(place: str, disks: list[Mounted]) -> Mounted:
     return found
 
 
-def _folders(given: list[Any]) -> Iterator[str]:
+def _folders(given: list[Any], disk: Path) -> Iterator[str]:
     for one in given:
         if not isinstance(one, str):
             raise UsageError("a folder is text", thing="guest_folders")
-        if one.strip():
-            yield one.strip()
+        if folder := one.strip():
+            try:
+                check_folder(folder, disk)
+            except Refused as refused:
+                raise UsageError(str(refused), thing="guest_folders") from None
+            yield folder
 
 
 def _find_port(port: int) -> int:

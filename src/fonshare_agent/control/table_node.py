@@ -15,9 +15,10 @@ NODE_COMMANDS = (
         "ask the first-use questions and write the settings file",
         "setup -c fonshare.yaml",
         answer="`{settings}`; on a router with `--look` `{is_set_up, name, port, "
-        "disks:[{path, kind, problem, total_bytes, free_bytes, refusals}], "
+        "disks:[{path, kind, problem, total_bytes, free_bytes, refusals, is_whole}], "
         "broker_hindrance}`, with `--answers` `{settings, refusals:[{folder, allowed, "
-        "remedy}], broker, is_started}`, `broker` null or the error of setting up one",
+        "remedy}], is_whole, broker, is_started}`, `broker` null or the error of "
+        "setting up one",
         flags=(
             Argument(
                 "look",

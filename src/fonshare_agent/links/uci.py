@@ -13,6 +13,7 @@ what `uci` made of the copy is written over the file (docs/decisions/0072).
 import fcntl
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -184,7 +185,7 @@ class UciWriter:
 
             store(uci)
             uci("commit", self._package)
-            check(read_source(copy))
+            check(replace(read_source(copy), path=self._path))
             self._overwrite(before, copy.read_bytes())
         return check_source(read_source(self._path))
 

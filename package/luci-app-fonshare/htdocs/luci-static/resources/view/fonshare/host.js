@@ -115,9 +115,13 @@ function call(command, values) {
 	});
 }
 
-// Throw what went wrong with files of the router as one of our errors.
+// Return *problem*, with files or programs of the router, as one of our errors.
+function ours(problem, thing) {
+	return typeof(problem.code) == 'string' ? problem : explain(problem, thing, 'write');
+}
+
 function told(problem) {
-	throw typeof(problem.code) == 'string' ? problem : explain(problem, 'backup', 'write');
+	throw ours(problem, 'backup');
 }
 
 function qr(text) {
@@ -134,6 +138,7 @@ function qr(text) {
 
 return baseclass.extend({
 	call: call,
+	ours: ours,
 
 	// Return what the page of FonShare is given.
 	make() {

@@ -5,6 +5,7 @@
 'require ui';
 'require view.fonshare.fields as fields';
 'require view.fonshare.health as health';
+'require view.fonshare.host as host';
 'require view.fonshare.program as program';
 'require view.fonshare.refusals as refusals';
 
@@ -19,6 +20,13 @@ const LOOK_MS = 2000;
 const GROUP = new RegExp('^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$');
 const ADDRESS = new RegExp('^mqtts?://[^/]');
 const BROKERS = { invite: [], here: [ 'group', 'address' ], own: [ 'url', 'user', 'password', 'ca' ] };
+// Where the form asks for what is wrong, by the thing or the code of the program's error.
+const FIELDS = {
+	'name': 'node.name', 'disk.missing': 'disk.path', 'disk.readonly': 'disk.path',
+	'password': 'owner.password', 'guest_folders': 'owner.guest_folders',
+	'broker.group': 'mqtt.group', 'broker.address': 'mqtt.address', 'broker.url': 'mqtt.url', 'not_found': 'mqtt.ca',
+	'port': 'doors.port', 'port.taken': 'doors.port'
+};
 
 const look = () => program.run([ 'setup', '--look' ]);
 
@@ -47,14 +55,12 @@ function describeProblem(disk) {
 
 // What stands in the way on *disk*, shown while that disk is chosen.
 function addRefusals(section, disk, number) {
-	const table = refusals.table(disk.refusals);
+	const table = refusals.table(disk);
 	if (!table)
 		return;
 	const field = section.option(form.DummyValue, 'refusals' + number, _('In the way there'));
 	field.depends('path', disk.path);
-	field.renderWidget = () => E('div', {}, [
-		table, E('p', {}, [ _('FonShare changes no owner and no rights itself. Run these commands as root, now or later.') ])
-	]);
+	field.renderWidget = () => table;
 }
 
 function addDisk(map, disks) {
@@ -71,7 +77,8 @@ function addDisk(map, disks) {
 function addOwner(map) {
 	const section = map.section(form.NamedSection, 'owner', 'owner', _('Your login by FTP'),
 		_('Its name is “owner”; it may read and write. The login “guest” needs no password, may only read, and only at home.'));
-	need(fields.add(section, fields.find('user', 'password')));
+	const password = need(fields.add(section, fields.find('user', 'password')));
+	password.description = _('You sign in with it by FTP.');
 	fields.add(section, fields.find('ftp', 'guest_folders'));
 }
 
@@ -129,8 +136,12 @@ function addPorts(map, port) {
 		_('Friends have the port after that of the house.'));
 	const house = fields.add(section, fields.find('ftp', 'port'));
 	house.datatype = 'and(port,range(1024,65534))';
+	house.description = fields.escaped(fields.find('ftp', 'port').help);
 	house.placeholder = String(port);
-	fields.add(section, fields.find('node', 'port_mapping'));
+	const option = fields.find('node', 'port_mapping');
+	const mapping = section.option(form.ListValue, option.name, option.title, fields.escaped(option.help));
+	mapping.value('auto', _('Yes'));
+	mapping.value('off', _('No'));
 }
 
 function makeForm(offer, data) {
@@ -166,7 +177,8 @@ function answersOf(data, offer) {
 		guest_folders: data.owner.guest_folders || [],
 		broker: broker,
 		port: Number(data.doors.port || offer.port),
-		port_mapping: data.doors.port_mapping != 'off'
+		port_mapping: data.doors.port_mapping != 'off',
+		language: document.documentElement.lang.slice(0, 2) || 'en'
 	};
 }
 
@@ -195,18 +207,23 @@ function send(answers) {
 
 // --- what is shown -------------------------------------------------------------------
 
-function showError(place, problem) {
-	return health.worded(problem).then(error => {
-		const said = health.report('error', [ error.thing, error.message || String(error) ]
-			.filter(part => part).join(': '), error.next);
-		said.setAttribute('role', 'alert');
-		place.replaceChildren(said);
-		said.scrollIntoView({ block: 'center' });
-	});
+function showError(place, error) {
+	const text = error.message || String(error);
+	const thing = error.thing && !FIELDS[error.thing] ? ' (' + error.thing + ')' : '';
+	const said = health.report('error', text.charAt(0).toUpperCase() + text.slice(1) + thing, error.next);
+	said.setAttribute('role', 'alert');
+	place.replaceChildren(said);
+	said.scrollIntoView({ block: 'center' });
+}
+
+// Return where in the form *error* is said: at the field that it is about, else *otherwise*.
+function placeOf(form, error, otherwise) {
+	const field = 'cbid.json.' + (FIELDS[error.thing] || FIELDS[error.code]);
+	return form.querySelector('[data-field="' + field + '"] .cbi-value-field') || otherwise;
 }
 
 function showEnd(place, title, done) {
-	const table = refusals.table(done.refusals);
+	const table = refusals.table(done);
 	const doctor = E('div', { 'id': 'fonshare-doctor' });
 	place.replaceChildren(
 		E('h2', { 'tabindex': '-1' }, [ title ]),
@@ -232,13 +249,20 @@ function showNoDisk(place, disks) {
 async function showForm(place, offer) {
 	const data = proposal(offer);
 	const map = makeForm(offer, data);
-	const trouble = E('div');
-	const setUp = () => map.save().then(
-		() => send(answersOf(data, offer)).then(
-			done => { showEnd(place, _('FonShare is set up.'), done); },
-			problem => showError(trouble, problem)),
-		() => null); // the form has told what is wrong
-	place.replaceChildren(await map.render(), trouble, E('div', { 'class': 'cbi-page-actions' }, [
+	const end = E('div'), trouble = E('div');
+	const setUp = () => {
+		trouble.replaceChildren();
+		return map.save().then(
+			() => send(answersOf(data, offer)).then(
+				done => { showEnd(place, _('FonShare is set up.'), done); },
+				thrown => {
+					const problem = host.ours(thrown, '');
+					placeOf(place, problem, end).append(trouble);
+					showError(trouble, problem);
+				}),
+			() => null); // the form has told what is wrong
+	};
+	place.replaceChildren(await map.render(), end, E('div', { 'class': 'cbi-page-actions' }, [
 		E('button', { 'class': 'cbi-button cbi-button-positive important', 'click': ui.createHandlerFn({}, setUp) },
 			[ _('Set it up') ])
 	]));
@@ -256,7 +280,7 @@ return view.extend({
 			return fields.refuse(this);
 		const place = E('div', { 'id': 'fonshare-setup' });
 		if (offer.problem)
-			await showError(place, offer.problem);
+			showError(place, await health.worded(host.ours(offer.problem, '')));
 		else if (offer.is_set_up)
 			showEnd(place, _('This router is set up already.'), {});
 		else if (!offer.disks.some(isUsable))
