@@ -1,13 +1,19 @@
 """What one member, or a broker, sends to hurt a group; real machines, a fake clock."""
 
 import hashlib
+import json
 
 import pytest
 from nacl import bindings
 
 from fonshare_agent.errors import PeerError
 from fonshare_agent.protocol.envelope import Channel, Header
-from fonshare_agent.protocol.epochs import EpochGrant, extend_grant, make_grant
+from fonshare_agent.protocol.epochs import (
+    SEALED_KEY_BYTES,
+    EpochGrant,
+    extend_grant,
+    make_grant,
+)
 from fonshare_agent.protocol.group_events import (
     MembershipChanged,
     VerifiedGrants,
@@ -34,7 +40,7 @@ from fonshare_agent.protocol.operations import (
 )
 from fonshare_agent.protocol.peers import RECORDS_BURST, RECORDS_PER_SECOND
 from fonshare_agent.protocol.roster_exchange import ANSWERS_BURST
-from fonshare_agent.protocol.signed import sign_record
+from fonshare_agent.protocol.signed import sign_record, to_text
 from fonshare_agent.protocol.topics import liveness_topic
 from test_protocol_group import a_group
 from wire import BROKER, Wire, WireNode
@@ -122,6 +128,21 @@ def test_a_copy_that_does_not_open_costs_that_copy_alone_also_at_the_next_start(
     spoilt = make_grant(anna.signer, roster, 2, bytes(32), anna.draw)
     good = make_grant(anna.signer, anna.group.roster, 3, b"k" * 32, anna.draw)
     deliver(bob, anna, VerifiedGrants((spoilt, good)))
+    assert bob.group.sending_epoch == good.epoch
+    bob.restart()
+    assert bob.group.sending_epoch == good.epoch
+
+
+def test_a_copy_that_is_sealed_to_no_key_at_all_costs_that_copy_alone():
+    wire = Wire(seed=42)
+    anna, bob = a_group(wire, "anna", "bob")
+    fields = json.loads(
+        make_grant(anna.signer, anna.group.roster, 2, bytes(32), anna.draw).raw[37:-64]
+    )
+    fields["sealed"][to_text(bob.id)] = to_text(bytes(SEALED_KEY_BYTES))
+    raw = sign_record(anna.signer, Context.EPOCH_GRANT, fields)
+    good = make_grant(anna.signer, anna.group.roster, 3, b"k" * 32, anna.draw)
+    deliver(bob, anna, VerifiedGrants((EpochGrant.decode(raw), good)))
     assert bob.group.sending_epoch == good.epoch
     bob.restart()
     assert bob.group.sending_epoch == good.epoch
@@ -463,3 +484,17 @@ def test_who_was_away_for_long_gets_a_long_log_page_by_page(monkeypatch, drop):
     logs = [set(one.group.log.raw_operations()) for one in (anna, bob, carl)]
     assert logs[0] == logs[1] == logs[2]
     assert len(logs[0]) == 54
+
+
+def test_what_topics_have_shown_is_forgotten_with_the_presence_that_named_them():
+    wire = Wire(seed=41)
+    anna, bob = a_group(wire, "anna", "bob")
+    peers, statement = anna.group.peers, bob.statement.encode()
+    for number in range(100):
+        topic = liveness_topic(bytes([number]) * 20)
+        heads = anna.group.log.heads()
+        said = Presence(statement, topic, bytes(32), bytes(8), 0, heads)
+        deliver(anna, bob, said)
+        peers.receive_liveness(BROKER, topic, bytes(64), wire.now)
+        wire.now += 1
+    assert len(peers._peers[bob.id].last_words) == 1

@@ -171,10 +171,14 @@ def seal_to(
 
 
 def open_sealed(key: SealingKey, sealed: bytes, context: str) -> bytes:
-    """Return what `seal_to` sealed to *key* under the same *context*."""
+    """Return what `seal_to` sealed to *key* under the same *context*; UnsealError if
+    nobody has."""
     public, rest = sealed[:KEY_BYTES], sealed[KEY_BYTES:]
     ends = public + key.public
-    secret = hkdf(key.agree(public), context, salt=ends)
+    try:
+        secret = hkdf(key.agree(public), context, salt=ends)
+    except WeakKey:
+        raise UnsealError("a sealed message is to no key at all") from None
     return decrypt(rest[NONCE_BYTES:], ends, rest[:NONCE_BYTES], secret)
 
 

@@ -94,6 +94,13 @@ class _Peer:
     def expect(self, nonce: bytes) -> None:
         self.open_nonces = [*self.open_nonces, nonce][-OPEN_NONCES_MAX:]
 
+    def show(self, broker: str, presence: Presence) -> None:
+        """Take its presence at *broker*, and forget what was shown by topics that none
+        names any more: each may name another one."""
+        self.presence[broker] = presence
+        named = {one.liveness_topic for one in self.presence.values()}
+        self.last_words = {t: w for t, w in self.last_words.items() if t in named}
+
     def is_online(self) -> bool:
         return any(
             not _is_farewell(one, self.last_words.get(one.liveness_topic))
@@ -252,7 +259,7 @@ class Peers:
         if version > max(peer.presence_versions.values(), default=NO_VERSION):
             self._note_head(header.sender, presence)
         peer.presence_versions[broker] = version
-        peer.presence[broker] = presence
+        peer.show(broker, presence)
         self._tell_if_changed(header.sender, peer, before)
         if peer.incarnation is None or header.incarnation > peer.incarnation:
             # A new life: its counters start anew, and it knows nobody yet.
