@@ -155,6 +155,17 @@ def test_a_code_cannot_take_over_the_label_of_a_group_that_was_left(home):
     assert home.groups.label(left.group) == "Famille"
 
 
+def test_a_long_label_that_is_taken_gives_one_that_is_read_at_the_next_start(home):
+    label = "\N{CLAPPER BOARD}" * 16  # as many bytes as there may be
+    for _ in range(2):
+        machine = home.machine()
+        grants = [one.raw for one in machine.grants]
+        home.do(home.groups.join(label, machine.log.raw_operations(), grants))
+    found, complaints = Memberships(home.memberships._folder).load()
+    assert not complaints
+    assert {one.label for one in found} == {label, label[:15] + " (2)"}
+
+
 def test_a_name_does_not_make_somebody_pass_for_another():
     alice, mallory = NodeId(bytes(32)), NodeId(bytes(range(32)))
     whole = node_id_text(alice)

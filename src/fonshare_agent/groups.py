@@ -29,6 +29,7 @@ from fonshare_agent.protocol.epochs import EpochGrant
 from fonshare_agent.protocol.group import GroupMachine
 from fonshare_agent.protocol.keys import KeyStatement, node_id_text
 from fonshare_agent.protocol.roster import OperationLog, Roster
+from fonshare_agent.storable import shorten
 
 log = logging.getLogger(__name__)
 
@@ -268,7 +269,9 @@ class Groups:
         number, free = 1, label
         while self.find(free) is not None or free in others:
             number += 1
-            free = f"{label[: LABEL_BYTES_MAX // 4]} ({number})"
+            suffix = f" ({number})"
+            stem = shorten(label.encode(), LABEL_BYTES_MAX - len(suffix)).decode()
+            free = stem + suffix
         return free
 
     async def change(
