@@ -69,6 +69,7 @@ class Links:
         self._core, self._closer, self._make_link = core, closer, make_link
         self._draw, self._secret, self._handlers = draw, secret, handlers
         self._brokers: dict[str, _Broker] = {}
+        self._unusable: set[str] = set()  # what is wanted, and is no address
         self._is_refreshing = False
         self._is_stopped = False
 
@@ -117,7 +118,8 @@ class Links:
         if self._is_stopped:
             return
         wanted = self._handlers.brokers()
-        for url in wanted - self._brokers.keys():
+        self._unusable &= wanted
+        for url in wanted - self._brokers.keys() - self._unusable:
             self._open(url)
         for url in self._brokers.keys() - wanted:
             self._close(url)
@@ -126,9 +128,12 @@ class Links:
 
     def _open(self, url: str) -> None:
         try:
-            parsed = BrokerUrl.parse(url)
+            # What it names as `ca` would be any file here, by the wish of an admin: a
+            # pipe, a device. Ours is in the settings.
+            parsed = BrokerUrl.parse(url).without_ca()
         except BadBrokerUrl as error:
             log.warning("a group names a broker that is no address: %s", error.code)
+            self._unusable.add(url)
             return
         topic = liveness_topic(hkdf(self._secret, "liveness " + url, LIVENESS_BYTES))
         link = self._make_link(
