@@ -16,7 +16,11 @@ from fonshare_agent.addresses import plain_address
 from fonshare_agent.errors import BadPath, DiskMissing, NotAllowed
 from fonshare_agent.ftp import filesystem, uploads
 from fonshare_agent.ftp.accounts import Account, Accounts
-from fonshare_agent.ftp.doors import STRANGERS_PER_ADDRESS_MAX
+from fonshare_agent.ftp.doors import (
+    STRANGERS_PER_ADDRESS_MAX,
+    STRANGERS_PER_NETWORK_MAX,
+    Strangers,
+)
 from fonshare_agent.ftp.filesystem import DiskFiles, View, path_text, resolve
 from ftp_service import (
     GUEST,
@@ -276,6 +280,18 @@ def test_what_no_disk_can_do_is_told_as_it_is(served, owner, monkeypatch):
     monkeypatch.setattr(os, "mkdir", as_fat)
     with pytest.raises(ftplib.error_perm, match=r"^553 .*takes no such name"):
         owner.mkd("a:b")
+
+
+def test_a_name_with_a_dash_is_no_option_of_list(served, owner):
+    for name in ("X-Men", "Spider-Man 2", "Spider2", "X"):
+        (served.disk / name).mkdir()
+    (served.disk / "X-Men" / "one").write_bytes(b"1")
+    (served.disk / "Spider-Man 2" / "two").write_bytes(b"2")
+    assert owner.nlst("X-Men") == ["one"]
+    assert owner.nlst("-la X-Men") == ["one"]
+    assert owner.nlst("Spider-Man 2") == ["two"]
+    assert "two" in owner.sendcmd("STAT Spider-Man 2")
+    assert sorted(owner.nlst("-a")) == ["Spider-Man 2", "Spider2", "X", "X-Men"]
 
 
 def test_no_symbolic_link_is_followed(served, owner, tmp_path):
@@ -580,6 +596,34 @@ def test_sixteen_unknown_connections_are_enough(served):
     waiting = [Lines(port, f"127.0.1.{n // 4}") for n in range(16)]
     assert all(lines.reply().startswith("220") for lines in waiting)
     assert Lines(port, "127.0.2.1").is_closed()
+
+
+def test_who_gives_a_login_up_is_a_stranger_again(tmp_path):
+    with serving(tmp_path, guest_folders=((b"films",),)) as served:
+        stay = [served.raw().login(GUEST) for _ in range(STRANGERS_PER_ADDRESS_MAX)]
+        late = served.raw().login(GUEST)
+        assert [lines.code("USER guest") for lines in stay] == ["331"] * len(stay)
+        assert served.raw().is_closed(), "what is kept for the owner is not theirs"
+        assert late.code("USER guest") == "421"
+        assert late.is_closed()
+        assert stay[0].code("PASS x") == "230"
+        assert served.raw().reply().startswith("220")
+    with serving(tmp_path, login_timeout_s=0.1) as served:
+        lines = served.raw().login(GUEST)
+        assert lines.code("USER guest") == "331"
+        assert lines.reply().startswith("421"), "it has to log in as anybody"
+
+
+def test_an_ipv6_network_cannot_take_every_place_by_its_many_addresses():
+    strangers = Strangers()
+    one_house = [f"2001:db8::{number:x}" for number in range(64)]
+    taken = [address for address in one_house if strangers.enter(address)]
+    assert len(taken) == STRANGERS_PER_NETWORK_MAX
+    assert strangers.enter("2001:db8:0:1::1"), "another network"
+    assert strangers.enter("192.0.2.1")
+    strangers.leave(taken[0])
+    assert strangers.enter("2001:db8::ffff")
+    assert not strangers.enter("2001:db8::1")
 
 
 def test_who_does_not_log_in_is_sent_away(tmp_path):

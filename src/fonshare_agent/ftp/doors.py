@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from fonshare_agent.addresses import plain_address
+from fonshare_agent.addresses import Address, network_of, plain_address
 from fonshare_agent.ftp.accounts import Accounts
 from fonshare_agent.ftp.filesystem import OnChange, Parts
 from fonshare_agent.ftp.flow import Throttle
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 BACKLOG = 32
 STRANGERS_PER_ADDRESS_MAX = 4  # connections that have not logged in (DESIGN, limits)
+STRANGERS_PER_NETWORK_MAX = 8  # of one IPv6 network, whose addresses cost nothing
 STRANGERS_MAX = 16
 SESSIONS_MAX = 48  # a session is about 20 KB, a transfer two buffers more
 OWNER_SESSIONS = 8  # of these, kept for the owner
@@ -48,24 +49,27 @@ class Strangers:
     one door for IPv4 and IPv6 calls 192.0.2.1 also ::ffff:192.0.2.1."""
 
     def __init__(self) -> None:
-        self._by_address: Counter[str] = Counter()
+        self._by_address: Counter[Address] = Counter()
+        self._by_network: Counter[str] = Counter()
 
     def enter(self, address: str) -> bool:
         """Count one more; False (and not counted) if there are too many."""
-        address = str(plain_address(address))
+        plain = plain_address(address)
+        network = network_of(plain)
         if (
-            self._by_address[address] >= STRANGERS_PER_ADDRESS_MAX
-            or self._by_address.total() >= STRANGERS_MAX
+            self._by_address[plain] >= STRANGERS_PER_ADDRESS_MAX
+            or self._by_network[network] >= STRANGERS_PER_NETWORK_MAX
+            or self._by_network.total() >= STRANGERS_MAX
         ):
             return False
-        self._by_address[address] += 1
+        self._by_address[plain] += 1
+        self._by_network[network] += 1
         return True
 
     def leave(self, address: str) -> None:
-        address = str(plain_address(address))
-        self._by_address[address] -= 1
-        if self._by_address[address] <= 0:
-            del self._by_address[address]
+        plain = plain_address(address)
+        self._by_address -= Counter([plain])  # what comes to nothing goes
+        self._by_network -= Counter([network_of(plain)])
 
 
 class Door(Acceptor):  # type: ignore[misc]

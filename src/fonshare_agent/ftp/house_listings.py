@@ -20,7 +20,7 @@ from fonshare_agent.ftp.transfers import Listing
 
 # STAT answers over the control connection, which nobody streams: small folders only.
 STAT_ENTRIES_MAX = 500
-LS_OPTIONS = re.compile(r"(-[A-Za-z1]+)( +|$)")
+LS_OPTIONS = re.compile(r"\A-[A-Za-z1]+(?: +|\Z)")
 
 Form = Callable[[Iterator[Named]], Iterator[bytes]]
 

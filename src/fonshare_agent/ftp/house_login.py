@@ -77,8 +77,8 @@ class HouseLogin(ControlSession):
     # --- login
 
     def ftp_USER(self, line: str) -> None:
-        if self.authenticated:
-            self.flush_account()
+        if self.authenticated and not self.leave_account():
+            return
         self.username = line
         self.respond("331 Send the password")
 

@@ -66,8 +66,7 @@ class LoginSession(LineSession):
         elif self.ac_in_buffer or self._held:
             # Commands smuggled in before the handshake must not count after it.
             self.close()
-        else:
-            self.flush_account()
+        elif self.leave_account():
             self.respond("234 Ready for TLS")
             if (
                 self.producer_fifo
@@ -133,6 +132,19 @@ class LoginSession(LineSession):
         else:
             self.respond("421 Login took too long")
             self.close_when_done()
+
+    def leave_account(self) -> bool:
+        """Be a stranger again, as before the login; False, and the session ends, if
+        there are too many: none could be kept for who comes else."""
+        if self.authenticated:
+            if not self.server.strangers.enter(self.remote_ip):
+                self.respond("421 Too many connections without a login")
+                self.close_when_done()
+                return False
+            self._is_stranger = True
+            self._rearm_login()
+        self.flush_account()
+        return True
 
     def flush_account(self) -> None:
         self.drop_data()

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from fonshare_agent.addresses import network_of
+
 FREE: Final = 5  # attempts of an address without a pause: a few typing errors
 PAUSE_S: Final = 2.0  # after these, doubled by each further one
 PAUSE_MAX_S: Final = 900.0
@@ -24,7 +26,6 @@ STRANGERS_MAX: Final = 1024  # the one longest without an attempt is forgotten
 KNOWN_MAX: Final = 64  # addresses from which somebody signed in, likewise
 ALL_BURST: Final = 30.0  # attempts of all strangers at once
 ALL_EVERY_S: Final = 6.0  # from then on: 14,400 a day, of passwords of any length
-IPV6_BITS: Final = 64  # whoever has one address of an IPv6 network has all of them
 
 
 @dataclass(slots=True)
@@ -64,7 +65,7 @@ class Throttle:
     def note_success(self, address: str) -> None:
         """The attempt just taken was right: forgive those before."""
         with self._lock:
-            self._strangers.pop(network_of(address), None)
+            self._strangers.pop(counted_as(address), None)
             self._known[address] = _Address(tried_at=self._clock())
             _bound(self._known, address, KNOWN_MAX)
 
@@ -72,7 +73,7 @@ class Throttle:
         if address in self._known:
             one = self._known[address]
         else:
-            key = network_of(address)
+            key = counted_as(address)
             one = self._strangers.setdefault(key, _Address(tried_at=now))
             _bound(self._strangers, key, STRANGERS_MAX)
         if now - one.tried_at > FORGET_S:
@@ -99,12 +100,9 @@ def _bound(addresses: OrderedDict[str, _Address], key: str, most: int) -> None:
         addresses.popitem(last=False)
 
 
-def network_of(address: str) -> str:
+def counted_as(address: str) -> str:
     """Return what *address*, in its one spelling, is counted under as a stranger's."""
     try:
-        found = ipaddress.ip_address(address)
+        return network_of(ipaddress.ip_address(address))
     except ValueError:
         return address[:64]
-    if found.version == 6:
-        return str(ipaddress.ip_network((found, IPV6_BITS), strict=False))
-    return str(found)
