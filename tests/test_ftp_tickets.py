@@ -6,7 +6,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,10 @@ import pytest
 from fonshare_agent.errors import TicketRefused
 from fonshare_agent.ftp import friends, server, tickets
 from fonshare_agent.ftp.tickets import (
+    BUNDLES_OF_ONE_MAX,
     REDEEM_WITHIN_S,
+    TICKETS_OF_ONE_MAX,
+    Bundle,
     FileStamp,
     Ticket,
     TicketDesk,
@@ -640,6 +643,38 @@ def test_a_full_desk_refuses_and_recovers_with_time(monkeypatch):
     now[0] = REDEEM_WITHIN_S
     desk.grant(some_ticket(3))
     assert [ticket.id[-1] for ticket in desk.live()] == [3]
+
+
+def test_one_peer_cannot_take_the_places_of_all_others():
+    desk, session = desk_with(), object()
+    for number in range(TICKETS_OF_ONE_MAX):
+        desk.grant(some_ticket(number))
+    desk.redeem(bytes(16), b"s" * 16, b"p" * 32, session)
+    desk.grant(some_ticket(1000))  # in the place of the oldest that it left unused
+    granted = {int.from_bytes(ticket.id, "big") for ticket in desk.live()}
+    assert granted == {0, 1000, *range(2, TICKETS_OF_ONE_MAX)}
+    desk.grant(replace(some_ticket(2000), peer=NodeId(b"o" * 32)))
+    for ticket in desk.live():
+        desk.redeem(ticket.id, b"s" * 16, b"p" * 32, session)
+    with pytest.raises(TicketRefused):
+        desk.grant(some_ticket(1001))
+
+
+def test_of_bundles_one_peer_has_few():
+    desk, bundle = desk_with(), Bundle((1,) * 256, lambda index: -1)
+    desk.grant(some_ticket(0))
+    for number in range(1, 2 + BUNDLES_OF_ONE_MAX):
+        desk.grant(replace(some_ticket(number), bundle=bundle))
+    granted = {int.from_bytes(ticket.id, "big") for ticket in desk.live()}
+    assert granted == {0, *range(2, 2 + BUNDLES_OF_ONE_MAX)}
+
+
+@pytest.mark.parametrize("raw", [b"", b"garbage", b"\x30\x03\x02\x01\x05"])
+def test_what_is_no_certificate_is_refused_and_the_door_stays_open(door, raw):
+    with pytest.raises(TicketRefused):
+        door.served.service.trust_peer(raw)
+    door.grant("anna")
+    assert door.connect("anna").lines.code("NOOP") == "200"
 
 
 def test_secrets_do_not_show_in_a_tickets_text():

@@ -28,6 +28,10 @@ ID_BYTES = SECRET_BYTES = 16
 REDEEM_WITHIN_S = 600.0  # DESIGN section 4: ten monotonic minutes
 # More than 64 members ask for at once; a full desk refuses instead of growing.
 TICKETS_MAX = 1024
+# Of one peer, which asks for what it reads soon. Nobody takes the places of all others,
+# nor memory: a bundle of 256 files takes as much of it as a hundred files alone.
+TICKETS_OF_ONE_MAX = 64
+BUNDLES_OF_ONE_MAX = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +132,13 @@ class TicketDesk:
         self._listeners.append(listener)
 
     def grant(self, ticket: Ticket) -> None:
-        """Make the ticket redeemable."""
+        """Make the ticket redeemable; of a peer with too many its oldest goes that it
+        has not redeemed."""
         with self._lock:
             self._drop_expired()
+            self._make_room(ticket.peer, TICKETS_OF_ONE_MAX)
+            if ticket.bundle is not None:
+                self._make_room(ticket.peer, BUNDLES_OF_ONE_MAX, of_bundles=True)
             if len(self._tickets) >= TICKETS_MAX:
                 raise TicketRefused("too many tickets are open")
             self._tickets[ticket.id] = ticket
@@ -216,6 +224,20 @@ class TicketDesk:
         """Return the tickets that a session has redeemed."""
         with self._lock:
             return [self._tickets[one] for one in self._holders if one in self._tickets]
+
+    def _make_room(self, peer: NodeId, most: int, *, of_bundles: bool = False) -> None:
+        """See that *peer* has fewer than *most*; TicketRefused if all are in use."""
+        its = [
+            one.id
+            for one in self._tickets.values()
+            if one.peer == peer and (one.bundle is not None or not of_bundles)
+        ]
+        if len(its) < most:
+            return
+        unused = next((one for one in its if one in self._expires), None)
+        if unused is None:
+            raise TicketRefused("too many tickets of one peer are open")
+        self._drop(unused)
 
     def _drop_expired(self) -> None:
         now = self._clock()

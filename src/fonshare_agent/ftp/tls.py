@@ -23,6 +23,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from fonshare_agent.errors import TicketRefused
 from fonshare_agent.ftp.loop import READ, WRITE, AsyncChat
 
 HANDSHAKE_TIMEOUT_S = 10.0
@@ -70,10 +71,16 @@ class FriendsContext:
         return self._context
 
     def trust(self, certificate_der: bytes) -> None:
-        """Let handshakes with this certificate pass. Idempotent."""
+        """Let handshakes with this certificate pass. Idempotent.
+
+        TicketRefused if it is none: whoever shows it could not come in, either.
+        """
         with self._lock:
             if certificate_der not in self._trusted:
-                self._context.load_verify_locations(cadata=certificate_der)
+                try:
+                    self._context.load_verify_locations(cadata=certificate_der)
+                except (ssl.SSLError, ValueError) as error:  # ValueError: an empty one
+                    raise TicketRefused(f"that is no certificate: {error}") from None
                 self._trusted.add(certificate_der)
 
     def trust_only(self, fingerprints: Collection[bytes]) -> None:
