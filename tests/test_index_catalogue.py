@@ -15,6 +15,7 @@ from fonshare_agent.index.records import (
     Listing,
     seen_file,
 )
+from fonshare_agent.index.replicas import DROPPED_MAX
 from fonshare_agent.index.walk import Walk
 from fonshare_agent.model import IndexId, Root, SharePath
 from fonshare_agent.protocol.fields import Change
@@ -460,6 +461,21 @@ def test_a_third_index_replaces_one_that_never_became_complete(bob):
     assert bob.index.apply_delta(
         FAMILLE, ALICE, delta(SECOND, 1, change("y")), complete_at=0
     ) == Gap(0)
+
+
+def test_who_begins_anew_all_the_time_leaves_no_more_than_can_be_removed(bob):
+    for number in range(50):
+        part = delta(IndexId(bytes([number]) * 8), 0, change("a"), change("b"))
+        bob.index.apply_delta(FAMILLE, ALICE, part, complete_at=9)
+    (rows,) = bob.index._connection.execute(
+        "SELECT count(*) FROM catalogue WHERE NOT own"
+    ).fetchone()
+    assert rows == 2 + DROPPED_MAX
+    while bob.index.tidy_some()[0]:
+        pass
+    part = delta(IndexId(b"lastone8"), 0, change("c"))
+    assert bob.index.apply_delta(FAMILLE, ALICE, part, complete_at=1) == Applied(1, 0)
+    assert bob.names("films") == ["Films/c"]
 
 
 HOSTILE = {

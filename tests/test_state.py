@@ -151,6 +151,24 @@ def test_the_sums_of_a_job_follow_its_files(store):
     assert store.get_job("one").size == 25
 
 
+def test_sizes_that_a_friend_invents_do_not_pass_what_a_number_holds(store):
+    most = 2**63 - 1
+    store.add_job(job(), [file(0, size=most), file(1, size=most)])
+    assert store.get_job("one").size == most
+    store.update_file(file(1, size=most, done_bytes=most))
+    store.update_file(file(0, size=5, done_bytes=most))
+    assert store.get_job("one").done_bytes == most
+    store.update_file(file(1, size=5))
+    assert store.get_job("one").size >= 0
+    follow = Follow(0, "f", GROUP, ANNA, "Films", None, 1 << 20, False)
+    store.follows.put(follow)
+    for name in ("two", "three"):
+        wanted = replace(job(), id=name, follow="f")
+        store.add_job(wanted, [file(0, name, size=most)])
+    [follow] = store.follows.all()
+    assert store.follows.used_bytes(follow) > follow.budget
+
+
 def test_jobs_are_listed_in_the_order_of_the_queue_page_by_page(store):
     for number in range(7):
         store.add_job(job(f"job{number}"))

@@ -5,7 +5,8 @@ Owns the rows of `catalogue` that are not the node's own. Rules kept:
 - A delta is applied only if it starts where the copy ends; otherwise it changes
   nothing and the answer says where the copy ends.
 - When a member starts a new index, its old copy stays shown until the new one is
-  complete; the two are then exchanged in one transaction.
+  complete; the two are then exchanged in one transaction. The next new one waits
+  until what was dropped is removed.
 - An entry that breaks the rules is left out and counted, the others are taken.
 
 Runs on the store thread. What it is given was signed by the member; who is a member is
@@ -36,6 +37,9 @@ from fonshare_agent.protocol.fields import HASH_BYTES, Change
 # at the very worst 1.5 GB. What names cost, in the tree and in the search index, counts
 # by `_weight`; else each entry could have 4 KiB of them and 64 folders of its own.
 ENTRIES_MAX = 4_000_000
+# Copies of a member's that are still to be removed: who begins a new index with each
+# message fills the disk no faster than it is emptied.
+DROPPED_MAX = 2
 ENTRY_NAME_BYTES = 256
 ENTRY_FOLDERS = 8
 _WEIGHT_MAX = 1 + PATH_BYTES_MAX // ENTRY_NAME_BYTES + DEPTH_MAX // ENTRY_FOLDERS + 1
@@ -131,7 +135,7 @@ class Replicas:
         for row in (coming, shown):
             if row is not None and row[1] == delta.index_id:
                 return row[0], row[2]
-        if delta.after != 0:
+        if delta.after != 0 or self._count_dropped(group, member) >= DROPPED_MAX:
             return None
         if coming is not None:
             self._drop_one(coming[0])
@@ -143,6 +147,14 @@ class Replicas:
             (group, member, delta.index_id, state),
         )
         return cursor.lastrowid or 0, 0
+
+    def _count_dropped(self, group: GroupId, member: NodeId) -> int:
+        (count,) = self._connection.execute(
+            "SELECT count(*) FROM catalogue"
+            " WHERE grp = ? AND member = ? AND state = 'dropped'",
+            (group, member),
+        ).fetchone()
+        return int(count)
 
     def _drop_one(self, catalogue: int) -> None:
         self._connection.execute(

@@ -344,12 +344,15 @@ class StateStore(LateTables):
                 self.update_file(file)
 
     def _count(self, job: int, before: JobFile | None, after: JobFile) -> None:
+        # Sizes are what a friend says: together they may be more than a number holds.
         new, old = _sums(after), _sums(before)
         change = [now - then for now, then in zip(new, old, strict=True)]
         if any(change):
             self._connection.execute(
                 "UPDATE job SET files = files + ?, files_done = files_done + ?,"
-                " size = size + ?, done_bytes = done_bytes + ? WHERE number = ?",
+                f" size = max(0, min(size + ?, {SIZE_MAX})),"
+                f" done_bytes = max(0, min(done_bytes + ?, {SIZE_MAX}))"
+                " WHERE number = ?",
                 (*change, job),
             )
 

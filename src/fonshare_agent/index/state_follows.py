@@ -20,7 +20,8 @@ _COLUMNS: Final = (
 )
 FILE_BYTES_MIN: Final = 4096  # a block of the disk, and rows: no file is for nothing
 _ENDED: Final = ", ".join(f"'{state.value}'" for state in ENDED)
-_CHARGE: Final = f"max(size, {FILE_BYTES_MIN})"  # as `charge`
+# As `charge`, of sizes that can be added up: what a friend says may be anything.
+_CHARGE: Final = f"max(min(size, {1 << 50}), {FILE_BYTES_MIN})"
 
 
 def charge(size: int) -> int:
