@@ -17,6 +17,7 @@ from fonshare_agent.protocol.messages import (
     CatalogueDelta,
     Change,
     TicketAsk,
+    TicketRefuse,
     decode,
     encode,
     late_kinds,
@@ -90,6 +91,14 @@ def test_a_path_that_leaves_its_share_is_refused_in_a_ticket_ask():
     body = json.loads(encode(ask)) | {"path": "a/../../b"}
     with pytest.raises(PeerError, match=r"ticket_ask\.path"):
         decode("ticket_ask", json.dumps(body).encode())
+
+
+@pytest.mark.parametrize("reason", ["a b", "a\nb", "\x1b[2J", "\u202eb", "x" * 65, 5])
+def test_a_reason_is_one_word_that_may_stand_in_a_log(reason):
+    body = json.loads(encode(TicketRefuse(NONCE, "not_here")))
+    assert decode("ticket_refuse", json.dumps(body).encode())
+    with pytest.raises(PeerError):
+        decode("ticket_refuse", json.dumps(body | {"reason": reason}).encode())
 
 
 def test_an_unknown_kind_is_none_and_unknown_fields_are_ignored():

@@ -24,6 +24,7 @@ CODE_CHARS_MAX = 64
 HEADS_MAX = 256  # concurrent roster heads; 64 members act rarely at once
 BITMAP_BYTES_MAX = 2048  # 16384 blocks, docs/protocol/parts.md
 BUNDLE_FILES_MAX = 256  # then the answer fits a page, and the asker's patience
+_CODE = re.compile(rf"[!-~]{{0,{CODE_CHARS_MAX}}}")
 # Any other could be a wildcard, or a topic that is nobody's to name.
 TOPIC = re.compile(r"fonshare/[a-z2-7]{32}", re.ASCII)
 
@@ -96,13 +97,11 @@ def _number(value: Any) -> int:
     return value
 
 
-def _text(limit: int) -> Decoder:
-    def decode(value: Any) -> str:
-        if not isinstance(value, str) or len(value.encode("utf-8", "replace")) > limit:
-            raise BadMessage(f"expected text of at most {limit} bytes")
-        return value
-
-    return decode
+def _code(value: Any) -> str:
+    """A reason or a job: one word, which may stand in a log."""
+    if not isinstance(value, str) or _CODE.fullmatch(value) is None:
+        raise BadMessage("expected a code")
+    return value
 
 
 def _label(value: Any) -> str:
@@ -276,7 +275,7 @@ def _part(value: Any) -> BundlePart:
         raise BadMessage("expected [reason, size, modified, root]")
     reason, size, modified, root = value
     return BundlePart(
-        _text(CODE_CHARS_MAX)(reason),
+        _code(reason),
         _number(size),
         _number(modified),
         _hash(root) if not reason else None,
@@ -295,7 +294,7 @@ def share_name(*, optional: bool = False) -> Any:
 
 
 def code_text() -> Any:
-    return _wire(_text(CODE_CHARS_MAX))
+    return _wire(_code)
 
 
 def topic_text() -> Any:
