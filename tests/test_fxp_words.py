@@ -11,6 +11,7 @@ from fonshare_agent.transfer.fxp_listing import (
     demand_safe,
     parse_list,
     parse_mlsd,
+    read_size,
 )
 from fonshare_agent.transfer.fxp_replies import (
     LINE_BYTES_MAX,
@@ -119,6 +120,14 @@ def test_listings_of_unix_and_dos_are_read():
 def test_a_line_that_is_not_clear_is_not_guessed(line):
     with pytest.raises(FxpListing):
         list(parse_list(line + b"\r\n"))
+
+
+@pytest.mark.parametrize("size", [b"9" * 19, b"9" * 5000, b"-1", b"1_0", b""])
+def test_a_size_that_no_file_has_is_not_told(size):
+    assert read_size(size) is None
+    facts = b"type=file;size=" + size + b"; a\r\n"
+    assert list(parse_mlsd(facts)) == [Entry(b"a", Kind.FILE)]
+    assert read_size(b"%d" % (2**63 - 1)) == 2**63 - 1
 
 
 @pytest.mark.parametrize("name", [b"..", b".", b"a/b", b"/etc", b"a\nb", b"a\rb", b""])

@@ -245,6 +245,12 @@ def test_a_router_that_knows_only_nat_pmp_says_so_at_once(monkeypatch):
         )
 
 
+def test_a_router_that_forwards_port_0_forwards_nothing():
+    """Friends would refuse every ticket with such an address."""
+    told = struct.pack("!BBHIHHI", 0, 130, 0, 77, 2122, 0, 3600)
+    assert pcp.read_nat_pmp_map(told, 2122) == pcp.Refused("no port")
+
+
 @pytest.mark.parametrize("address", ["100.64.0.7", "10.0.0.7"])
 def test_a_router_that_forwards_on_an_inside_address_is_of_no_help(
     monkeypatch, address

@@ -143,6 +143,8 @@ def read_nat_pmp_map(data: bytes, internal: int) -> Answer | None:
     _, _, _, _, theirs, external, lifetime_s = _MAP_TOLD.unpack(data)
     if theirs != internal:
         return None
+    if not external:
+        return Refused("no port")
     return Forwarded(internal, external, lifetime_s, None)
 
 

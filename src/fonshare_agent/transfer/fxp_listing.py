@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Final
 
 from fonshare_agent.errors import BadPath, FxpListing
-from fonshare_agent.model import SharePath, printable
+from fonshare_agent.model import SIZE_MAX, SharePath, printable
 
 
 class Kind(Enum):
@@ -52,6 +52,7 @@ _FACTS: Final = re.compile(rb"(?:[A-Za-z0-9.-]+=[^;]*;)+ .")
 _TOTAL: Final = re.compile(rb"total \d+")
 _MLSD_KINDS: Final = {b"file": Kind.FILE, b"dir": Kind.FOLDER}
 _SELF: Final = (b".", b"..")
+_DIGITS_MAX: Final = len(str(SIZE_MAX))
 
 
 def parse_mlsd(raw: bytes) -> Iterator[Entry]:
@@ -90,9 +91,17 @@ def parse_facts(line: bytes) -> Entry | None:
     return Entry(
         name,
         _MLSD_KINDS.get(kind, Kind.OTHER),
-        int(size) if size.isdigit() else None,
+        read_size(size),
         known.get(b"modify"),
     )
+
+
+def read_size(digits: bytes) -> int | None:
+    """Return what a server says to be a size; None if no file has such a one."""
+    if not digits.isdigit() or len(digits) > _DIGITS_MAX:
+        return None
+    size = int(digits)
+    return size if size <= SIZE_MAX else None
 
 
 def parse_list(raw: bytes) -> Iterator[Entry]:
@@ -112,7 +121,7 @@ def _unix(line: bytes) -> Entry | None:
     if found is None:
         return None
     kind = {b"-": Kind.FILE, b"d": Kind.FOLDER}.get(found[1], Kind.OTHER)
-    size = int(found[2]) if kind is Kind.FILE and found[2].isdigit() else None
+    size = read_size(found[2]) if kind is Kind.FILE else None
     return Entry(found[4], kind, size, stamp=found[3])
 
 
@@ -122,7 +131,7 @@ def _dos(line: bytes) -> Entry | None:
         return None
     if found[2]:
         return Entry(found[4], Kind.FOLDER)
-    return Entry(found[4], Kind.FILE, int(found[3]), stamp=found[1])
+    return Entry(found[4], Kind.FILE, read_size(found[3]), stamp=found[1])
 
 
 def parse_names(raw: bytes) -> Iterator[bytes]:

@@ -17,6 +17,7 @@ from fonshare_agent.transfer.fxp_listing import (
     parse_list,
     parse_mlsd,
     parse_names,
+    read_size,
 )
 from fonshare_agent.transfer.fxp_relay import read_all
 from fonshare_agent.transfer.fxp_server import Server
@@ -41,8 +42,8 @@ def find(server: Server, path: bytes, *, may_list: bool = True) -> Entry | None:
         if reply.code not in UNKNOWN_COMMAND:
             return None
     reply = server.ask(b"SIZE " + path)
-    if reply.code == 213 and reply.text.strip().isdigit():
-        size = int(reply.text)
+    size = read_size(reply.text.strip()) if reply.code == 213 else None
+    if size is not None:
         return Entry(name, Kind.FILE, size, _modified(server, path))
     if is_folder(server, path):
         return Entry(name, Kind.FOLDER)

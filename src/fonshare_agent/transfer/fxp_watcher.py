@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Final, Self
 
 from fonshare_agent.errors import ClockUnknown, FxpError, FxpForbidden, FxpLost
+from fonshare_agent.transfer.fxp_listing import read_size
 from fonshare_agent.transfer.fxp_server import Login, Server
 
 BEGIN_S: Final = 3.0  # a file that takes less needs no bar
@@ -76,5 +77,4 @@ class Watcher:
                 server.close()
             self._server = None  # this server allows no second session
             return None
-        text = reply.text.strip()
-        return int(text) if reply.code == 213 and text.isdigit() else None
+        return read_size(reply.text.strip()) if reply.code == 213 else None
