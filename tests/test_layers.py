@@ -17,7 +17,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "fonshare_agent"
 PARTS = {
     "words": (
         "addresses authorities errors model clock deferring libc loading processes"
-        " spare_memory storable"
+        " own_folder spare_memory storable"
     ),
     "core": "core services on_demand",
     "settings": (

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from disks import new_disk
+from fonshare_agent import own_folder
 from fonshare_agent.disk import Disk, DiskSpace
 from fonshare_agent.errors import (
     BadContent,
@@ -31,6 +32,7 @@ from fonshare_agent.storable import storable_folder, storable_name
 from fonshare_agent.transfer import placing
 from fonshare_agent.transfer.blocks import BlockMap
 from fonshare_agent.transfer.disk_guard import CHECK_BYTES, CHECK_S
+from fonshare_agent.transfer.finishing import folder_on_disk
 from fonshare_agent.transfer.leftovers import kept_jobs
 from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.transfer.partial_files import discard_partials
@@ -1093,3 +1095,17 @@ def test_a_size_that_no_disk_has_is_refused_before_anything_is_made_of_it(disk):
     root = Root(bytes(32))
     with pytest.raises(FileTooLarge):
         Partial.open(disk, "job", 0, 2**63 - 1, root)
+
+
+def test_nothing_is_placed_in_the_folder_that_the_disk_takes_for_ours(
+    disk, monkeypatch
+):
+    # As FAT takes FONSHA~1; what it is here called by another name is its own.
+    monkeypatch.setattr(own_folder, "PRIVATE_FOLDER", b"ours")
+    (disk.path / "ours").mkdir()
+    with (
+        pytest.raises(BadPath),
+        folder_on_disk(disk, os.fsencode(disk.path / "ours" / "new")),
+    ):
+        pass
+    assert not os.listdir(disk.path / "ours")

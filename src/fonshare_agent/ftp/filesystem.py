@@ -4,8 +4,7 @@ A path from a client becomes a tuple of raw components by `resolve`, and only
 `SharePath.parse` decides whether such components may name something. Each operation
 opens the disk, asks `check` whether it is the right one, and walks down from it
 component by component without ever following a symbolic link, so that no name leads off
-the disk. FonShare's own folder is recognised by its name in any case *and* by its
-inode, because vfat also answers to `FONSHA~1` and `.fonshare.`.
+the disk, nor into FonShare's own folder, whatever it is called (own_folder.py).
 
 Must not know: sockets, replies, sessions.
 """
@@ -20,6 +19,7 @@ from pathlib import Path
 from fonshare_agent.errors import BadPath, DiskMissing, NotAllowed, NotFound
 from fonshare_agent.model import PRIVATE_FOLDER, SharePath, printable
 from fonshare_agent.mounts import refuses_names
+from fonshare_agent.own_folder import is_private
 
 Parts = tuple[bytes, ...]
 ChangeKind = str  # "stored", "made", "deleted", "moved_from", "moved_to", "touched"
@@ -244,18 +244,6 @@ def walk(root: int, parts: Parts) -> int:
         os.close(fd)
         raise
     return fd
-
-
-def is_private(root: int, folder: int, name: bytes) -> bool:
-    """Tell whether *name* in *folder* is FonShare's own, under whatever spelling."""
-    if name.lower() == PRIVATE_FOLDER:
-        return True
-    try:
-        ours = os.stat(PRIVATE_FOLDER, dir_fd=root, follow_symlinks=False)
-        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return os.path.samestat(ours, found)
 
 
 def open_regular(folder: int, name: bytes, parts: Parts) -> int:

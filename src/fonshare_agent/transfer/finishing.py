@@ -14,6 +14,7 @@ from typing import Final
 from fonshare_agent.disk import Disk, make_folders_below, open_below
 from fonshare_agent.errors import BadPath, TargetBarred, TargetElsewhere
 from fonshare_agent.model import SharePath, printable
+from fonshare_agent.own_folder import is_private
 from fonshare_agent.storable import storable_name
 from fonshare_agent.transfer.blocks import Content, find_bad_blocks
 from fonshare_agent.transfer.partial_files import DATA, PartialFiles
@@ -36,6 +37,7 @@ def folder_on_disk(disk: Disk, folder: bytes) -> Iterator[int]:
     path = _below(disk, folder)
     root = disk.open_root()
     try:
+        _refuse_own_folder(root, path)
         target = make_folders_below(root, path)
     finally:
         os.close(root)
@@ -55,6 +57,11 @@ def _below(disk: Disk, folder: bytes) -> SharePath | None:
     return None if below == b"." else SharePath.parse(below)
 
 
+def _refuse_own_folder(root: int, path: SharePath | None) -> None:
+    if path is not None and is_private(root, root, path.parts[0]):
+        raise BadPath(f"{path} is FonShare's own folder", thing=str(path))
+
+
 def demand_way(disk: Disk, folder: bytes) -> None:
     """Raise unless *folder* is there, or can be made as far as one sees: so that
     nothing is fetched that will find no place."""
@@ -62,6 +69,7 @@ def demand_way(disk: Disk, folder: bytes) -> None:
     here = disk.open_root()
     device = os.fstat(here).st_dev
     try:
+        _refuse_own_folder(here, path)
         for part in path.parts if path is not None else ():
             try:
                 deeper = os.open(part, _WAY_FLAGS, dir_fd=here)
