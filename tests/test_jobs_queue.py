@@ -601,3 +601,15 @@ def test_a_source_is_expected_before_its_job_is_written_if_it_can_begin(queue):
     queue.downloads.wire_limits(lambda limits: None, lambda: closed)
     ask(queue, queue.downloads.add(a_film("f"), None))
     assert queue.attempts.expected == [member]
+
+
+def test_the_list_of_jobs_asks_the_store_a_page_at_a_time(queue):
+    for number in range(120):
+        queue.add(f"{number:03}")
+    visits = []
+    run = queue.store.run
+    queue.store.run = lambda *words: visits.append(words) or run(*words)
+    rows = queue.run_whole(queue.downloads.views())
+    assert [row["name"] for row in rows][:4] == ["a", "b", "c", "000"]
+    assert len(rows) == 123
+    assert len(visits) <= 6

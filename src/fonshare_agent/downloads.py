@@ -9,13 +9,12 @@ online or a catalogue moves. Core thread; decides about jobs, attempts.py does a
 import logging
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from fonshare_agent.control import views
 from fonshare_agent.control.rows import JSON
 from fonshare_agent.core import Core, Timer, Worker
-from fonshare_agent.errors import NotFound, StorageError
+from fonshare_agent.errors import StorageError
 from fonshare_agent.index.records import Found
 from fonshare_agent.index.state import StateStore
 from fonshare_agent.index.state_records import MISSING, Job
@@ -67,7 +66,7 @@ class Downloads:
         self._pauses = Pauses(core.clock, draw)
         self._timer: Timer | None = None
         self._order = JobOrder()
-        self._adding = JobAdding(
+        self.adding = JobAdding(
             store, files, index, state, settings, attempts.disk, names, draw
         )
         self._logged: dict[str, str] = {}  # why each waits, as the log has it
@@ -112,21 +111,17 @@ class Downloads:
         is_wish = mark is not False
         if len(self._placed()) < self._transfers and not self._why_closed():
             self._attempts.expect(found.group, found.member)
-        job, is_new = await self._adding.add(found, to, follow, is_wish=is_wish)
+        job, is_new = await self.adding.add(found, to, follow, is_wish=is_wish)
         rests = job.has_ended or job.id in self._running
         if is_wish and follow is None and not rests:
             self._make_room(lambda running: not running.is_followed)
         if not is_new:
-            target = self._adding.target(found, to)
+            target = self.adding.target(found, to)
             return await self.streaming.want_again(job, target, mark)
         if mark is not None:
             await self.streaming.mark(job.id, is_kept=mark)
         self.wake()
         return job
-
-    def target(self, found: Found, to: str | None) -> bytes:
-        """Return the absolute folder where *found* goes if nothing fetches it yet."""
-        return self._adding.target(found, to)
 
     async def pause(self, job_id: str) -> JSON:
         """Let a job rest; what has arrived of it stays."""
@@ -199,9 +194,14 @@ class Downloads:
 
     async def views(self) -> list[JSON]:
         rows: list[JSON] = []
-        for job in await self.all_in(tuple(JobState)):
-            with suppress(NotFound):  # gone since: it was only opened
-                rows.append(await self.view(job))
+        after: int | None = None
+        while page := await self._store.run(self._state.jobs, after):
+            after = page[-1].position
+            # In one visit: the page asks each second, and has a hundred jobs and more.
+            names = await self._store.run(self._state.final_names, page)
+            # No name: gone since, it was only opened.
+            named = zip(page, names, strict=True)
+            rows += [self._row(job, name) for job, name in named if name]
         return rows
 
     async def all_in(self, states: tuple[JobState, ...]) -> list[Job]:
@@ -214,11 +214,13 @@ class Downloads:
         return jobs
 
     async def view(self, job: Job) -> JSON:
+        [name] = await self._store.run(self._state.final_names, [job])
+        if not name:
+            await self._store.run(self._state.get_job, job.id)  # raises NotFound
+        return self._row(job, name)
+
+    def _row(self, job: Job, name: bytes) -> JSON:
         running = self._running.get(job.id)
-        name = job.path.name if job.path is not None else job.share.encode()
-        if job.kind == "file":
-            file = await self._store.run(self._state.get_file, job.id, 0)
-            name = file.final_name or name
         done = job.done_bytes + (running.watch.done_bytes if running else 0)
         sources = running.watch.sources if running else 0
         path = os.path.join(job.target, name)

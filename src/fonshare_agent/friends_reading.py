@@ -71,7 +71,7 @@ class FriendsReading(FriendsTree):
         found = await self._look_up(parts)
         to = os.fsdecode(b"/".join(folder)) or "."
         job = await self._downloads.add(found, to)
-        if job.target != self._downloads.target(found, to):
+        if job.target != self._downloads.adding.target(found, to):
             view = await self._downloads.view(job)
             assert isinstance(view, dict)
             place = os.path.relpath(str(view["path"]), self._disk.path)

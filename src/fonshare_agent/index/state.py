@@ -236,6 +236,15 @@ class StateStore(LateTables):
         rows = self._rows(sql, (*entry, *(state.value for state in states)))
         return job_of(rows[0]) if rows else None
 
+    def final_names(self, jobs: Iterable[Job]) -> list[bytes]:
+        """Return the name of each on the disk; b"" of one that is gone."""
+        sql = (
+            "SELECT iif(kind = 'file', final_name, NULL) FROM job LEFT JOIN job_file f"
+            " ON f.job = job.number AND f.number = 0 WHERE id = ?"
+        )
+        found = [(job, self._rows(sql, (job.id,))) for job in jobs]
+        return [(rows[0][0] or job.entry_name) if rows else b"" for job, rows in found]
+
     def update_job(
         self, job_id: str, state: JobState, error_code: str = "", error_text: str = ""
     ) -> Job:

@@ -44,6 +44,10 @@ class Job:
         return self.position < 0
 
     @property
+    def entry_name(self) -> bytes:
+        return self.path.name if self.path is not None else self.share.encode()
+
+    @property
     def has_ended(self) -> bool:
         return self.state in ENDED
 
