@@ -4,6 +4,7 @@ The real ones are ext4 in a file, mounted by a loop device where root may.
 """
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -28,11 +29,14 @@ def new_disk(place: Path) -> Disk:
 class LoopDisk:
     """A file system of its own in *image*, put onto a mount point and taken away."""
 
-    def __init__(self, image: Path, size: int = 96 * MIB) -> None:
+    def __init__(
+        self, image: Path, size: int = 96 * MIB, *, has_journal: bool = False
+    ) -> None:
         self.image = image
         with image.open("wb") as file:
             file.truncate(size)
-        _run("mkfs.ext4", "-q", "-F", "-m", "0", "-O", "^has_journal", str(image))
+        journal = "has_journal" if has_journal else "^has_journal"
+        _run("mkfs.ext4", "-q", "-F", "-m", "0", "-O", journal, str(image))
 
     def mount(self, place: Path, options: str = "") -> None:
         # Else mount(8) takes the loop device of before, and with it the file system
@@ -48,6 +52,23 @@ class LoopDisk:
                 if backing.read_text().strip() == str(self.image):
                     return True
         return False
+
+    def keep_what_it_has(self) -> None:
+        """Note what has reached the disk by now, without what is only in memory.
+
+        `lose_the_rest` makes it that again, as if it had been pulled just now. A device
+        that fails while it is mounted would show more, and can take the kernel along.
+        """
+        _run("cp", "--sparse=always", str(self.image), str(self._kept))
+
+    def lose_the_rest(self) -> None:
+        """Be what was kept; the disk is not mounted."""
+        wait_until(lambda: not self._has_device(), "nobody holds the pulled disk")
+        shutil.move(self._kept, self.image)
+
+    @property
+    def _kept(self) -> Path:
+        return self.image.with_suffix(".kept")
 
     @staticmethod
     def pull(place: Path) -> None:

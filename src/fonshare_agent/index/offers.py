@@ -252,12 +252,13 @@ class Offers:
     def _make_durable(self) -> None:
         if self._is_durable:
             return
-        # With FULL a commit syncs the whole log, earlier commits included. The
-        # setting cannot change inside a transaction.
+        # With FULL a commit syncs the whole log, earlier commits included; but only one
+        # that changes something: SQLite writes no row that stays as it is. The setting
+        # cannot change inside a transaction.
         self._connection.execute("PRAGMA synchronous = FULL")
         try:
             with transaction(self._connection):
-                self._connection.execute("UPDATE catalogue SET own = 1 WHERE own")
+                self._connection.execute("UPDATE catalogue SET own = 3 - own WHERE own")
         finally:
             self._connection.execute("PRAGMA synchronous = NORMAL")
         self._is_durable = True
