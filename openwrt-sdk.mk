@@ -15,7 +15,7 @@ IMAGE_PACKAGES = $(shell sed '/^\#/d' package/bootstrap.txt)
 .PHONY: sdk image
 
 # NO_DEPS keeps the SDK from building Python, OpenSSL and what they need: the package
-# takes them from the feed when it is installed.
+# takes them from the feed when it is installed. Of LuCI it does need po2lmo and jsmin.
 sdk: venv ## the packages, built by an OpenWrt SDK (SDK=FOLDER or URL)
 	@test -n "$(SDK)" || { echo "SDK=FOLDER, ARCHIVE or URL is missing" >&2; exit 1; }
 	$(BIN)/python tools/vendored.py
@@ -30,11 +30,12 @@ sdk: venv ## the packages, built by an OpenWrt SDK (SDK=FOLDER or URL)
 		echo "CONFIG_PACKAGE_$$name=m" >> .config; \
 	done; \
 	$(MAKE) defconfig; \
+	$(MAKE) package/luci-base/host/compile V=s; \
 	for name in $(OPENWRT_PACKAGES); do \
 		$(MAKE) package/$$name/compile V=s NO_DEPS=1 \
 			FONSHARE_VENDORED=$(CURDIR)/build/vendored; \
 	done; \
-	find bin/packages -name 'fonshare-*' -o -name 'luci-app-fonshare*'
+	find bin/packages -name 'fonshare-*' -o -name 'luci-*-fonshare*'
 
 image: venv ## firmware that can move to a USB disk (IMAGEBUILDER=FOLDER or URL)
 	@test -n "$(IMAGEBUILDER)" \

@@ -120,7 +120,10 @@ def test_an_application_is_installed_where_luci_looks_for_it(application, tmp_pa
     }
     assert fields(ours)["Depends"] == "libc, luci-base, sample"
     assert fields(ours)["Section"] == "luci"
-    assert french.name == "luci-i18n-sample-fr_1.2-r3_all.ipk"
+    # What luci.mk gives to who says nothing of it.
+    assert fields(ours)["Maintainer"] == "OpenWrt LuCI community"
+    assert french.name == "luci-i18n-sample-fr_26.001.00000~0000000_all.ipk"
+    assert fields(french)["SourceName"] == "luci-app-sample"
 
 
 def test_a_translation_is_a_package_of_its_own(application, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 
 import ipk
 import words
+from fonshare_agent import __version__
 
 APP = words.APP
 EPOCH = 1_800_000_000
@@ -48,6 +49,16 @@ def test_it_asks_for_the_agent_and_for_what_the_plugin_imports(packages):
         if line.startswith("import ")
     }
     assert {f"ucode-mod-{name}" for name in imported} <= {*depends}
+
+
+def test_they_name_who_maintains_them_and_have_the_agents_version(packages):
+    """luci.mk says LuCI's own people, and dates, where the Makefile says nothing."""
+    for package in packages:
+        control = ipk.read_control(package)
+        assert "\nMaintainer: The FonShare maintainers\n" in control
+        assert f"\nVersion: {__version__}-r1\n" in control
+        assert "\nSourceName: luci-app-fonshare\n" in control
+        assert "github.com/openwrt" not in control
 
 
 def test_the_french_package_says_every_text(packages, tmp_path):

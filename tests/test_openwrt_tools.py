@@ -66,11 +66,14 @@ def served(folder: Path) -> Iterator[str]:
 SDK_MAKEFILE = """
 defconfig:
 	@echo defconfig >> calls
+package/luci-base/host/compile:
+	@echo compile po2lmo and jsmin NO_DEPS=$(NO_DEPS) >> calls
 package/%/compile:
 	@echo compile $* NO_DEPS=$(NO_DEPS) >> calls
 	@test -d $(FONSHARE_VENDORED)
 	@mkdir -p bin/packages/mipsel_24kc/fonshare
 	@touch bin/packages/mipsel_24kc/fonshare/$*_0_all.ipk
+	@touch bin/packages/mipsel_24kc/fonshare/luci-i18n-fonshare-fr_0_all.ipk
 """
 FEEDS = """#!/bin/sh
 echo "feeds $*" >> calls
@@ -99,10 +102,11 @@ def test_an_sdk_is_given_our_feed_and_builds_the_package(sdk):
         "feeds update -a",
         *(f"feeds install -p fonshare -f {name}" for name in names),
         "defconfig",
+        "compile po2lmo and jsmin NO_DEPS=",
         *(f"compile {name} NO_DEPS=1" for name in names),
     ]
     built = {Path(line).name for line in done.stdout.splitlines()}
-    assert built >= {f"{name}_0_all.ipk" for name in names}
+    assert built == {f"{name}_0_all.ipk" for name in [*names, "luci-i18n-fonshare-fr"]}
 
 
 @pytest.mark.parametrize("words", [[], ["SDK=/nowhere"], ["SDK=/tmp"]])

@@ -28,7 +28,7 @@ NAMES = tuple(sorted(file.parent.name for file in PACKAGES.glob("*/Makefile")))
 # In the control file: its field, and the Makefile's variable. Empty ones are left out.
 CONTROL = {
     "Source": "SOURCE",
-    "SourceName": "NAME",
+    "SourceName": "SOURCE_NAME",
     "License": "LICENSE",
     "LicenseFiles": "LICENSE_FILES",
     "Section": "SECTION",

@@ -3,7 +3,7 @@
 # their fields and texts as a file into STAND_IN_OUT/metadata/PACKAGE. As there,
 # Package/PACKAGE is expanded by `eval`, and so are the recipes. Written from facts, not
 # from its code.
-FIELDS := NAME VERSION DEPENDS SOURCE LICENSE LICENSE_FILES SECTION CATEGORY SUBMENU \
+FIELDS := NAME VERSION DEPENDS SOURCE SOURCE_NAME LICENSE LICENSE_FILES SECTION CATEGORY SUBMENU \
 	TITLE USERID URL MAINTAINER PKGARCH
 TEXTS := description conffiles preinst postinst prerm postrm
 
@@ -13,6 +13,7 @@ $(foreach name,$(FIELDS),$(eval $(name) :=))
 NAME := $(1)
 VERSION := $(PKG_VERSION)-r$(PKG_RELEASE)
 SOURCE := feeds/fonshare/$(notdir $(CURDIR))
+SOURCE_NAME := $(PKG_NAME)
 LICENSE := $(PKG_LICENSE)
 LICENSE_FILES := $(PKG_LICENSE_FILES)
 MAINTAINER := $(PKG_MAINTAINER)

@@ -12,7 +12,10 @@ LUCI_LANG.fr := Français (French)
 
 PKG_NAME ?= $(LUCI_NAME)
 PKG_RELEASE ?= 1
-PKG_PO_VERSION ?= $(PKG_VERSION)-r$(PKG_RELEASE)
+# There by the date of the last commit.
+PKG_PO_VERSION ?= 26.001.00000~0000000
+LUCI_MAINTAINER ?= OpenWrt LuCI community
+LUCI_URL ?= https://github.com/openwrt/luci
 I18N := /usr/lib/lua/luci/i18n
 
 include $(INCLUDE_DIR)/package.mk
@@ -24,6 +27,8 @@ define Package/$(PKG_NAME)
   TITLE:=$(if $(LUCI_TITLE),$(LUCI_TITLE),LuCI $(LUCI_NAME))
   DEPENDS:=$(LUCI_DEPENDS)
   PKGARCH:=$(LUCI_PKGARCH)
+  MAINTAINER:=$(LUCI_MAINTAINER)
+  URL:=$(LUCI_URL)
 endef
 
 ifneq ($(LUCI_DESCRIPTION),)
