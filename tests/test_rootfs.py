@@ -92,6 +92,32 @@ def test_what_was_observed_with_openwrts_own_programs_holds_here(case: Case, tmp
     assert not complaints, "\n\n".join(complaints)
 
 
+# What Debian's busybox has and OpenWrt's has not, as 24.10 and 25.12 configure it.
+ABSENT = r"""
+    \bfind\ .*-(not|delete|empty|quit|ok|and)\b | \bnc\ .*-[lp] | \bsleep\ \d*\.
+    | (?:^|[|;&]\ |\$\()\s*(?:
+        base64|chpasswd|comm|dos2unix|hostname|install|join|lsof|mountpoint|nohup|nproc
+        |od|paste|realpath|rev|shred|shuf|split|stat|stty|sum|tac|timeout|tty|usleep
+        |watch|whoami|xxd
+        |ps\ .*fonshare  # the line is cut off where a terminal's would be
+    )\ .
+"""
+
+
+@pytest.mark.parametrize("place", ["files", "package/bundle", "tests/rootfs"])
+def test_on_the_router_nothing_is_used_that_its_busybox_has_not(place):
+    """Else what passes on the stand-ins would fail on the box."""
+    texts = ("*.case", "*.sh", "bin/*", "init.d/*", "uci-defaults/*", "60-fonshare")
+    folder = HERE.parent.parent / place
+    shells = [file for text in texts for file in folder.rglob(text) if file.is_file()]
+    assert shells
+    for file in shells:
+        for line in file.read_text().splitlines():
+            command = re.sub(r"""'[^']*'|"[^"]*"|\$\(\(.*\)\)""", "''", line)
+            found = re.search(ABSENT, command.removeprefix("$ "), re.VERBOSE)
+            assert found is None, f"{file.name}: {line}"
+
+
 def test_what_was_observed_names_the_programs_and_their_versions():
     for case in cases("observed"):
         assert case.programs, case.name
