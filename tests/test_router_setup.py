@@ -50,7 +50,10 @@ def router(tmp_path, monkeypatch):
         "from uci_stand_in import main\nsys.exit(main(sys.argv[1:]))\n"
     )
     service = tmp_path / "service"
-    service.write_text(f"#!/bin/sh\necho $* >> {tmp_path}/restarted\n")
+    service.write_text(
+        f"#!/bin/sh\necho $* >> {tmp_path}/restarted\n"
+        "echo 'Command failed: Not found' >&2\n"  # procd's, of one never started
+    )
     for one in (program, service):
         one.chmod(0o700)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
@@ -82,7 +85,7 @@ def answer(monkeypatch, *lines: str) -> None:
     monkeypatch.setattr(sys, "stdin", Answers("".join(f"{one}\n" for one in lines)))
 
 
-def test_a_few_answers_make_a_router_that_runs(router, monkeypatch, capsys, port):
+def test_a_few_answers_make_a_router_that_runs(router, monkeypatch, capfd, port):
     questions = ("alice", "9", "1", "films, music", "", port, "")
     answer(monkeypatch, *questions)
 
@@ -99,7 +102,9 @@ def test_a_few_answers_make_a_router_that_runs(router, monkeypatch, capsys, port
     assert verify_password(owner.password_hash, "s3cret")
     assert "port_mapping" not in text.split("#option port_mapping")[0]
     assert (router / "restarted").read_text() == "restart\n"
-    assert "fonshare doctor" in capsys.readouterr().err
+    said = capfd.readouterr().err
+    assert "fonshare doctor" in said
+    assert "failed" not in said
 
 
 def test_a_port_that_is_taken_is_not_taken_for_an_answer(

@@ -157,8 +157,13 @@ def look_at(disk: Mounted, written: Iterable[str]) -> Survey:
 
 
 def restart() -> bool:
-    """Have the service run with what is stored; False if its script failed."""
-    done = subprocess.run([SERVICE, "restart"], check=False, stdout=subprocess.DEVNULL)
+    """Have the service run with what is stored; False if its script failed.
+
+    The script logs what is wrong; of a service that procd does not know yet it says
+    `Command failed: Not found`, which would frighten whoever sets up.
+    """
+    void = subprocess.DEVNULL
+    done = subprocess.run([SERVICE, "restart"], check=False, stdout=void, stderr=void)
     return done.returncode == 0
 
 
