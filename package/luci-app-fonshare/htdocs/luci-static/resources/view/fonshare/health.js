@@ -38,7 +38,7 @@ async function examine(agent) {
 
 function report(level, message, next) {
 	return E('div', { 'class': 'alert-message ' + level }, [
-		E('p', {}, [ message ]), next ? E('p', {}, [ next ]) : ''
+		E('p', {}, [ message.charAt(0).toUpperCase() + message.slice(1) ]), next ? E('p', {}, [ next ]) : ''
 	]);
 }
 

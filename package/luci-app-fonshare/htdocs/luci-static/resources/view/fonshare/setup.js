@@ -208,9 +208,8 @@ function send(answers) {
 // --- what is shown -------------------------------------------------------------------
 
 function showError(place, error) {
-	const text = error.message || String(error);
 	const thing = error.thing && !FIELDS[error.thing] ? ' (' + error.thing + ')' : '';
-	const said = health.report('error', text.charAt(0).toUpperCase() + text.slice(1) + thing, error.next);
+	const said = health.report('error', (error.message || String(error)) + thing, error.next);
 	said.setAttribute('role', 'alert');
 	place.replaceChildren(said);
 	said.scrollIntoView({ block: 'center' });
@@ -219,7 +218,8 @@ function showError(place, error) {
 // Return where in the form *error* is said: at the field that it is about, else *otherwise*.
 function placeOf(form, error, otherwise) {
 	const field = 'cbid.json.' + (FIELDS[error.thing] || FIELDS[error.code]);
-	return form.querySelector('[data-field="' + field + '"] .cbi-value-field') || otherwise;
+	const place = form.querySelector('[data-field="' + field + '"] .cbi-value-field');
+	return place && place.offsetParent ? place : otherwise; // what is not asked is not in sight
 }
 
 function showEnd(place, title, done) {
