@@ -30,7 +30,7 @@ const world = {
 		upload_kib_s: 500, download_kib_s: 0, transfers: 3, uploads: 4, hours: null, other_upload_kib_s: 0,
 		other_download_kib_s: 0, house: false, give_way: true, gives_way: false, now: { upload_kib_s: 500, download_kib_s: null }
 	},
-	backups: [], restores: [],
+	backups: [], restores: [], copies: [], logins: null, // of the broker here; null: there can be none
 	lots: 0, lotsMore: [], // files of the share `Lots` of Bob, made up as they are asked for; names of others in it
 	changes: {}, // by name: what is known, and how often it has changed
 	open: {}, most: {}, began: {} // calls under way now, at once at most, and when each began, by command
@@ -169,7 +169,7 @@ function find(wish) {
 		const found = entryRow(entry);
 		if (!words.every((word) => path.toLowerCase().includes(word)) || (wish.group && group !== wish.group)
 			|| (wish.member && who !== wish.member) || (wish.min_size && size < wish.min_size)
-			|| (wish.max_size && size > wish.max_size) || (wish.online && !found.online && !found.own))
+			|| (wish.max_size && size > wish.max_size) || (wish.older && entry[5] > Date.now() / 1000 - wish.older) || (wish.online && !found.online && !found.own))
 			continue;
 		const key = found.name + size;
 		hits.set(key, [...(hits.get(key) || []), found]);
@@ -199,6 +199,13 @@ function mirrorOf(url) {
 		url, state: 'waiting', read_at: 1.7e9, next_s: 3600, readings: 1, files: 3, bytes: 9 * MB, found: 3, fetched: 3,
 		fetched_bytes: 9 * MB, deleted: 0, waiting: 0, held: 0, skipped: 0, failed: 0, failures: [], error: null
 	};
+}
+
+function copyOf(id) {
+	const found = world.copies.find((one) => one.id === id);
+	if (!found)
+		throw refused('not_found', 'there is no such copy', id);
+	return found;
 }
 
 function changeJobs(id, change) {
@@ -406,6 +413,28 @@ const COMMANDS = {
 		world.jobs = world.jobs.filter((one) => !gone.includes(one));
 		return gone;
 	},
+	'fxp start': ({ source_password, target_password, ...wish }) => {
+		if (source_password === 'wrong')
+			throw refused('fxp.login', 'the server does not take this login', wish.source);
+		const name = wish.source.split('/').filter(Boolean).pop();
+		const row = {
+			...job(name, { state: 'locating', size: 0 }), id: 'fxp-' + (world.copies.length + 1), entry: wish.source, path: wish.target,
+			files: 0, skipped: 0, failed: 0, failures: [], relayed: null,
+			wish: { src_pin: null, dst_pin: null, ca: null, ...wish }
+		};
+		world.copies.push(row);
+		return [row];
+	},
+	'fxp ls': () => world.copies,
+	'fxp stop': ({ id }) => {
+		copyOf(id).state = 'cancelled';
+		return [copyOf(id)];
+	},
+	'fxp rm': ({ id }) => {
+		const gone = world.copies.filter((one) => (id === 'all' ? ['done', 'failed', 'cancelled'].includes(one.state) : one.id === id));
+		world.copies = world.copies.filter((one) => !gone.includes(one));
+		return gone;
+	},
 	'limits': (wanted) => {
 		for (const [name, value] of Object.entries(wanted))
 			world.limits[name === 'hours' || name.endsWith('s') ? name : name + '_kib_s'] = value;
@@ -446,6 +475,22 @@ async function qr() {
 	return picture;
 }
 
+/* Mosquitto on the router itself, as LuCI's host sets it up. */
+const broker = {
+	ls: async () => world.logins.map((name) => ({ name })),
+	async add({ name, address }) {
+		world.calls.push(['broker add', { name, address }]);
+		if (!address)
+			throw refused('usage', 'friends need a host name or address to reach this router', 'address');
+		world.logins.push(name);
+		return { name, url: 'mqtts://' + name + ':secret@' + address + ':8883?pin=0a' };
+	},
+	async rm(name) {
+		world.logins = world.logins.filter((one) => one !== name);
+		return { name };
+	}
+};
+
 window.world = world;
 window.ask = call;
 window.makeJob = (name, rest) => world.jobs.push(job(name, rest));
@@ -456,6 +501,7 @@ window.start = (options) => {
 		translate: (text) => world.translate(text),
 		backup: async (passphrase) => world.backups.push(passphrase),
 		restore: async (file, passphrase) => world.restores.push([file.name, passphrase]),
+		broker: world.logins ? broker : null,
 		...options
 	});
 };

@@ -17,7 +17,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "fonshare_agent"
 PARTS = {
     "words": (
         "addresses authorities errors model clock deferring libc loading processes"
-        " own_folder spare_memory storable"
+        " own_folder spare_memory spawning storable"
     ),
     "core": "core services on_demand",
     "settings": (
@@ -92,7 +92,7 @@ ALLOWED = {
     "program": (
         "control settings links.uci links.broker_url wiring.agent storage.backup "
         "storage.disk storage.mounts protocol.certificate transfer.fxp "
-        "transfer.fxp_file transfer.fxp_server transfer.fxp_tls transfer.fxp_url "
+        "transfer.fxp_file transfer.fxp_server transfer.fxp_told transfer.fxp_url "
         "web.command"
     ),
     "wiring": (

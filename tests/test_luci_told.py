@@ -7,11 +7,11 @@ from luci_stand_in import APP, ROOT
 
 TOLD = APP / "htdocs/luci-static/resources/fonshare/told.js"
 ROW = re.compile(r"^\| `([a-z_.]+)` \|", re.M)
-# What other nodes send wrongly, what jobs, follows and `fonshare fxp` meet, what only
-# the page's own server says; the page words the states of its way itself.
-ELSEWHERE = re.compile(r"(peer|fxp|transfer|source|hours|follow|ftp|web)\b")
+# What other nodes send wrongly, what jobs and follows meet, what only the page's own
+# server says; the page words the states of its way itself.
+ELSEWHERE = re.compile(r"(peer|transfer|source|hours|follow|ftp|web)\b")
 OWN_WORDS = {"no_agent", "starting", "agent.busy", "code.invalid", "unreachable"}
-OWN_WORDS |= {"session_expired"}
+OWN_WORDS |= {"session_expired", "fxp"}  # the last only heads its family
 
 
 def told() -> set[str]:

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from fonshare_agent.errors import MirrorEnded
-from fonshare_agent.mirror import conversation
 from fonshare_agent.mirror.conversation import Conversation
 from fonshare_agent.transfer.limits import Flow, TokenBucket
 from fxp_small import PASSWORD, small_server
@@ -136,7 +135,7 @@ def test_killed_again_and_again_no_file_is_wrong_or_half(tmp_path, bucket):
 
 @pytest.mark.full
 def test_a_child_that_dies_has_no_report(tmp_path, bucket, monkeypatch):
-    monkeypatch.setattr(conversation.sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
     mirror = Mirrored(tmp_path / "node", "ftp://127.0.0.1/top", PASSWORD)
     talk = Conversation(lambda address: None, lambda message: None)
     assert talk.hold(mirror.task()) is None
@@ -148,7 +147,7 @@ def test_a_child_that_says_nonsense_has_failed(tmp_path, monkeypatch, said):
     text = f"import os\nos.read(0, 1)\nos.write(0, {said.encode()!r})\n"
     program.write_text(f"#!{sys.executable} -S\n{text}")
     program.chmod(0o700)
-    monkeypatch.setattr(conversation.sys, "executable", str(program))
+    monkeypatch.setattr(sys, "executable", str(program))
     mirror = Mirrored(tmp_path / "node", "ftp://127.0.0.1/top", PASSWORD)
     talk = Conversation(lambda address: None, lambda message: None)
     with pytest.raises(MirrorEnded):

@@ -40,6 +40,7 @@ USES = [
     (["settings"], "control.settings_handlers config_docs"),
     (["follow", "ls"], "control.follow_handlers index.state_follows"),
     (["rate", "ls"], "control.rating_handlers"),
+    (["fxp", "ls"], "control.fxp_handlers control.fxp_runs"),
 ]
 # Used with members, or when the owner asks for it; other tests do.
 UNUSED = """
@@ -51,6 +52,7 @@ UNUSED = """
     streaming transfer.stream protocol.stream_plan friends_tree
     friends_reading ftp.arriving social.follow social.holding
     social.ratings index.state_ratings protocol.rating_messages
+    spawning transfer.fxp_url
 """
 
 

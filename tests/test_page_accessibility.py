@@ -39,6 +39,13 @@ WORLD = """
         [world.node.id]: 4, 'bobby-m3xr7-ccccc-ddddd': 5};
     ask('share add', {path: 'ftps://anna@old.example/pub', name: 'Archives',
         group: ['Famille']});
+    ask('fxp start', {source: 'ftps://me@old.example/pub', relay: 'auto',
+        target: 'ftps://me@new.example/pub'});
+    Object.assign(world.copies[0], {state: 'failed', size: 9e6, done_bytes: 4e6,
+        error: {code: 'fxp.certificate', message: 'the certificate cannot be trusted',
+            thing: 'old.example', next: ''}});
+    ask('fxp start', {source: 'ftp://old.example/iso', relay: 'auto',
+        target: 'ftps://me@new.example/iso'});
     world.settings = [{name: 'node.name', help: 'The name that friends see.',
         value: 'Anna'}];
 """
@@ -185,7 +192,7 @@ DIALOGS = {
         "Stop sharing Photos",
         "Password for the server of Archives",
     ),
-    "transfers": ("Cancel Vacances",),
+    "transfers": ("Cancel Vacances", "Copy from server to server", "Stop iso"),
     "overview": ("Take this disk",),
     "files?Famille%2Fbobby-m3xr7-ccccc-ddddd%2FFilms": (
         "Bréhat 2019.mkv",

@@ -191,3 +191,55 @@ def test_who_comes_back_waits_for_the_answer_that_is_under_way(visit):
         visit.page.get_by_role("link", name=entry).click()
         visit.page.get_by_role("heading", name=entry, exact=True).wait_for()
     assert visit.page.evaluate("() => world.most.jobs") == 1
+
+
+@pytest.mark.full
+def test_a_copy_between_two_servers_is_begun_stopped_and_begun_again(visit):
+    visit.open("transfers")
+    page = visit.page
+    page.get_by_role("button", name="Copy from server to server").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("From", exact=True).fill("ftps://me:se%20cret@old.example/pub")
+    dialog.get_by_label("To", exact=True).fill("ftps://me@new.example/pub")
+    assert dialog.get_by_label("From", exact=True).input_value() == (
+        "ftps://me@old.example/pub"
+    )
+    dialog.get_by_label("Password: To").fill("other")
+    dialog.get_by_role("button", name="Begin to copy").click()
+    row = page.locator(".fs-job")
+    row.get_by_text("Signing in at both").wait_for()
+    begun = {
+        "source": "ftps://me@old.example/pub",
+        "target": "ftps://me@new.example/pub",
+        "source_password": "se cret",
+        "target_password": "other",
+        "relay": "auto",
+        "overwrite": False,
+        "plain_data": False,
+    }
+    assert visit.calls("fxp start") == [begun]
+
+    moving = "{state: 'running', size: 8e6, done_bytes: 2e6, files: 1, skipped: 1}"
+    page.evaluate(f"() => {{ Object.assign(world.copies[0], {moving}) }}")
+    row.get_by_text("2 MB of 8 MB · 25% · 1 file").wait_for()
+    row.get_by_text("1 is no file and was left out.").wait_for()
+    page.get_by_role("button", name="Stop pub").click()
+    dialog.get_by_role("button", name="Stop the copy").click()
+    row.get_by_text("Cancelled").wait_for()
+
+    page.get_by_role("button", name="Try again: pub").click()
+    assert dialog.get_by_label("To", exact=True).input_value() == begun["target"]
+    assert dialog.get_by_label("Password: To").input_value() == ""
+    dialog.get_by_label("Password: From").fill("wrong")
+    dialog.get_by_role("button", name="Begin to copy").click()
+    dialog.get_by_text("The server does not take this login").wait_for()
+    dialog.get_by_label("Password: From").fill("right")
+    dialog.get_by_role("button", name="Begin to copy").click()
+    page.get_by_role("button", name="Stop pub").wait_for()
+    failed = "{state: 'failed', error: {code: 'fxp.lost', message: 'no answer'}}"
+    page.evaluate(f"() => {{ Object.assign(world.copies[1], {failed}) }}")
+    row.get_by_text("What has arrived is kept").wait_for()
+    page.get_by_role("button", name="Take off the list: pub").first.click()
+    page.get_by_role("button", name="Clear the list").click()
+    row.first.wait_for(state="detached")
+    assert visit.calls("fxp rm") == [{"id": "fxp-2"}, {"id": "all"}]

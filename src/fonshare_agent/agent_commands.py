@@ -75,6 +75,8 @@ def run_at_agent(line: CommandLine, command: Command) -> int:
         return _get(agent, line, command, arguments)
     if "password" in sent:
         arguments["password"] = _server_password(agent, line, command)
+    if command.name == "fxp start":
+        arguments |= _passwords_of_two(line)
     if "limit" in sent and arguments["limit"] is None and not line.wants_json:
         arguments["limit"] = SCREEN_ROWS
     answer = agent.ask(command.name, arguments)
@@ -106,6 +108,17 @@ def _server_password(agent: Agent, line: CommandLine, command: Command) -> JSON:
 
     file = line.arguments["password_file"]
     return ask_passwords([ServerUrl.parse(url)], file, "--password-file")[0]
+
+
+def _passwords_of_two(line: CommandLine) -> dict[str, JSON]:
+    """Ask for the passwords of the servers that `fxp start` names."""
+    from fonshare_agent.server_passwords import ask_passwords
+    from fonshare_agent.transfer.fxp_url import ServerUrl
+
+    names = ("source", "target")
+    urls = [ServerUrl.parse(str(line.arguments[name])) for name in names]
+    found = ask_passwords(urls, line.arguments["passwords"])
+    return {f"{name}_password": one for name, one in zip(names, found, strict=True)}
 
 
 def _get(

@@ -517,6 +517,20 @@ class FxpUnfinished(FxpError):
     advice = "See `failures`; the same command tries them again."
 
 
+class FxpBusy(FxpError):
+    """As many copies between servers run as may at once."""
+
+    code = "fxp.busy"
+    advice = "Wait until one has ended, or stop one."
+
+
+class FxpEnded(FxpError):
+    """The process that copied between two servers has ended without a word."""
+
+    code = "fxp.ended"
+    advice = "Begin it again: it goes on from there."
+
+
 class MirrorEnded(FonshareError):
     """The process that reads another's server has ended by itself."""
 

@@ -355,7 +355,7 @@ RENDERERS: dict[str, Callable[[Any], str]] = {
     "jobs resume": _jobs,
     "jobs cancel": _jobs,
     "jobs rm": _jobs,
-    "fxp": _fxp,
+    **dict.fromkeys(("fxp", "fxp start", "fxp ls", "fxp stop", "fxp rm"), _fxp),
     "disk": _disk,
     "disk adopt": _disk,
     "disk ls": _folders,

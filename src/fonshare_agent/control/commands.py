@@ -11,7 +11,7 @@ from fonshare_agent.control.rows import Command, Place
 from fonshare_agent.control.table_box import BOX_COMMANDS
 from fonshare_agent.control.table_files import FILE_COMMANDS, KINDS
 from fonshare_agent.control.table_follows import FOLLOW_COMMANDS
-from fonshare_agent.control.table_fxp import FXP_COMMAND
+from fonshare_agent.control.table_fxp import FXP_COMMANDS
 from fonshare_agent.control.table_groups import GROUP_COMMANDS
 from fonshare_agent.control.table_jobs import JOB_COMMANDS
 from fonshare_agent.control.table_node import NODE_COMMANDS
@@ -26,7 +26,7 @@ COMMANDS: tuple[Command, ...] = (
     *FOLLOW_COMMANDS,
     *RATING_COMMANDS,
     *JOB_COMMANDS,
-    FXP_COMMAND,
+    *FXP_COMMANDS,
     *BOX_COMMANDS,
 )
 

@@ -15,6 +15,7 @@ from fonshare_agent.on_demand import OnDemand
 if TYPE_CHECKING:
     from fonshare_agent.control.file_handlers import FileHandlers
     from fonshare_agent.control.follow_handlers import FollowHandlers
+    from fonshare_agent.control.fxp_handlers import FxpHandlers
     from fonshare_agent.control.group_handlers import GroupHandlers
     from fonshare_agent.control.node_handlers import NodeHandlers
     from fonshare_agent.control.rating_handlers import RatingHandlers
@@ -40,6 +41,7 @@ class Handlers:
             **dict.fromkeys(("find", "search"), search),
             **dict.fromkeys(("follow", "unfollow", "keep"), follow),
             "rate": OnDemand(parts.files, self._load_rating),
+            "fxp": OnDemand(parts.files, self._load_fxp),
             **dict.fromkeys(
                 ("settings", "restart"), OnDemand(parts.files, self._load_settings)
             ),
@@ -89,6 +91,11 @@ class Handlers:
         from fonshare_agent.control.rating_handlers import RatingHandlers
 
         return lambda: RatingHandlers(self._parts)
+
+    def _load_fxp(self) -> Callable[[], "FxpHandlers"]:
+        from fonshare_agent.control.fxp_handlers import FxpHandlers
+
+        return lambda: FxpHandlers(self._parts)
 
     def _load_settings(self) -> Callable[[], "SettingsHandlers"]:
         from fonshare_agent.control.settings_handlers import SettingsHandlers

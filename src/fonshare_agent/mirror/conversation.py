@@ -1,14 +1,13 @@
 """The agent's side of one reading: starts the child, lets it move bytes, hears its end.
 
-`posix_spawn` and a socket, since `subprocess` would stay in the agent's memory. What
-the child receives passes the owner's limits: it asks for leave, which comes when the
-bucket of all downloads gives it. Runs on a thread of its own, as long as the reading.
+What the child receives passes the owner's limits: it asks for leave, which comes when
+the bucket of all downloads gives it. Runs on a thread of its own, as long as the
+reading.
 """
 
 import os
 import select
 import socket
-import sys
 import time
 from collections.abc import Callable
 from typing import Final
@@ -20,6 +19,7 @@ from fonshare_agent.mirror.line import (
     encode,
 )
 from fonshare_agent.processes import reap
+from fonshare_agent.spawning import spawn
 from fonshare_agent.transfer.limits import Flow
 
 LOOK_S: Final = 0.5  # how soon a wish to stop is noticed
@@ -148,12 +148,6 @@ def _send(ours: socket.socket, message: Message) -> None:
 
 
 def _spawn(theirs: socket.socket) -> int:
-    """Start the child with *theirs* as its standard input; its errors are ours."""
-    # Optimised as the agent is: that is how the package was compiled.
-    how = ["-" + "O" * sys.flags.optimize] if sys.flags.optimize else []
-    words = [sys.executable, *how, "-P", "-m", "fonshare_agent.mirror.child"]
-    actions = [
-        (os.POSIX_SPAWN_DUP2, theirs.fileno(), 0),
-        (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
-    ]
-    return os.posix_spawn(words[0], words, os.environ, file_actions=actions)
+    """Start the child with *theirs* as its standard input."""
+    actions = [(os.POSIX_SPAWN_DUP2, theirs.fileno(), 0)]
+    return spawn("fonshare_agent.mirror.child", actions)

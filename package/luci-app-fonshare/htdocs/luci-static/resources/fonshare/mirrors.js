@@ -2,6 +2,7 @@
 
 import { foreign, h, set, visible } from './dom.js';
 import { button, field, form, input, openDialog } from './parts.js';
+import { withoutPassword } from './paths.js';
 import { _, day, fill } from './words.js';
 
 /* Return whose copy a share is and when that server was read, with what can be done about
@@ -48,23 +49,28 @@ function askForPassword(app, { name, mirror }, again) {
 export function addMirror(app, choice, added) {
 	const name = input('name', { required: true, maxlength: '64' });
 	const path = input('path', { required: true, autofocus: true, autocapitalize: 'off', inputmode: 'url' });
+	const secret = password();
 	path.addEventListener('change', () => {
+		const [address, found] = withoutPassword(path.value.trim());
+		path.value = address;
+		secret.value = found === null ? secret.value : found;
 		if (!name.value)
 			name.value = path.value.split('/').slice(3).filter(Boolean).pop() || '';
 	});
 	const dialog = openDialog(app, _('Copy a server'), form(app, [
 		h('p', { class: 'fs-help' }, _('A folder of an old FTP server, copied to your disk, kept up to date and shared. Nothing is changed there.')),
 		field(_('Address'), path, _('As ftps://USER@HOST/FOLDER; ftp:// only where the server knows no encryption.')),
-		field(_('Password'), password(), _('Kept on this node alone.')),
+		field(_('Password'), secret, _('Kept on this node alone.')),
 		field(_('Name'), name, _('What friends see it as.')),
 		choice,
 		h('details', { class: 'fs-more' }, h('summary', null, _('More')),
 			field(_('Folder of the copy'), input('to', { autocapitalize: 'off' }), _('Empty: mirrors, and the name.')),
 			field(_('Fingerprint of its certificate'), input('pin', { autocapitalize: 'off' }),
-				_('SHA-256, where no authority vouches for it.')))
+				_('SHA-256, where no authority vouches for it.')),
+			field(_('File of authorities'), input('ca', { autocapitalize: 'off' }), _('A PEM file at the node, in the place of the system’s.')))
 	], _('Copy and share'), async (values, element) => {
 		const wish = { path: values.path.trim(), name: values.name, group: new FormData(element).getAll('group') };
-		for (const option of ['password', 'to', 'pin']) {
+		for (const option of ['password', 'to', 'pin', 'ca']) {
 			if (values[option].trim())
 				wish[option] = values[option];
 		}

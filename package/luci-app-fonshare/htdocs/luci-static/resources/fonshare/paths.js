@@ -89,3 +89,24 @@ export function decode(address) {
 	}
 	return path;
 }
+
+/* Return [address, password] of the address of a server; null where it holds none. Who
+   copies one from elsewhere often has the password in it, where everybody would see it. */
+export function withoutPassword(address) {
+	const begin = address.indexOf('://') + 3;
+	const login = address.slice(begin).split('/')[0];
+	const end = login.lastIndexOf('@'), colon = login.indexOf(':');
+	if (begin < 3 || colon < 0 || colon > end)
+		return [address, null];
+	return [address.slice(0, begin + colon) + address.slice(begin + end), plain(login.slice(colon + 1, end))];
+}
+
+function plain(text) {
+	try {
+		return decodeURIComponent(text);
+	} catch (error) {
+		if (error instanceof URIError)
+			return text; // a per cent sign that is only that
+		throw error;
+	}
+}

@@ -5,7 +5,7 @@
    ever: [what, what to do next]. An empty text keeps the agent's own. In a finding %s is
    what it is about; of an error the page shows that itself. */
 
-const ANSWERS = ['doctor', 'status', 'disk', 'disk adopt']; // that hold errors or findings
+const ANSWERS = ['doctor', 'status', 'disk', 'disk adopt', 'fxp ls', 'fxp start', 'fxp stop']; // that hold errors or findings
 
 /* Return [what, next] by code. */
 function table(_) {
@@ -69,6 +69,12 @@ function table(_) {
 		'fxp.certificate': [_('The FTP server’s certificate cannot be trusted.'), _('No password was sent. If the server is yours, give the fingerprint of its certificate.')],
 		'fxp.refused': [_('The FTP server does not give that file or folder.'), _('Check what that user may read there.')],
 		'fxp.listing': [_('The FTP server lists a folder in a way that could mean several things.'), _('Nothing was guessed.')],
+		'fxp.forbidden': [_('One of the FTP servers does not connect to the other.'), _('Let the bytes pass this node.')],
+		'fxp.unprotected': [_('The two FTP servers cannot encrypt between themselves.'), _('Let the bytes pass this node.')],
+		'fxp.partial': [_('What lies there from before is no beginning of this file.'), _('Delete it there; nothing was changed.')],
+		'fxp.unfinished': [_('Some files could not be copied.'), _('The others are there; begun again, it tries these once more.')],
+		'fxp.busy': [_('As many copies between servers run already as may at once.'), _('Wait until one has ended, or stop one.')],
+		'fxp.ended': [_('The copy has ended without a word.'), _('Begin it again: it goes on from there.')],
 		'mirror.held_back': [_('Many files are gone at once from the server of which the share %s is a copy; the copies are kept.'), _('Look at that server. If they are meant to go, say so here.')],
 		'mirror.read': [_('A server of which a share is a copy was read to its end: %s'), ''],
 		'mirror.ended': [_('The process that reads the server has ended.'), _('It is begun again by itself; what has come is kept.')],
@@ -123,15 +129,20 @@ export function speaking(host) {
 	if (!host.translate || host.language.startsWith('en'))
 		return host;
 	const known = table((text) => host.translate(text) || text);
+	const worded = (work) => work && (async (...given) => {
+		try {
+			return await work(...given);
+		} catch (error) {
+			throw error && typeof error.code === 'string' ? inWords(known, error) : error;
+		}
+	});
+	const call = worded(host.call);
+	const all = (works) => works && Object.fromEntries(Object.entries(works).map(([name, work]) => [name, worded(work)]));
 	return {
-		...host,
+		...host, broker: all(host.broker), backup: worded(host.backup), restore: worded(host.restore),
 		async call(command, values) {
-			try {
-				const answer = await host.call(command, values);
-				return ANSWERS.includes(command) ? answerInWords(known, answer) : answer;
-			} catch (error) {
-				throw error && typeof error.code === 'string' ? inWords(known, error) : error;
-			}
+			const answer = await call(command, values);
+			return ANSWERS.includes(command) ? answerInWords(known, answer) : answer;
 		}
 	};
 }

@@ -6,6 +6,7 @@ import { icon } from '../icons.js';
 import { describeJob, hasEnded, isMoving, playable, stateWord, whyItWaits } from '../jobs.js';
 import { orderBy } from '../order.js';
 import { badge, button, confirm, empty, progress } from '../parts.js';
+import { serversCard } from '../servers.js';
 import { _, fill, plural, rate } from '../words.js';
 
 const ENDED_SHOWN = 200; // the newest of those that have ended
@@ -26,7 +27,7 @@ export function show(app, scope, page) {
 		button(app, _('Clear the list'), () => act('jobs rm', 'all'), { symbol: 'close' }));
 	const past = h('details', { class: 'fs-past', open: true }, h('summary', null, _('Ended')), ended, clear);
 	const follows = followsCard(app, scope);
-	append(page.content, [graph.element, tools, active, past, nothing, follows.element, said]);
+	append(page.content, [graph.element, tools, active, past, nothing, follows.element, serversCard(app, scope), said]);
 
 	async function act(command, id) {
 		await app.call(command, { id });
