@@ -159,7 +159,6 @@ class Attempts:
             if attempt.watch.stream is not None:  # it may go elsewhere by now
                 attempt.job = await self._store.run(self._state.get_job, attempt.job.id)
             self._tell(attempt.job, done)
-        attempt.watch.start_at(0)
 
     async def _begin_anew(self, file: JobFile) -> None:
         """Nobody has the old content any more: next time it is the new one."""

@@ -221,7 +221,7 @@ class Downloads:
 
     def _row(self, job: Job, name: bytes) -> JSON:
         running = self._running.get(job.id)
-        done = job.done_bytes + (running.watch.done_bytes if running else 0)
+        done = job.done_bytes + (running.watch.new_bytes if running else 0)
         sources = running.watch.sources if running else 0
         path = os.path.join(job.target, name)
         rests = job.has_ended or job.state is JobState.PAUSED

@@ -17,6 +17,7 @@ from fonshare_agent.disk import Disk
 from fonshare_agent.errors import (
     BadContent,
     FonshareError,
+    NotFound,
     StorageError,
     TransferCancelled,
 )
@@ -58,6 +59,7 @@ class Fetcher:
 
     async def fetch(self, job: Job, file: JobFile, watch: Watch) -> JobFile:
         """Bring *file* here and return it as done; Postponed if that must wait."""
+        watch.start_file(file.done_bytes)
         try:
             return await self._fetch(job, file, watch)
         except NoAnswer:
@@ -69,6 +71,8 @@ class Fetcher:
             # What lies in the way is said by the error alone.
             text = str(error) if reason.startswith("target.") else ""
             raise Postponed(reason, text) from None
+        finally:
+            watch.start_file(0)
 
     async def _fetch(self, job: Job, file: JobFile, watch: Watch) -> JobFile:
         folder, _ = target_place(job, file, self.disk)
@@ -116,6 +120,7 @@ class Fetcher:
         file = await self._pin(file, granted.grant)
         kept = await self._open_kept(file)
         assert kept is not None  # the root is pinned
+        done: JobFile | None = None
         try:
             others = self._others(job, file)
             reason = await self._bringer.bring(granted, kept, watch, others)
@@ -125,11 +130,12 @@ class Fetcher:
             demand_wanted(watch)
             if watch.stream is not None:
                 await self._files.run(watch.stream.hold)
-            return await self._finish(job, file, kept, watch)
+            done = await self._finish(job, file, kept, watch)
+            return done
         finally:
             if watch.stream is not None:
                 await self._files.run(watch.stream.detach)
-            await self._files.run(_let_go, kept)
+            await self._leave(done or file, kept, watch)
 
     async def _fetch_from_partners(
         self, job: Job, file: JobFile, watch: Watch, postponed: Postponed
@@ -138,6 +144,7 @@ class Fetcher:
         asked. *postponed* again if they do not have all of it, either."""
         kept = await self._open_kept(file)
         assert kept is not None  # partners are asked by the root
+        done: JobFile | None = None
         try:
             others = self._others(job, file)
             reason = await self._bring_from_partners(job, file, kept, watch, others)
@@ -147,9 +154,20 @@ class Fetcher:
                 raise Postponed("source.lost")  # somebody has come meanwhile
             if reason:
                 raise postponed
-            return await self._finish(job, file, kept, watch)
+            done = await self._finish(job, file, kept, watch)
+            return done
         finally:
-            await self._files.run(_let_go, kept)
+            await self._leave(done or file, kept, watch)
+
+    async def _leave(self, file: JobFile, kept: Partial, watch: Watch) -> None:
+        """Let go of *kept*; what is in it of a file that is not done is put on record,
+        for the owner to see while it waits."""
+        here = await self._files.run(_let_go, kept)
+        if file.state is not JobState.DONE and here != watch.recorded:
+            with suppress(NotFound, StorageError):  # the next attempt counts it anew
+                waiting = replace(file, done_bytes=here)
+                await self._store.run(self._state.update_file, waiting)
+                watch.recorded = here
 
     async def _bring_from_partners(
         self, job: Job, file: JobFile, kept: Partial, watch: Watch, others: Others
@@ -196,6 +214,7 @@ class Fetcher:
         verifying = replace(file, state=JobState.VERIFYING, done_bytes=file.size)
         # Two things on disk at a time: the record tells the owner, no more.
         noted = self._store.run(self._state.update_file, verifying)
+        watch.recorded = file.size
         if watch.stream is not None:
             # Who has opened it may have said since where it shall be kept; not any
             # more once this is on record.
@@ -236,15 +255,18 @@ def _demand_way(disk: Disk, folder: bytes) -> None:
         demand_way(disk, folder)
 
 
-def _let_go(kept: Partial) -> None:
-    """Close *kept*; what was verified of it is there for the next attempt.
+def _let_go(kept: Partial) -> int:
+    """Close *kept*; what was verified of it is there for the next attempt. Return how
+    many bytes that are.
 
     Partners may lack what this node alone has, and their source may be gone.
     """
     with suppress(StorageError):  # then that part of it is fetched again
         if kept.has_hashes and not kept.is_complete:
             kept.sync()
+    here = kept.done_bytes
     kept.close()
+    return here
 
 
 def demand_wanted(watch: Watch) -> None:

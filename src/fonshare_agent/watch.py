@@ -22,6 +22,7 @@ class Watch:
     def __init__(self, on_begun: Callable[[], None] = lambda: None) -> None:
         self.is_cancelled = False
         self.sources = 0
+        self.recorded = 0  # of the bytes counted here, how many are on the job's record
         self._done_bytes = 0
         self._has_begun, self._on_begun = False, on_begun
 
@@ -36,9 +37,18 @@ class Watch:
             self._has_begun = True
             self._on_begun()
 
+    @property
+    def new_bytes(self) -> int:
+        """How many more are here than are on the job's record."""
+        return self._done_bytes - self.recorded
+
     def start_at(self, count: int) -> None:
         """*count* bytes were here before anything came."""
         self._done_bytes = count
+
+    def start_file(self, recorded: int) -> None:
+        """Another file is next, of which that much is on record."""
+        self._done_bytes = self.recorded = recorded
 
 
 class Attempts(Protocol):
