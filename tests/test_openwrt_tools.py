@@ -382,6 +382,9 @@ def test_after_a_failure_it_goes_on_where_it_was(router):
 
 
 APK = """#!/bin/sh
+case "$1" in
+info) exec grep -qx "$3" "$STATE/installed" ;;
+esac
 echo "$@" >> "$STATE/apk-was-told"
 [ -z "$BROKEN" ]
 """
@@ -405,6 +408,19 @@ def test_where_apk_is_it_gets_all_packages_at_once(newer_router):
         "add --allow-untrusted ./fonshare-agent-0.1.0-r1.apk ./pyftpdlib-2.0.1-r1.apk\n"
     )
     assert "fonshare setup" in done.stdout
+
+
+def test_where_apk_is_pages_are_for_luci_too(newer_router):
+    """Else apk brings all of LuCI along."""
+    (newer_router.state / "installed").touch()
+    page = "luci-app-fonshare-0.1.0-r1.apk"
+    (newer_router.bundle / page).write_bytes(bytes(1024))
+    newer_router.install()
+    told = newer_router.state / "apk-was-told"
+    assert page not in told.read_text()
+    (newer_router.state / "installed").write_text("luci-base\n")
+    newer_router.install()
+    assert page in told.read_text().splitlines()[-1]
 
 
 def test_where_apk_is_what_lacks_is_said_before_it_is_asked(newer_router):

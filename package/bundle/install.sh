@@ -46,18 +46,23 @@ check_room() {
 }
 
 # OpenWrt 25.12: apk puts them in order by itself, so it gets all at once. What is not in
-# this folder comes from the feeds, after `apk update`.
+# this folder comes from the feeds, after `apk update`. LuCI's pages only where LuCI is.
 install_by_apk() {
 	local file size sum=$SPARE_KIB
+	ls fonshare-agent-*.apk > /dev/null 2>&1 ||
+		fail "there is no .apk here: 25.12 takes what \`make sdk\` builds, put it beside this file"
+	set --
 	for file in ./*.apk; do
-		[ -s "$file" ] ||
-			fail "there is no .apk here: 25.12 takes what \`make sdk\` builds, put it beside this file"
+		case $file in
+		./luci-*) apk info -e luci-base > /dev/null || continue ;;
+		esac
 		size=$(wc -c < "$file")
 		sum=$((sum + size * UNPACKED / 1024 + 1))
+		set -- "$@" "$file"
 	done
 	check_room "$sum"
 	check_memory
-	apk add --allow-untrusted ./*.apk || fail "apk could not install them; after \`apk update\` it finds what they need"
+	apk add --allow-untrusted "$@" || fail "apk could not install them; after \`apk update\` it finds what they need"
 	echo "Done. Next: fonshare setup"
 }
 
