@@ -1,6 +1,7 @@
 """`fonshare broker`: Mosquitto's files as the router's service reads them, and used."""
 
 import getpass
+import json
 import os
 import socket
 import subprocess
@@ -303,3 +304,20 @@ def test_the_disks_name_adds_no_line_to_the_brokers_settings(router, monkeypatch
     conf = (broker_setup.FOLDER / "fonshare.conf").read_text()
     assert "user root\n/" not in conf
     assert "persistence false" in conf
+
+
+def test_a_form_gives_what_it_wants_by_a_file_of_its_own(router, tmp_path, capsys):
+    """LuCI's rights name whole command lines: no name can stand in one."""
+    file = tmp_path / "answers"
+    file.touch(0o600)
+    for answers, code, thing in (
+        ('{"name": "Friends"}', "not_found", "Friends"),
+        ('{"names": "Friends"}', "usage", "'names'"),
+        ("[]", "usage", "answers"),
+        ("{}", "usage", "broker rm"),
+    ):
+        file.write_text(answers)
+        assert main(["broker", "rm", "--answers", str(file), "--json"])
+        error = json.loads(capsys.readouterr().out)["error"]
+        assert (error["code"], error["thing"]) == (code, thing)
+    assert main(["broker", "rm", "--json"]) == 2

@@ -5,8 +5,10 @@ the same tests run against a real LuCI, but for those of what only the stand-in 
 made to do; see docs/luci.md.
 """
 
+import json
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -524,3 +526,28 @@ def check_finding(findings: list[dict[str, str]]) -> None:
     broker = next(one for one in findings if one["code"] == "broker.unreachable")
     assert broker["message"].startswith(FRENCH["The broker cannot be reached."])
     assert broker["next"].startswith("Les essais continuent")
+
+
+def test_a_broker_is_set_up_as_root_by_a_file_that_nobody_else_reads(visit, router):
+    if isinstance(router, RealRouter):
+        pytest.skip("Mosquitto there is not ours to set up")
+    ran = []
+
+    def fonshare(words: list[str]) -> tuple[int, str]:
+        given = Path(words[-1]).read_text() if "--answers" in words else ""
+        ran.append((words[1:3], given))
+        return 0, json.dumps([{"name": "Famille"}] if words[2] == "ls" else {})
+
+    files = router.luci.files
+    files.programs = {"/usr/bin/fonshare": fonshare}
+    visit.open_sharing()
+    assert visit.of_host("host => host.broker.ls()") == [{"name": "Famille"}]
+    visit.of_host("host => host.broker.add({name: 'a', address: 'b.example'})")
+    visit.of_host("host => host.broker.rm('a')")
+    assert ran == [
+        (["broker", "ls"], ""),
+        (["broker", "add"], '{"name":"a","address":"b.example"}'),
+        (["broker", "rm"], '{"name":"a"}'),
+    ]
+    assert files.modes["/tmp/run/fonshare-luci.broker"] == 0o600
+    assert list(files.folder.glob("fonshare-luci.*")) == []

@@ -39,6 +39,7 @@ WORLD = """
         [world.node.id]: 4, 'bobby-m3xr7-ccccc-ddddd': 5};
     ask('share add', {path: 'ftps://anna@old.example/pub', name: 'Archives',
         group: ['Famille']});
+    world.logins = ['Famille'];
     ask('fxp start', {source: 'ftps://me@old.example/pub', relay: 'auto',
         target: 'ftps://me@new.example/pub'});
     Object.assign(world.copies[0], {state: 'failed', size: 9e6, done_bytes: 4e6,
@@ -192,6 +193,7 @@ DIALOGS = {
         "Stop sharing Photos",
         "Password for the server of Archives",
     ),
+    "settings": ("Add a login", "Take the login Famille away"),
     "transfers": ("Cancel Vacances", "Copy from server to server", "Stop iso"),
     "overview": ("Take this disk",),
     "files?Famille%2Fbobby-m3xr7-ccccc-ddddd%2FFilms": (

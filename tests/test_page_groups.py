@@ -281,3 +281,36 @@ def test_an_old_server_is_copied_read_again_and_given_another_password(visit):
     assert visit.calls("share refresh") == [{"name": "Films"}]
     wanted = [{"name": "Films", "password": one} for one in ("wrong", "right")]
     assert visit.calls("share password") == wanted
+
+
+@pytest.mark.full
+def test_this_router_becomes_a_groups_broker_and_lets_go_of_it(visit):
+    visit.open("group?Famille", "world.logins = []")
+    page, dialog = visit.page, visit.page.get_by_role("dialog")
+    page.get_by_role("button", name="Add a broker").click()
+    dialog.get_by_text("Or this router").click()
+    dialog.get_by_role("button", name="Have this router be it").click()
+    dialog.get_by_text("Friends need an address to reach this router.").wait_for()
+    dialog.get_by_label("This router’s address").fill("home.example")
+    visit.page.evaluate("() => { world.failing['group broker'] = {code: 'no_agent'} }")
+    dialog.get_by_role("button", name="Have this router be it").click()
+    visit.until("world.began['group broker']")  # the first login starts it again
+    page.evaluate("() => { world.failing = {} }")
+    page.get_by_text("Added. The members hear of it now.").wait_for()
+    page.get_by_text("mqtts://…@home.example:8883?pin=0a").wait_for()
+    assert visit.calls("broker add")[1:] == [
+        {"name": "Famille", "address": "home.example"}
+    ]
+
+    page.get_by_role("link", name="Settings").click()
+    page.get_by_role("button", name="Add a login").click()
+    dialog.get_by_label("Name", exact=True).fill("Chorale")
+    dialog.get_by_label("This router’s address").fill("home.example")
+    dialog.get_by_role("button", name="Add the login").click()
+    shown = dialog.get_by_label("Address", exact=True)
+    assert shown.input_value() == "mqtts://Chorale:secret@home.example:8883?pin=0a"
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Take the login Chorale away").click()
+    dialog.get_by_role("button", name="Take it away").click()
+    page.get_by_text("Chorale").wait_for(state="detached")
+    page.get_by_text("Famille", exact=True).wait_for()

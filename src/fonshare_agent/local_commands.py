@@ -1,6 +1,7 @@
 """The commands that need no running agent, done in this process."""
 
 import getpass
+import json
 import os
 import stat
 import sys
@@ -8,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fonshare_agent.command_line import CommandLine
+from fonshare_agent.control.arguments import check_arguments
 from fonshare_agent.control.client import is_answered
 from fonshare_agent.control.rows import JSON, Command
 from fonshare_agent.errors import AgentRunning, AlreadyExists, StorageError, UsageError
@@ -56,9 +58,14 @@ def _setup_by_form(answers: str | None) -> JSON:
         )
     if answers is None:
         return router_form.look(ROUTER_FILE)
-    if answers == "-":
-        return router_form.answer(ROUTER_FILE, sys.stdin.read(ANSWERS_CHARACTERS_MAX))
-    return router_form.answer(ROUTER_FILE, "\n".join(read_secrets(Path(answers))))
+    return router_form.answer(ROUTER_FILE, _read_answers(answers))
+
+
+def _read_answers(file: str) -> str:
+    """Return what a form has answered; it may be secret."""
+    if file == "-":
+        return sys.stdin.read(ANSWERS_CHARACTERS_MAX)
+    return "\n".join(read_secrets(Path(file)))
 
 
 def _broker(line: CommandLine, command: Command) -> int:
@@ -71,14 +78,15 @@ def _broker(line: CommandLine, command: Command) -> int:
             thing=command.name,
             next="Elsewhere install Mosquitto yourself; see docs/router/broker.md.",
         )
-    name = str(line.arguments.get("name"))
+    given = _given(line, command)
+    name = str(given.get("name"))
     match command.name:
         case "broker add":
-            port = line.arguments["port"]
+            port = given["port"]
             answer = broker_setup.add_login(
                 ROUTER_FILE,
                 name,
-                str(line.arguments["address"] or ""),
+                str(given["address"] or ""),
                 port if isinstance(port, int) else None,
             )
         case "broker rm":
@@ -87,6 +95,22 @@ def _broker(line: CommandLine, command: Command) -> int:
             answer = broker_setup.list_logins()
     show_result(answer, line, command)
     return 0
+
+
+def _given(line: CommandLine, command: Command) -> dict[str, JSON]:
+    """Return the arguments, those that a form gives by a file included."""
+    given, file = line.arguments, line.arguments.get("answers")
+    if file is not None:
+        try:
+            found = json.loads(_read_answers(str(file)))
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise UsageError("the answers are no JSON object", thing="answers")
+        given = check_arguments(command, found)
+    if "name" in given and given["name"] is None:
+        raise UsageError("NAME is missing", thing=command.name)
+    return given
 
 
 def _completion(line: CommandLine, _command: Command) -> int:

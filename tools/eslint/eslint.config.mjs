@@ -8,7 +8,7 @@ import js from '@eslint/js';
 import json from '@eslint/json';
 
 const LUCI = [ '_', 'N_', 'L', 'E', 'TR', 'baseclass', 'dom', 'form', 'fs', 'poll', 'request',
-	'rpc', 'session', 'uci', 'ui', 'uqr', 'validation', 'view', 'options', 'host', 'commands', 'backup', 'health', 'program', 'refusals',
+	'rpc', 'session', 'uci', 'ui', 'uqr', 'validation', 'view', 'options', 'host', 'commands', 'backup', 'broker', 'health', 'program', 'refusals',
 	'modules', 'fields' ];
 const RESOURCES = 'package/luci-app-fonshare/htdocs/luci-static/resources';
 

@@ -2,6 +2,19 @@
 
 from fonshare_agent.control.rows import Access, Argument, Command, Kind, Place
 
+
+def _answers(what: str) -> Argument:
+    """What only a form gives: it runs the program by a fixed command line."""
+    return Argument(
+        "answers",
+        f"{what}, as JSON, from this file of mode 600, or from stdin with `-`",
+        optional=True,
+        is_file=True,
+        is_sent=False,
+        shown="FILE",
+    )
+
+
 NODE_COMMANDS = (
     Command(
         "agent",
@@ -27,15 +40,7 @@ NODE_COMMANDS = (
                 optional=True,
                 is_sent=False,
             ),
-            Argument(
-                "answers",
-                "on a router: read the answers, as JSON, from this file of mode 600, "
-                "or from stdin with `-`",
-                optional=True,
-                is_file=True,
-                is_sent=False,
-                shown="FILE",
-            ),
+            _answers("on a router: read the answers"),
         ),
         place=Place.HERE,
         access=Access.WRITE,
@@ -45,7 +50,11 @@ NODE_COMMANDS = (
         "have Mosquitto on this router be the broker of a group; show its address",
         "broker add Famille --address router.example.org",
         answer="`{name, url}`",
-        arguments=(Argument("name", "the login's name, for instance the group's"),),
+        arguments=(
+            Argument(
+                "name", "the login's name, for instance the group's", optional=True
+            ),
+        ),
         flags=(
             Argument(
                 "address",
@@ -62,6 +71,7 @@ NODE_COMMANDS = (
                 maximum=65535,
                 shown="PORT",
             ),
+            _answers("read name, address and port"),
         ),
         place=Place.HERE,
         access=Access.WRITE,
@@ -79,7 +89,8 @@ NODE_COMMANDS = (
         "take a login away; the last one's end is the broker's",
         "broker rm Famille",
         answer="`{name}`",
-        arguments=(Argument("name", "the login's name"),),
+        arguments=(Argument("name", "the login's name", optional=True),),
+        flags=(_answers("read the name"),),
         place=Place.HERE,
         access=Access.WRITE,
     ),

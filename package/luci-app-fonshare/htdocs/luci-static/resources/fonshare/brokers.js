@@ -1,8 +1,13 @@
 /* The brokers that a group lives on: seen by all, changed by its admins. */
 
+import { addLogin, addressField, addressHelp, loginFor } from './brokerhere.js';
 import { foreign, h, keyed, set, visible } from './dom.js';
+import { asError, isAway } from './errors.js';
 import { button, card, confirm, field, form, input, openDialog } from './parts.js';
 import { _, fill } from './words.js';
+
+const TRIES = 60;
+const TRY_MS = 1000;
 
 /* Return the card of the brokers of *group*; `update(brokers, mayManage)` shows them. */
 export function brokersCard(app, group) {
@@ -32,13 +37,38 @@ export function brokersCard(app, group) {
 }
 
 function askForBroker(app, group) {
-	const dialog = openDialog(app, _('Add a broker'), form(app, [
-		field(_('Address'), input('url', { required: true, autofocus: true, autocapitalize: 'off', inputmode: 'url' }),
-			_('As mqtts://USER:PASSWORD@HOST:8883. All members get it, with its password.'))
-	], _('Add the broker'), async ({ url }) => {
-		await app.call('group broker', { group, action: 'add', url: url.trim() });
+	const added = () => {
 		dialog.close();
 		app.status.now();
 		app.notify(_('Added. The members hear of it now.'));
-	}));
+	};
+	const add = (url) => app.call('group broker', { group, action: 'add', url });
+	const elsewhere = form(app, [
+		field(_('Address'), input('url', { required: true, autofocus: true, autocapitalize: 'off', inputmode: 'url' }),
+			_('As mqtts://USER:PASSWORD@HOST:8883. All members get it, with its password.'))
+	], _('Add the broker'), async ({ url }) => {
+		await add(url.trim());
+		added();
+	});
+	let made = null; // a login that is there already, should the rest have failed
+	const here = app.host.broker ? h('details', { class: 'fs-more' }, h('summary', null, _('Or this router')),
+		form(app, [field(_('This router’s address'), addressField(), addressHelp())], _('Have this router be it'), async ({ address }) => {
+			made = made || await addLogin(app, loginFor(group), address, 0);
+			await patiently(() => add(made.url));
+			added();
+		})) : null;
+	const dialog = openDialog(app, _('Add a broker'), [elsewhere, here]);
+}
+
+/* Do *work* once the node answers: the first login here has it started again. */
+async function patiently(work) {
+	for (let left = TRIES; ; left -= 1) {
+		try {
+			return await work();
+		} catch (error) {
+			if (!isAway(asError(error)) || !left)
+				throw error;
+		}
+		await new Promise((resolve) => setTimeout(resolve, TRY_MS));
+	}
 }

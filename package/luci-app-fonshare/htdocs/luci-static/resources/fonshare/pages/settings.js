@@ -1,5 +1,6 @@
 /* Settings: limits that count at once, backup and restore, and what else is set. */
 
+import { brokerHereCard } from '../brokerhere.js';
 import { append, foreign, h, replace, set, visible, write } from '../dom.js';
 import { asError, failure, words } from '../errors.js';
 import { button, card, checkbox, confirm, field, form, input } from '../parts.js';
@@ -11,7 +12,8 @@ const KIB = 1024;
 export function show(app, scope, page) {
 	write(page.title, _('Settings'));
 	append(page.content, [h('div', { class: 'fs-grid' }, limits(app),
-		app.host.backup ? backup(app) : null, app.host.restore ? restore(app) : null), others(app, scope)]);
+		app.host.backup ? backup(app) : null, app.host.restore ? restore(app) : null,
+		app.host.broker ? brokerHereCard(app) : null), others(app, scope)]);
 }
 
 /* --- limits --- */

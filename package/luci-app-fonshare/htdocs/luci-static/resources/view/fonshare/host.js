@@ -2,6 +2,7 @@
 'require baseclass';
 'require rpc';
 'require view.fonshare.backup as backup';
+'require view.fonshare.broker as broker';
 'require view.fonshare.commands as commands';
 
 // What the page asks of LuCI: commands over ubus, LuCI's words, its QR pictures.
@@ -121,7 +122,7 @@ function ours(problem, thing) {
 }
 
 function told(problem) {
-	throw ours(problem, 'backup');
+	throw ours(problem, 'fonshare');
 }
 
 function qr(text) {
@@ -150,6 +151,11 @@ return baseclass.extend({
 			qr: qr,
 			backup: passphrase => backup.backup(passphrase).catch(told),
 			restore: (file, passphrase) => backup.restore(file, passphrase).catch(told),
+			broker: L.hasViewPermission() === false ? null : {
+				ls: () => broker.ls().catch(told),
+				add: wish => broker.add(wish).catch(told),
+				rm: name => broker.rm(name).catch(told)
+			},
 			settings: L.url('admin/services/fonshare/settings'),
 			signIn: () => window.location.reload()
 		};
