@@ -380,7 +380,7 @@ def everybody(
 ) -> Iterator[list[Server]]:
     """All four, with the same files below *place*."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=place)))
+        folder = stack.enter_context(folder_below(place))
         tempfile.tempdir = str(place)  # where third_party makes its folders
         stack.callback(setattr, tempfile, "tempdir", None)
         servers = [ours(stack, folder)]
@@ -404,6 +404,12 @@ def everybody(
         for server in servers:
             fill(server.disk, ground.size, measures)
         yield servers
+
+
+@contextmanager
+def folder_below(place: Path) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(dir=place) as folder:
+        yield Path(folder)
 
 
 def ours(stack: ExitStack, folder: Path) -> Server:
