@@ -33,9 +33,6 @@ from fonshare_agent.ftp.workers import Outcome, WorkerFailed, WorkerPool
 STALL_TIMEOUT_S = 60.0  # a transfer that moves nothing for so long is cut
 NOT_YET_S = 0.05  # before a source that has nothing yet is asked again
 BURST_BYTES = 1 << 20  # what one channel sends before the others get their turn
-# Unsent bytes that the kernel keeps for a socket: enough to keep a link busy, and all
-# that is wasted, besides what is on the way, when a friend closes a range early.
-NOTSENT_LOWAT_BYTES = 128 << 10
 
 log = logging.getLogger(__name__)
 
@@ -73,36 +70,43 @@ class DataChannel(TlsChannel):
         self._view = memoryview(b"")  # read but not sent yet
         self._use_sendfile = True
         self.moved = self._moved_at_check = 0
-        self.modify_ioloop_events(0)
-        self.call_later(STALL_TIMEOUT_S, self._check_progress)
         if context is not None:
             self.start_tls(context)
         else:
             self._on_confirmed(self)
 
+    def add_channel(self, map: Any = None, events: Any = None) -> None:
+        """Nothing is looked for yet: `start_tls` or a transfer says what."""
+        super().add_channel(events=0)
+
     # --- the session's verbs
 
     def send_from(self, source: Source, on_over: Callable[[End], None]) -> None:
         """Send all of *source*, close, then call *on_over*."""
-        self._source, self._on_over, self._moved_at_check = source, on_over, -1
+        self._source = source
         self._use_sendfile = isinstance(source, FileSource) and not self.is_secured
         if self._use_sendfile:
             # Only full packets until the end, which closing sends: a tenth faster.
             with suppress(OSError):  # the peer has gone already
                 self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
-        self._begin_flow("up")
-        if self._demand_protection():
-            self._pump()
+        self._start("up", self._pump, on_over)
 
     def receive_into(self, sink: Sink, on_over: Callable[[End], None]) -> None:
         """Receive into *sink* until the peer closes, then call *on_over*."""
-        self._sink, self._on_over, self._moved_at_check = sink, on_over, -1
+        self._sink = sink
         self._buffers.open()
-        self._begin_flow("down")
-        # At once: a record may wait inside the TLS layer, where the poller sees
-        # nothing.
+        # At once: a record may wait within TLS, where the poller sees nothing.
+        self._start("down", self._receive, on_over)
+
+    def _start(
+        self, direction: str, move: Callable[[], None], on_over: Callable[[End], None]
+    ) -> None:
+        self._on_over, self._moved_at_check = on_over, -1
+        self._begin_flow(direction)
         if self._demand_protection():
-            self._receive()
+            move()
+        if not self._end:  # a small file is over already
+            self.call_later(STALL_TIMEOUT_S, self._check_progress)
 
     def _demand_protection(self) -> bool:
         """Never one byte in clear where TLS was agreed, whoever calls too early."""
@@ -114,12 +118,6 @@ class DataChannel(TlsChannel):
     def cut(self, reason: str) -> None:
         """End the transfer at once."""
         self._finish(End(How.CUT, reason=reason))
-
-    def keep_unsent_low(self) -> None:
-        """Queue little in the kernel; see NOTSENT_LOWAT_BYTES."""
-        self.socket.setsockopt(
-            socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOTSENT_LOWAT_BYTES
-        )
 
     # --- sending
 
@@ -348,7 +346,7 @@ class DataChannel(TlsChannel):
             self._on_over(End(end.how, self.moved, end.reason, end.error))
 
     def _check_progress(self) -> None:
-        if self._on_over and self.moved == self._moved_at_check and not self._has_job:
+        if self.moved == self._moved_at_check and not self._has_job:
             self.cut("nothing moved for too long")
             return
         self._moved_at_check = self.moved

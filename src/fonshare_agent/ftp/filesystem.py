@@ -11,6 +11,7 @@ Must not know: sockets, replies, sessions.
 
 import os
 import stat
+import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ FOLDER_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 LF, CR = b"\n\r"
+PRIVATE_LENGTH = len(PRIVATE_FOLDER)
+# As os.fsencode does, which takes three times as long.
+FILE_NAMES = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 
 
 def resolve(cwd: Parts, text: str) -> Parts:
@@ -173,10 +177,16 @@ class DiskFiles:
             )
         try:
             is_inside, shows_all = view.is_inside(parts), view.folders is None
+            shown: dict[int, bool] = {}  # by mode; there are few
             with os.scandir(fd) as found:
                 for entry in found:  # maybe thousands of times
-                    name = os.fsencode(entry.name)
-                    if not is_listable(name):
+                    text = entry.name
+                    name = text.encode(*FILE_NAMES)
+                    # The first two rule out nearly all that cannot be listed.
+                    if not (
+                        (text.isprintable() and len(name) != PRIVATE_LENGTH)
+                        or is_listable(name)
+                    ):
                         continue
                     if not (shows_all or view.shows((*parts, name))):
                         continue
@@ -184,7 +194,10 @@ class DiskFiles:
                         status = entry.stat(follow_symlinks=False)
                     except FileNotFoundError:
                         continue
-                    if _is_shown(status, view, is_inside):
+                    mode = status.st_mode
+                    if mode not in shown:
+                        shown[mode] = _is_shown(status, view, is_inside)
+                    if shown[mode]:
                         yield name, status
         finally:
             os.close(fd)

@@ -53,6 +53,9 @@ from fonshare_agent.ftp.transfers import Download, reply_to_end
 if TYPE_CHECKING:
     from fonshare_agent.ftp.doors import FriendsDoor
 
+# Unsent bytes that the kernel keeps for a socket: enough to keep a link busy, and all
+# that is wasted, besides what is on the way, when a friend closes a range early.
+NOTSENT_LOWAT_BYTES = 128 << 10
 FILE = "file"
 KNOWN = (
     "USER",
@@ -147,7 +150,9 @@ class FriendSession(ControlSession):
             return False
         if not hmac.compare_digest(shown, self._peer):
             return False
-        channel.keep_unsent_low()
+        channel.socket.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOTSENT_LOWAT_BYTES
+        )
         return True
 
     def friend(self) -> bytes | None:

@@ -9,6 +9,7 @@ session.py adds transfers and data connections, login.py TLS and the login.
 
 import logging
 import sys
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,7 @@ class LineSession(TlsChannel, FTPHandler):  # type: ignore[misc]
         self._held: deque[bytes] = deque()
         self._is_working = False
         self._is_skipping = False
+        self._active_at = time.monotonic()
         super().__init__(conn, server, ioloop=ioloop)
         self._available_facts = list(FACTS)
         self._current_facts = list(FACTS)
@@ -81,8 +83,7 @@ class LineSession(TlsChannel, FTPHandler):  # type: ignore[misc]
             self._is_skipping = False
             self.respond("500 Command too long")
             return
-        if self._idler is not None and not self._idler.cancelled:
-            self.rearm_idle()
+        self.rearm_idle()
         if self._held or not self._may_obey(line):
             self._held.append(line)
             self.update_events()
@@ -192,18 +193,22 @@ class LineSession(TlsChannel, FTPHandler):  # type: ignore[misc]
     # --- time, events, the end
 
     def handle_timeout(self) -> None:
+        """The one timer of idleness is due: look since when nothing happened."""
         if self.is_busy:
             self.rearm_idle()
+        left = self._active_at + self.timeout - time.monotonic()
+        if left > 0:
+            self._idler = self.ioloop.call_later(
+                left, self.handle_timeout, _errback=self.handle_error
+            )
         else:
             self.respond("421 Idle for too long")
             self.close_when_done()
 
     def rearm_idle(self) -> None:
-        if self._idler is not None and not self._idler.cancelled:
-            self._idler.cancel()
-        self._idler = self.ioloop.call_later(
-            self.timeout, self.handle_timeout, _errback=self.handle_error
-        )
+        """Count idleness from now on. A timer of its own for each line would cost more
+        than the line."""
+        self._active_at = time.monotonic()
 
     def wanted_events(self) -> int:
         is_full = (

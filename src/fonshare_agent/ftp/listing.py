@@ -33,16 +33,19 @@ class _Worded(dict[int, bytes]):
 
 def list_lines(entries: Iterable[Named], now: float) -> Iterator[bytes]:
     """Yield lines like `ls -l`, in GMT."""
-    modes = _Worded(lambda mode: stat.filemode(mode).encode())
     minutes = _Worded(lambda minute: _list_time(minute * MINUTE_S, now))
+    begins: dict[tuple[int, int], bytes] = {}
     for name, status in entries:
-        yield b"%s %3d owner    house    %12d %s %s\r\n" % (
-            modes[status.st_mode],
-            status.st_nlink or 1,
-            status.st_size,
-            minutes[int(status.st_mtime) // MINUTE_S],
-            name,
-        )
+        # Once for all that have mode and links in common.
+        key = status.st_mode, status.st_nlink
+        begin = begins.get(key)
+        if begin is None:
+            if len(begins) >= WORDED_MAX:
+                begins.clear()
+            mode, links = stat.filemode(key[0]).encode(), key[1] or 1
+            begin = begins[key] = b"%s %3d owner    house    " % (mode, links)
+        minute = minutes[int(status.st_mtime) // MINUTE_S]
+        yield b"%s%12d %s %s\r\n" % (begin, status.st_size, minute, name)
 
 
 def _list_time(modified: float, now: float) -> bytes:

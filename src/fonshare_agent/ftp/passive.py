@@ -14,11 +14,12 @@ from typing import Any
 
 from fonshare_agent.addresses import Address, plain_address
 from fonshare_agent.ftp.data import DataChannel
-from fonshare_agent.ftp.loop import READ, Acceptor, ActiveDTP
+from fonshare_agent.ftp.loop import READ, ActiveDTP
 
 CONNECT_TIMEOUT_S = 30.0
 # Handshakes that may go on at once on one passive port; the oldest makes room.
 CANDIDATES_MAX = 8
+NOBODY_THERE = (errno.EAGAIN, errno.ECONNABORTED)  # any more, when we look
 
 log = logging.getLogger(__name__)
 
@@ -40,12 +41,13 @@ class PassivePorts:
         """Return the number by which *peer* reaches *port*."""
         return self.forwarded.get(port, port) if _is_outside(peer) else port
 
-    def bind(
+    def listen(
         self, sock: socket.socket, local: tuple[Any, ...], peer: Address, is_owner: bool
     ) -> bool:
-        """Bind *sock* at the address of *local*; False if no port is left."""
+        """Have *sock* listen at the address of *local*; False if no port is left."""
         if not self.range:
             sock.bind((local[0], 0, *local[2:]))
+            sock.listen(CANDIDATES_MAX)
             return True
         ports = self.forwarded if self.forwarded and _is_outside(peer) else self.range
         free = [port for port in ports if port not in self._used]
@@ -58,6 +60,7 @@ class PassivePorts:
             port = free.pop()
             try:
                 sock.bind((local[0], port, *local[2:]))
+                sock.listen(CANDIDATES_MAX)
             except OSError as error:
                 if error.errno not in (errno.EADDRINUSE, errno.EACCES):
                     raise
@@ -75,8 +78,12 @@ def _is_outside(peer: Address) -> bool:
     return peer.version == 4 and peer.is_global
 
 
-class PassiveListener(Acceptor):  # type: ignore[misc]
-    """Waits for one session's data connection."""
+class PassiveListener:
+    """Waits for one session's data connection.
+
+    Not one of pyftpdlib's acceptors: each small file takes one of these, and what those
+    are made for besides (names, buffers, both directions) costs as much as the file.
+    """
 
     def __init__(
         self,
@@ -90,19 +97,26 @@ class PassiveListener(Acceptor):  # type: ignore[misc]
         is_right: Callable[[DataChannel], bool],
         on_connected: Callable[[DataChannel], None],
         on_late: Callable[[], None],
-        on_closed: Callable[[int], None],
+        on_closed: Callable[[], None],
     ) -> None:
+        """*sock* listens already, and does not block."""
         self._peer, self._make_channel, self._is_right = peer, make_channel, is_right
         self._on_connected, self._on_closed = on_connected, on_closed
         self._candidates: list[DataChannel] = []
-        sock.setblocking(False)
-        super().__init__(sock=sock, ioloop=io)
-        self.listen(CANDIDATES_MAX)
-        self.modify_ioloop_events(READ)
-        self.port = int(sock.getsockname()[1])
-        self.call_later(CONNECT_TIMEOUT_S, on_late)
+        self._sock, self._io, self._closed = sock, io, False
+        self._fileno = sock.fileno()
+        io.register(self._fileno, self, READ)
+        self._timer = io.call_later(
+            CONNECT_TIMEOUT_S, on_late, _errback=self.handle_error
+        )
 
-    def handle_accepted(self, sock: socket.socket, addr: tuple[Any, ...]) -> None:
+    def _accept(self) -> None:
+        try:
+            sock, addr = self._sock.accept()
+        except OSError as error:
+            if error.errno not in NOBODY_THERE:
+                raise
+            return
         if plain_address(addr[0]) != self._peer:
             sock.close()
             return
@@ -125,19 +139,33 @@ class PassiveListener(Acceptor):  # type: ignore[misc]
         self.close()
         self._on_connected(channel)
 
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._timer.cancel()
+            self._io.unregister(self._fileno)
+            self._sock.close()
+            self._on_closed()
+            for candidate in list(self._candidates):
+                candidate.close()
+
+    # what the poller asks of its instances
+
     def readable(self) -> bool:
-        return bool(self.accepting)
+        return True
+
+    def writable(self) -> bool:
+        return False
+
+    def handle_read_event(self) -> None:
+        self._accept()
 
     def handle_error(self) -> None:
         log.exception("a passive port failed")
         self.close()
 
-    def close(self) -> None:
-        if not self._closed:
-            super().close()
-            self._on_closed(self.port)
-            for candidate in list(self._candidates):
-                candidate.close()
+    def handle_close(self) -> None:
+        self.close()
 
 
 class ActiveConnector(ActiveDTP):  # type: ignore[misc]

@@ -170,14 +170,22 @@ class ControlSession(LoginSession):
         peer, ports = plain_address(self.remote_ip), self.server.ports
         sock = socket.socket(self.socket.family, socket.SOCK_STREAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setblocking(False)
         try:
-            is_bound = ports.bind(sock, local, peer, self.has_owner_rights())
+            listens = ports.listen(sock, local, peer, self.has_owner_rights())
         except OSError:
-            is_bound = False
-        if not is_bound:
+            listens = False
+        if not listens:
             sock.close()
             self.server.refused_ports += 1
             self.respond("425 All passive ports are in use; try again later")
+            return
+        port = int(sock.getsockname()[1])
+        # First, since it takes the client a while to come; the kernel lets it wait.
+        self._tell_port(local, ports.shown(port, peer), extmode)
+        if self._closed:
+            sock.close()
+            ports.free(port)
             return
         self._listener = PassiveListener(
             sock,
@@ -187,9 +195,10 @@ class ControlSession(LoginSession):
             is_right=self.is_right_data_peer,
             on_connected=self._on_data_connected,
             on_late=self._on_data_late,
-            on_closed=ports.free,
+            on_closed=lambda: ports.free(port),
         )
-        port = ports.shown(self._listener.port, peer)
+
+    def _tell_port(self, local: tuple[Any, ...], port: int, extmode: bool) -> None:
         if extmode:
             self.respond(f"229 Entering extended passive mode (|||{port}|)")
         else:
