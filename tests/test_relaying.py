@@ -94,3 +94,7 @@ def test_a_relay_that_is_full_is_asked_again_soon_one_that_is_none_is_not(world)
     world.now += FULL_S
     assert world.run(world.find()) == [None]
     assert world.asked == [THIRD, THIRD]
+    # Its owner has allowed it, for which it starts anew.
+    world.relaying.note_seen(THIRD)
+    world.refuses = ""
+    assert world.run(world.find()) != [None]

@@ -190,6 +190,10 @@ class Relaying:
         if way is not None and self.desk is not None:
             self.desk.revoke(lambda one: one.id == way.relay)  # if it was a call
 
+    def note_seen(self, member: NodeId) -> None:
+        """*member* is there anew: its owner may have allowed it meanwhile."""
+        self._unwilling.pop(member, None)
+
     # --- as the one that reads from who can make connections, and take none ---
 
     async def call(

@@ -66,6 +66,11 @@ class RelayingOnDemand:
         if self._relaying.made is not None:
             self._relaying.made.forget(source)
 
+    def note_seen(self, member: NodeId) -> None:
+        """*member* has come online, or has started anew."""
+        if self._relaying.made is not None:
+            self._relaying.made.note_seen(member)
+
     def revoke_lost_rights(self) -> None:
         if self._relaying.made is not None:
             self._relaying.made.revoke_lost_rights()

@@ -109,13 +109,18 @@ class Routing:
             case MemberReady(member):
                 self.catching_up.note_ready(group, member)
                 self.ratings.note_ready(group, member)
-                self.downloads.wake()
+                self._try_again_with(member)
             case MemberSeen(member, online):
                 self.seen.note(group, member, online)
                 if online:
-                    self.downloads.wake()
+                    self._try_again_with(member)
             case EpochChanged():
                 pass  # the channel's own business
+
+    def _try_again_with(self, member: NodeId) -> None:
+        if self.moving.made is not None:
+            self.moving.made.relaying.note_seen(member)
+        self.downloads.wake()
 
     def _on_membership(self, group: GroupId) -> None:
         machine = self.channel.find_machine(group)
