@@ -268,6 +268,12 @@ def test_the_jobs_of_a_group_that_was_left_are_forgotten_the_ended_ones_too(queu
     assert queue.state.jobs() == []
 
 
+def test_the_jobs_of_a_group_are_forgotten_while_the_disk_is_away_too(queue, tmp_path):
+    (tmp_path / "disk").rename(tmp_path / "pulled")
+    queue.run_whole(queue.downloads.history.drop_group(GroupId(bytes(32))))
+    assert queue.state.jobs() == []
+
+
 def test_ended_jobs_go_from_the_list_failed_ones_only_by_hand(queue):
     queue.downloads.set_limits(NoTransfers())
     for number in range(OVER_KEPT):

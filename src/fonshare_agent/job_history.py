@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from fonshare_agent.control.rows import JSON
 from fonshare_agent.core import Core, Worker
-from fonshare_agent.errors import NotAllowed, NotFound
+from fonshare_agent.errors import NotAllowed, NotFound, StorageError
 from fonshare_agent.index.state import StateStore
 from fonshare_agent.model import GroupId, JobState
 from fonshare_agent.transfer.leftovers import discard_job, kept_jobs
@@ -83,10 +83,17 @@ class JobHistory:
         await self._files.run(discard_job, self._attempts.disk, job_id)
 
     async def drop_group(self, group: GroupId) -> None:
-        """End and forget every job of a group that this node has left."""
+        """End and forget every job of a group that this node has left.
+
+        What cannot be deleted now, for want of the disk, goes as an orphan later.
+        """
         for job in await self._downloads.all_in(tuple(JobState)):
             if job.group == group:
-                await self._downloads.cancel(job.id)
+                with suppress(NotFound):  # it was only opened, and nobody reads it now
+                    try:
+                        await self._downloads.cancel(job.id)
+                    except StorageError as error:
+                        log.info("what is kept of a job is left: %s", error.code)
                 await self._store.run(self._state.delete_job, job.id)
 
     async def drop_orphans(self) -> None:
