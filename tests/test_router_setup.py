@@ -170,6 +170,32 @@ def test_disks_with_the_system_and_memory_are_not_offered():
     ]
 
 
+def test_another_part_of_the_btrfs_that_holds_the_system_is_not_offered():
+    """Filled up, it leaves the system no room either."""
+    mounts = """\
+23 1 0:30 /overlay /overlay rw - btrfs /dev/sda1 rw,subvol=/overlay
+24 1 0:21 / / rw - overlay overlayfs:/overlay rw,lowerdir=/,upperdir=/overlay/upper
+25 24 0:31 /files /mnt/files rw - btrfs /dev/sda1 rw,subvol=/files
+26 24 0:32 /films /mnt/films rw - btrfs /dev/sda2 rw,subvol=/films
+"""
+    assert [disk.place for disk in find_disks(mounts)] == [Path("/mnt/films")]
+
+
+@pytest.mark.parametrize(
+    "name", ["été à Brest", "disque\u00a0dur", "a\u2028b", "tab\tbed", "\udce9t\udce9"]
+)
+def test_a_disk_may_have_any_name(router, monkeypatch, port, name):
+    """The last one is Latin-1, as an old stick's label may be."""
+    (router / name).mkdir()
+    shown = str(router / name).replace(" ", "\\040").replace("\t", "\\011")
+    text = f"26 24 8:2 / {shown} rw - vfat /dev/sda2 rw\n"
+    (router / "mounts").write_bytes(os.fsencode(text))
+    assert [disk.place for disk in router_setup.mounted_disks()] == [router / name]
+    answer(monkeypatch, *ALICE, port, "")
+    assert main(["setup"]) == 0
+    assert load_settings(router / "etc" / "fonshare").disk == router / name
+
+
 def test_a_disk_that_can_only_be_read_is_not_taken(router, monkeypatch, capsys, port):
     answer(monkeypatch, "alice", "2", *ALICE[1:], port, "")
     assert main(["setup"]) == 0

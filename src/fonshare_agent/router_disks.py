@@ -21,23 +21,30 @@ class Mounted:
 
 
 def find_disks(mountinfo: str) -> list[Mounted]:
-    """Return the mounted disks, without those that hold the system (proc(5))."""
-    rows = [line.split() for line in mountinfo.splitlines()]
+    """Return the mounted disks, without those that hold the system (proc(5)).
+
+    The parts of a btrfs have numbers of their own: their source says that they are one.
+    """
+    rows = [line.split(" ") for line in mountinfo.split("\n")]
     rows = [row for row in rows if len(row) > 9 and "-" in row]
-    system = {row[2] for row in rows if row[4] in SYSTEM}
+    system = {one for row in rows if row[4] in SYSTEM for one in (row[2], _source(row))}
     found: dict[str, Mounted] = {}
     for row in rows:
         kind, source, options = row[row.index("-") + 1 :][:3]
         place, device = _unescaped(row[4]), row[2]
         if (
             source.startswith("/dev/")
-            and device not in system
+            and not system & {device, source}
             and not f"{place}/".startswith(f"{MEMORY}/")
         ):
             words = (*row[5].split(","), *options.split(","))
             disk = Mounted(Path(place), kind, "ro" not in words, _keeps(kind, words))
             found.setdefault(device, disk)
     return list(found.values())
+
+
+def _source(row: list[str]) -> str:
+    return row[row.index("-") + 2]
 
 
 def _keeps(kind: str, options: Iterable[str]) -> bool:

@@ -148,7 +148,7 @@ def refuse_second(file: Path) -> None:
 
 def mounted_disks() -> list[Mounted]:
     """Return the disks of this router that a node may have."""
-    return find_disks(MOUNTS.read_text())
+    return find_disks(MOUNTS.read_text(encoding="utf-8", errors="surrogateescape"))
 
 
 def look_at(disk: Mounted, written: Iterable[str]) -> Survey:
