@@ -555,6 +555,9 @@ def test_the_place_in_a_sources_queue_is_shown_and_its_call_heard_at_once(queue)
     queue.downloads.note_place_free(source, "a")
     queue.run_until(lambda: len(queue.attempts.turns) == 2)
     assert queue.attempts.turns == ["a", "a"]
+    # Who rests waits for nobody.
+    assert ask(queue, queue.downloads.pause("a"))["place"] is None
+    assert queue.attempts.given_up == ["a"]
 
 
 # --- what only a follow wants -------------------------------------------------------

@@ -174,6 +174,8 @@ class Downloads:
     async def _put(self, job_id: str, state: JobState) -> JSON:
         job = await self._store.run(self._state.get_job, job_id)
         if not job.has_ended:
+            if job_id not in self._running:
+                self._attempts.give_up(job_id)  # its place in a source's queue
             self.break_off(job_id, state)
             job = await self._store.run(self._state.update_job, job_id, state)
         if job.follow:
@@ -230,7 +232,7 @@ class Downloads:
             job = replace(
                 job, state=JobState.QUEUED, error_code="hours.closed", error_text=why
             )
-        place = None if why or running else self._attempts.place(job.id)
+        place = None if why or running or rests else self._attempts.place(job.id)
         row = views.job(job, min(done, job.size), sources, path, place)
         return row | self.streaming.view(job, path)
 
