@@ -11,14 +11,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from fonshare_agent import broker_setup, first_use, router_disks, router_setup
+import fonshare_agent
+from fonshare_agent import broker_setup, router_disks, router_setup
 from fonshare_agent.cli import main
 
 
 def be_root_of(router: Path, put: Callable[..., None] = setattr) -> None:
     """Put this process onto the router in the folder *router*."""
     put(os, "geteuid", lambda: 0)
-    put(first_use, "ROUTER_FILE", router / "etc" / "fonshare")
+    put(fonshare_agent, "ROUTER_FILE", str(router / "etc" / "fonshare"))
     put(router_setup, "MOUNTS", router / "mounts")
     put(router_setup, "SERVICE", str(router / "bin" / "service"))
     put(router_disks, "MEMORY", "/nowhere")  # tests live in /tmp

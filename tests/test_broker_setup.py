@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from brokers import SEARCH_PATH, free_port
-from fonshare_agent import broker_setup, first_use
+from fonshare_agent import broker_setup
 from fonshare_agent.cli import main
 from fonshare_agent.config import load_settings
 from fonshare_agent.errors import AlreadyExists, NotFound, UsageError
@@ -52,7 +52,7 @@ def router(tmp_path, monkeypatch) -> Path:
         (tmp_path / "bin" / name).symlink_to("service")
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{SEARCH_PATH}")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(first_use, "ROUTER_FILE", tmp_path / "config/fonshare")
+    monkeypatch.setattr("fonshare_agent.ROUTER_FILE", f"{tmp_path}/config/fonshare")
     for name, value in {
         "FOLDER": tmp_path / "etc" / "fonshare",
         "THEIR_FILE": tmp_path / "mosquitto.conf",
@@ -259,7 +259,7 @@ def test_on_the_command_line(router, capsys):
 
 
 def test_elsewhere_it_says_that_it_is_for_routers(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(first_use, "ROUTER_FILE", tmp_path / "nowhere")
+    monkeypatch.setattr("fonshare_agent.ROUTER_FILE", f"{tmp_path}/nowhere")
     assert main(["broker", "ls"]) == 2
     assert "only a router" in capsys.readouterr().err
 

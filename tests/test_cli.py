@@ -521,9 +521,8 @@ def router(agent, tmp_path, monkeypatch):
     """Where the agent's socket and settings are as a router has them."""
     file = tmp_path / "fonshare"
     file.write_text("config node 'node'\n\t# option run '/var/run/fonshare'\n")
-    monkeypatch.setattr(agent_commands, "ROUTER_FILE", str(file))
+    monkeypatch.setattr("fonshare_agent.ROUTER_FILE", str(file))
     monkeypatch.setattr(agent_commands, "ROUTER_SOCKET", str(agent.socket))
-    monkeypatch.setattr(config, "ROUTER_FILE", file)
     return file
 
 
@@ -561,7 +560,6 @@ def test_where_nobody_listens_the_settings_say_what_is_wrong(
 def test_the_routers_places_are_those_of_the_settings():
     [run] = [option for option in config.OPTIONS if option.name == "run"]
     assert f"{run.router}/control.sock" == agent_commands.ROUTER_SOCKET
-    assert str(config.ROUTER_FILE) == agent_commands.ROUTER_FILE
 
 
 def test_as_the_package_runs_it_a_command_loads_no_settings_and_no_terminals(agent):
@@ -571,7 +569,7 @@ def test_as_the_package_runs_it_a_command_loads_no_settings_and_no_terminals(age
         "import sys; from fonshare_agent.lean_imports import import_lean_for_a_command;"
         "import_lean_for_a_command(); from fonshare_agent import agent_commands, cli; "
         f"agent_commands.ROUTER_SOCKET = {str(agent.socket)!r}; "
-        f"agent_commands.ROUTER_FILE = {__file__!r}; "
+        f"import fonshare_agent; fonshare_agent.ROUTER_FILE = {__file__!r}; "
         "agent_commands._may_be_the_routers = lambda _: True; "
         "status = cli.main(['--json', 'status']); "
         "heavy = {'fonshare_agent.config', 'hashlib', 'logging', 'inspect', 'pathlib', "

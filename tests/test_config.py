@@ -202,7 +202,7 @@ def test_the_file_is_looked_for_where_documented(tmp_path, monkeypatch):
     (home / ".config" / "fonshare").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setattr("fonshare_agent.config.ROUTER_FILE", tmp_path / "router")
+    monkeypatch.setattr("fonshare_agent.ROUTER_FILE", str(tmp_path / "router"))
 
     with pytest.raises(SettingsError, match="there is no settings file"):
         find_settings_file()

@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from fonshare_agent import first_use, router_access
+from fonshare_agent import router_access
 from fonshare_agent.cli import main
 from fonshare_agent.config import load_settings
 from fonshare_agent.passwords import verify_password
@@ -268,7 +268,7 @@ def test_what_is_no_answer_at_all_is_refused(router, setup, monkeypatch, tmp_pat
 
 
 def test_off_a_router_nobody_is_set_up_by_a_file(router, setup, monkeypatch):
-    monkeypatch.setattr(first_use, "ROUTER_FILE", router.folder / "nowhere")
+    monkeypatch.setattr("fonshare_agent.ROUTER_FILE", f"{router.folder}/nowhere")
     for words in (["--look"], ["--answers", "-"]):
         status, said = setup(*words)
         assert (status, said["error"]["code"]) == (2, "usage")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fonshare_agent import first_use, router_disks, router_setup
+from fonshare_agent import router_disks, router_setup
 from fonshare_agent.cli import main
 from fonshare_agent.config import load_settings
 from fonshare_agent.passwords import verify_password
@@ -57,7 +57,7 @@ def router(tmp_path, monkeypatch):
     for one in (program, service):
         one.chmod(0o700)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(first_use, "ROUTER_FILE", file)
+    monkeypatch.setattr("fonshare_agent.ROUTER_FILE", str(file))
     monkeypatch.setattr(router_setup, "MOUNTS", tmp_path / "mounts")
     monkeypatch.setattr(router_setup, "SERVICE", str(service))
     monkeypatch.setattr(router_setup, "START_S", 0.0)  # nothing will start

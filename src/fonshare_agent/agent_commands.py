@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 
+import fonshare_agent
 from fonshare_agent.command_line import CommandLine
 from fonshare_agent.control import client
 from fonshare_agent.control.rows import JSON, Command, Page
@@ -16,7 +17,6 @@ from fonshare_agent.errors import NoAgent, NotFound, UsageError
 from fonshare_agent.terminal import show_rest, show_result
 from fonshare_agent.words import say
 
-ROUTER_FILE = "/etc/config/fonshare"
 ROUTER_SOCKET = "/var/run/fonshare/control.sock"
 SCREEN_ROWS = 50  # as much as a person looks through at once
 CODE_CHARACTERS_MAX = 8192  # of a code read from stdin; the longest have a few hundred
@@ -54,10 +54,11 @@ class Agent:
 
 def _may_be_the_routers(config: str | None) -> bool:
     """Tell whether *config* is the router's file, and names no other folder."""
-    if config not in (None, ROUTER_FILE):
+    if config not in (None, fonshare_agent.ROUTER_FILE):
         return False
+    place = fonshare_agent.ROUTER_FILE
     try:
-        with open(ROUTER_FILE, encoding="utf-8", errors="replace") as file:
+        with open(place, encoding="utf-8", errors="replace") as file:
             lines = [line.strip() for line in file]
     except OSError:
         return False

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import fonshare_agent
 from fonshare_agent.config_check import (
     Complaints,
     Draw,
@@ -59,7 +60,6 @@ __all__ = [
     "validate",
 ]
 
-ROUTER_FILE = Path("/etc/config/fonshare")
 HERE_FILE = Path("fonshare.yaml")
 HOME_FILE = Path(".config/fonshare/fonshare.yaml")  # below the home folder
 FILE_BYTES_MAX = 1 << 18  # a settings file of 64 shares has 8 KiB
@@ -143,7 +143,7 @@ def validate(
 
 def find_settings_file() -> Path:
     """Return the default settings file; raises SettingsError naming where it looked."""
-    places = [ROUTER_FILE, HERE_FILE.absolute()]
+    places = [Path(fonshare_agent.ROUTER_FILE), HERE_FILE.absolute()]
     with contextlib.suppress(RuntimeError):  # no home folder, as under some inits
         places.append(Path.home() / HOME_FILE)
     for place in places:

@@ -16,13 +16,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import fonshare_agent
 from fonshare_agent.config import load_settings
 from fonshare_agent.errors import AlreadyExists, SettingsError, StorageError, UsageError
 from fonshare_agent.model import is_label
 from fonshare_agent.passwords import SALT_BYTES, hash_password
 from fonshare_agent.words import is_yes, say
 
-ROUTER_FILE = Path("/etc/config/fonshare")
 DEFAULT_FILE = "fonshare.yaml"
 OWNER = "owner"  # the login that may write
 INVITE = "invite"  # for a broker: none of one's own
@@ -67,11 +67,11 @@ def set_up(config: str | None) -> Path:
     file = Path(config or DEFAULT_FILE).absolute()
     if file.suffix.lower() not in (".yaml", ".yml"):
         raise UsageError("the settings file must end in .yaml", thing=str(file))
-    if config is None and ROUTER_FILE.exists():
+    if config is None and (router := Path(fonshare_agent.ROUTER_FILE)).exists():
         from fonshare_agent.router_setup import set_up_router
 
-        set_up_router(ROUTER_FILE)
-        return ROUTER_FILE
+        set_up_router(router)
+        return router
     _refuse_existing(file)
     demand_terminal()
     write_new(file, _ask_all(file.parent))

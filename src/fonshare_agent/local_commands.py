@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import fonshare_agent
 from fonshare_agent.command_line import CommandLine
 from fonshare_agent.control.arguments import check_arguments
 from fonshare_agent.control.client import is_answered
@@ -48,17 +49,17 @@ def _setup(line: CommandLine, command: Command) -> int:
 def _setup_by_form(answers: str | None) -> JSON:
     """Set up the router by *answers*, a file's name; None only looks what it offers."""
     from fonshare_agent import router_form
-    from fonshare_agent.first_use import ROUTER_FILE
 
-    if not ROUTER_FILE.exists():
+    router = Path(fonshare_agent.ROUTER_FILE)
+    if not router.exists():
         raise UsageError(
             "only a router is set up by a file of answers",
             thing="setup",
             next="Elsewhere `fonshare setup` asks on a terminal.",
         )
     if answers is None:
-        return router_form.look(ROUTER_FILE)
-    return router_form.answer(ROUTER_FILE, _read_answers(answers))
+        return router_form.look(router)
+    return router_form.answer(router, _read_answers(answers))
 
 
 def _read_answers(file: str) -> str:
@@ -70,9 +71,9 @@ def _read_answers(file: str) -> str:
 
 def _broker(line: CommandLine, command: Command) -> int:
     from fonshare_agent import broker_setup
-    from fonshare_agent.first_use import ROUTER_FILE
 
-    if not ROUTER_FILE.exists():
+    router = Path(fonshare_agent.ROUTER_FILE)
+    if not router.exists():
         raise UsageError(
             "only a router is set up as a broker by this",
             thing=command.name,
@@ -84,13 +85,13 @@ def _broker(line: CommandLine, command: Command) -> int:
         case "broker add":
             port = given["port"]
             answer = broker_setup.add_login(
-                ROUTER_FILE,
+                router,
                 name,
                 str(given["address"] or ""),
                 port if isinstance(port, int) else None,
             )
         case "broker rm":
-            answer = broker_setup.remove_login(ROUTER_FILE, name)
+            answer = broker_setup.remove_login(router, name)
         case _:
             answer = broker_setup.list_logins()
     show_result(answer, line, command)
