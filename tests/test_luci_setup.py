@@ -147,7 +147,6 @@ def check_what_is_left(router: StandInRouter, box: RouterBox) -> None:
 
 
 REFUSED = (  # where, what is filled in, what is right, and what is said
-    ("node", "name", "a/b", "alice", "Un nom est une ligne d’au plus 64 octets"),
     ("mqtt", "url", "mqtt://b:0", NO_BROKER, "Le port de l’URL d’un broker"),
     ("mqtt", "ca", "/no.pem", "", "Il n’y a pas de tel fichier (/no.pem)"),
 )
@@ -170,10 +169,11 @@ def test_what_the_program_refuses_is_said_at_its_field_in_french(
             alert = visit.field(section, name).get_by_role("alert")
             alert.get_by_text(told).wait_for()
             wizard.fill({(section, name): right})
-        visit.fill_list(visit.field("owner", "guest_folders"), "/films")
+        folders = visit.field("owner", "guest_folders")
+        visit.fill_list(folders, ".fonshare")
         wizard.press()
-        alert = visit.field("owner", "guest_folders").get_by_role("alert")
-        alert.get_by_text("n’est pas relatif au disque").wait_for()
+        alert = folders.get_by_role("alert")
+        alert.get_by_text("est le dossier de FonShare").wait_for()
         assert visit.page.get_by_role("alert").count() == 1
     assert router.settings() == before
 

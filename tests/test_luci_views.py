@@ -17,6 +17,16 @@ from fonshare_agent.config import load_settings
 from fonshare_agent.config_docs import ROUTER_OPTIONS
 from fonshare_agent.config_table import LISTS, Option, Unset
 from fonshare_agent.config_uci import ROW_TYPES, uci_place
+from fonshare_agent.config_values import (
+    BROKER,
+    HOURS,
+    HOUSES,
+    LABEL,
+    LOGIN,
+    PIN,
+    Kind,
+    Refused,
+)
 from luci_browser import OVERVIEW, REAL, SETTINGS, SETUP, SHARING, Visit, visiting
 from luci_router import (
     RealRouter,
@@ -420,7 +430,47 @@ REFUSED = (
     ("ftp", "passive_ports", "a-b"),
     ("ftp", "address", "somewhere"),
     ("node", "name", ""),
+    ("node", "name", "a/b"),
+    ("mqtt", "broker", "b.example"),
+    ("mqtt", "pin", "12:34"),
 )
+
+# By the datatypes of fields.js: with what the agent refuses it would not start.
+TRIED = {
+    "label": (LABEL, ["Chez Anaïs", "a/b", " a", "é" * 33, "..", "a\tb"]),
+    "login": (LOGIN, ["owner", "a b"]),
+    "pin": (PIN, ["ab" * 32, "AB:" * 31 + "CD", "12"]),
+    "broker": (
+        BROKER,
+        ["mqtt://b", "mqtts://a:b%20c@b.example:8883", "mqtt://[fd00::1]:1", "b"],
+    ),
+    "network": (
+        HOUSES,
+        ["lan", "192.168.1.0/24", "192.168.1.1/24", "10.0.0.1", "300.0.0.0/8"],
+    ),
+    "hours": (HOURS, ["22:30-06:45", "8-8", "25-26", "a"]),
+}
+
+
+def takes(kind: Kind, text: str) -> bool:
+    try:
+        kind.read([text] if kind.is_list else text)
+    except Refused:
+        return False
+    return True
+
+
+def test_the_form_takes_what_the_agent_takes(visit, router):
+    visit.open_form()
+    script = (
+        "all => L.require('view.fonshare.fields').then(fields =>"
+        " all.map(([type, text]) => fields.isFitting(type, text)))"
+    )
+    tried = [(name, text) for name, (_, texts) in TRIED.items() for text in texts]
+    found = visit.page.evaluate(script, [list(one) for one in tried])
+    assert dict(zip(tried, found, strict=True)) == {
+        (name, text): takes(TRIED[name][0], text) for name, text in tried
+    }
 
 
 def test_what_the_agent_would_refuse_is_not_saved(visit, router):

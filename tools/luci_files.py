@@ -18,11 +18,19 @@ from fonshare_agent.config_table import LIST_HELP, LISTS, Option, Unset
 from fonshare_agent.config_uci import ROW_TYPES, uci_place
 from fonshare_agent.config_values import (
     ADDRESS,
+    BROKER,
+    FOLDERS,
     HOST,
+    HOSTS,
     HOURS,
+    HOUSES,
+    LABEL,
+    LOGIN,
+    PIN,
     PORT,
     PORT_RANGE,
 )
+from fonshare_agent.config_values import LABELS as GROUPS
 from fonshare_agent.control.commands import AGENT_COMMANDS
 from fonshare_agent.web.labels import LABELS, SECTIONS, choices_of, widget_of
 
@@ -49,7 +57,16 @@ DATATYPES = {
     PORT_RANGE: "portrange",
     ADDRESS: "ipaddr(1)",  # without a mask
     HOST: "host",
-    HOURS: "hours",  # settings.js's own
+    HOSTS: "host",
+    # Those of fields.js:
+    HOURS: "hours",
+    LABEL: "label",
+    GROUPS: "label",
+    LOGIN: "login",
+    FOLDERS: "folder",
+    PIN: "pin",
+    BROKER: "broker",
+    HOUSES: "network",
 }
 RANGE = re.compile(r"range\((\d+),(\d+)\)\Z")
 

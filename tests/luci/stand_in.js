@@ -254,6 +254,9 @@ const Value = extend(baseclass, {
 			])
 		]);
 	},
+	isFitting(name, text) {
+		return isValid(this.datatype, text) && (!this.validate || this.validate(name, text) === true);
+	},
 	/* Write what the field says; return what is wrong with it. */
 	parse(name) {
 		const field = this.fields?.[name];
@@ -265,8 +268,8 @@ const Value = extend(baseclass, {
 		}
 		const value = this.read(field);
 		const isEmpty = value === '' || value.length === 0;
-		const verdict = (isEmpty ? this.rmempty || this.optional : isValid(this.datatype, value))
-			&& (!this.validate || this.validate(name, value) === true);
+		const verdict = (!isEmpty || this.rmempty || this.optional)
+			&& (Array.isArray(value) || this.isFitting(name, value)); // of a list each was looked at when it was added
 		field.classList.toggle('cbi-input-invalid', !verdict);
 		if (!verdict)
 			return 'Option "' + this.title + '" contains an invalid input value.';
@@ -310,7 +313,8 @@ const DynamicList = Value.extend({
 		const add = value => last.before(E('div', { 'class': 'item' }, [
 			E('span', {}, [ value ]), E('input', { 'type': 'hidden', 'value': value }) ]));
 		const field = E('input', { 'type': 'text', 'placeholder': this.placeholder, 'keydown': event => {
-			if (event.key !== 'Enter' || field.value === '')
+			field.classList.toggle('cbi-input-invalid', !this.isFitting(name, field.value));
+			if (event.key !== 'Enter' || field.value === '' || !this.isFitting(name, field.value))
 				return;
 			add(field.value);
 			field.value = '';

@@ -6,6 +6,12 @@
 // Fields of LuCI's forms, from the options of options.js.
 
 const HOURS = new RegExp('^([0-9]{1,2})(:[0-5][0-9])? *- *([0-9]{1,2})(:[0-5][0-9])?$');
+const LABEL_BYTES = 64;
+const FOREIGN = new RegExp('[/\\u0000-\\u001f\\u007f-\\u009f]');
+const PIN = new RegExp('^[0-9A-Fa-f]{64}$');
+const NETWORK = new RegExp('^([0-9]{1,3})[.]([0-9]{1,3})[.]([0-9]{1,3})[.]([0-9]{1,3})(?:/([0-9]{1,2}))?$');
+const NETWORK6 = new RegExp('^[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(/[0-9]{1,3})?$');
+const BROKER = new RegExp('^mqtts?://([^/@ ]+@)?([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\])(:[0-9]{1,5})?/?([?][^ ]*)?$');
 
 const WIDGETS = {
 	flag: form.Flag,
@@ -33,8 +39,49 @@ function isHours(text) {
 	return begin <= 1440 && end <= 1440 && begin != end;
 }
 
-function checkHours(sectionId, value) {
-	return !value || isHours(value) || _('Two times of the day, such as 23-7 or 22:30-06:45.');
+// A name as the agent takes it: of a node, a share, a group.
+function isLabel(text) {
+	return new TextEncoder().encode(text).length <= LABEL_BYTES && text == text.trim()
+		&& !FOREIGN.test(text) && text != '.' && text != '..';
+}
+
+function isLogin(text) {
+	return isLabel(text) && text.indexOf(' ') < 0;
+}
+
+function isFolder(text) {
+	return text[0] != '/' && text.split('/').indexOf('..') < 0;
+}
+
+function isPin(text) {
+	return PIN.test(text.replaceAll(':', ''));
+}
+
+function isBroker(text) {
+	return BROKER.test(text);
+}
+
+// A network as the agent takes it, without bits of a host, or one of its two words.
+function isNetwork(text) {
+	const parts = text.match(NETWORK);
+	if (!parts)
+		return text == 'loopback' || text == 'lan' || NETWORK6.test(text);
+	const numbers = parts.slice(1, 5).map(Number), bits = Number(parts[5] || 32);
+	const address = numbers.reduce((sum, one) => sum * 256 + one, 0);
+	return numbers.every(one => one < 256) && bits <= 32 && address % Math.pow(2, 32 - bits) == 0;
+}
+
+// What LuCI has no datatype for. With a value that it refuses the agent would not start.
+const CHECKS = {
+	hours: isHours, label: isLabel, login: isLogin, folder: isFolder, pin: isPin, broker: isBroker, network: isNetwork
+};
+
+function isFitting(datatype, text) {
+	return CHECKS[datatype](text);
+}
+
+function check(option, value) {
+	return !value || isFitting(option.datatype, value) || _('Allowed: %s.').format(option.allowed);
 }
 
 // Guests of the house need no password; a login that may write does.
@@ -45,6 +92,7 @@ function checkPassword(section, sectionId, value) {
 
 return baseclass.extend({
 	escaped: escaped,
+	isFitting: isFitting,
 
 	// Return what *view* shows to a login that may only look, and that has nothing to save.
 	refuse(view) {
@@ -62,8 +110,8 @@ return baseclass.extend({
 	add(section, option) {
 		const field = section.option(WIDGETS[option.widget], option.name, option.title, describe(option));
 
-		if (option.datatype == 'hours')
-			field.validate = checkHours;
+		if (CHECKS[option.datatype])
+			field.validate = (sectionId, value) => check(option, value);
 		else if (option.datatype)
 			field.datatype = option.datatype;
 		if (option.choices)
