@@ -201,6 +201,16 @@ function mirrorOf(url) {
 	};
 }
 
+/* Have a copy between two servers begun by *wish*; *rest*: what else is in its row. */
+function makeCopy(wish, rest) {
+	const row = {
+		...job(wish.source.split('/').filter(Boolean).pop(), { state: 'locating', size: 0 }), id: 'fxp-' + (world.copies.length + 1),
+		entry: wish.source, path: wish.target, files: 0, skipped: 0, failed: 0, failures: [], relayed: null, wish, ...rest
+	};
+	world.copies.push(row);
+	return row;
+}
+
 function copyOf(id) {
 	const found = world.copies.find((one) => one.id === id);
 	if (!found)
@@ -416,14 +426,7 @@ const COMMANDS = {
 	'fxp start': ({ source_password, target_password, ...wish }) => {
 		if (source_password === 'wrong')
 			throw refused('fxp.login', 'the server does not take this login', wish.source);
-		const name = wish.source.split('/').filter(Boolean).pop();
-		const row = {
-			...job(name, { state: 'locating', size: 0 }), id: 'fxp-' + (world.copies.length + 1), entry: wish.source, path: wish.target,
-			files: 0, skipped: 0, failed: 0, failures: [], relayed: null,
-			wish: { src_pin: null, dst_pin: null, ca: null, ...wish }
-		};
-		world.copies.push(row);
-		return [row];
+		return [makeCopy({ src_pin: null, dst_pin: null, ca: null, ...wish })];
 	},
 	'fxp ls': () => world.copies,
 	'fxp stop': ({ id }) => {
@@ -494,6 +497,7 @@ const broker = {
 window.world = world;
 window.ask = call;
 window.makeJob = (name, rest) => world.jobs.push(job(name, rest));
+window.makeCopy = makeCopy;
 window.start = (options) => {
 	document.documentElement.lang = world.language;
 	window.stop = mount(document.getElementById('page'), {

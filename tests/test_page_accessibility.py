@@ -40,13 +40,10 @@ WORLD = """
     ask('share add', {path: 'ftps://anna@old.example/pub', name: 'Archives',
         group: ['Famille']});
     world.logins = ['Famille'];
-    ask('fxp start', {source: 'ftps://me@old.example/pub', relay: 'auto',
-        target: 'ftps://me@new.example/pub'});
-    Object.assign(world.copies[0], {state: 'failed', size: 9e6, done_bytes: 4e6,
-        error: {code: 'fxp.certificate', message: 'the certificate cannot be trusted',
-            thing: 'old.example', next: ''}});
-    ask('fxp start', {source: 'ftp://old.example/iso', relay: 'auto',
-        target: 'ftps://me@new.example/iso'});
+    makeCopy({source: 'ftps://me@old.example/pub', target: 'ftps://me@new.example/pub'},
+        {state: 'failed', size: 9e6, done_bytes: 4e6, error: {code: 'fxp.certificate',
+            message: 'the certificate cannot be trusted', thing: 'old.example'}});
+    makeCopy({source: 'ftp://old.example/iso', target: 'ftps://me@new.example/iso'});
     world.settings = [{name: 'node.name', help: 'The name that friends see.',
         value: 'Anna'}];
 """
