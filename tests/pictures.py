@@ -15,8 +15,9 @@ from typing import Any
 
 from brokers import Mosquitto, free_port
 from browser import DESK, PHONE, ROOT, running_chromium, visiting
+from fonshare_agent.first_use import hashed
 from nodes import NodeProcess, befriend, eventually, running, share
-from web_people import Person, serving_page
+from web_people import PASSWORD, Person, serving_page
 
 PICTURES = ROOT / "docs" / "pictures"
 GROUP, CLUB = "Famille", "Ciné-club"
@@ -41,6 +42,7 @@ OFFERED = {
     },
     "anna": {"Photos": {"Chat.jpg": 4 * MB}},
 }
+OWNER = {"name": "owner", "password": hashed(PASSWORD), "access": "write"}
 FILM = f"{GROUP}/Bob/Films/Bréhat 2019.mkv"
 
 
@@ -63,6 +65,9 @@ def take_pictures(place: Path, folder: Path) -> None:
                 broker.url,
                 web={"port": free_port()},
                 limits={"house": True, "transfers": 1},
+                users=[
+                    {"name": "owner", "password": hashed(PASSWORD), "access": "write"}
+                ],
             )
             for name in ("anna", "bob", "carol", "david")
         }

@@ -57,6 +57,13 @@ def test_all_together_is_one_tree_of_all_friends(visit):
     assert rows(visit) == ["Jour 1.mp4", "Jour 2.mp4", "Jour 3.mp4"]
 
 
+def search(visit, words, told):
+    """Search in Files until the page says how much it has found."""
+    visit.open("files")
+    visit.page.get_by_role("searchbox").fill(words)
+    visit.page.get_by_text(told).wait_for()
+
+
 @pytest.mark.full
 def test_a_folder_of_several_friends_is_fetched_from_all(visit):
     visit.open("files?%2FFilms")
@@ -70,9 +77,7 @@ def test_a_folder_of_several_friends_is_fetched_from_all(visit):
 
 
 def test_typing_searches_and_filters_narrow(visit):
-    visit.open("files")
-    visit.page.get_by_role("searchbox").fill("bréhat")
-    visit.page.get_by_text("1 found").wait_for()
+    search(visit, "bréhat", "1 found")
     assert "2 sources" in visit.page.locator(".fs-entry").inner_text()
     visit.page.get_by_role("searchbox").fill("mkv")
     visit.page.get_by_text("4 found").wait_for()
@@ -82,6 +87,7 @@ def test_typing_searches_and_filters_narrow(visit):
     visit.page.get_by_text("2 found").wait_for()
     visit.page.get_by_label("At least").select_option(label="Over 1 GB")
     visit.page.get_by_label("Order").select_option(label="Largest first")
+    visit.page.get_by_label("Unchanged for").select_option(label="A month")
     visit.page.get_by_label("Only what is online now").check()
     visit.until("world.calls.filter(one => one[0] === 'find').pop()[1].online")
 
@@ -89,6 +95,7 @@ def test_typing_searches_and_filters_narrow(visit):
         "words": ["mkv"],
         "group": "Ciné-club",
         "min_size": 1_000_000_000,
+        "older": 30 * 86400,
         "sort": "size",
         "online": True,
         "limit": 100,
@@ -137,9 +144,7 @@ def test_a_search_is_kept_used_again_and_forgotten(visit):
 
 @pytest.mark.full
 def test_a_search_is_there_again_on_coming_back_and_nowhere_else(visit):
-    visit.open("files")
-    visit.page.get_by_role("searchbox").fill("mkv")
-    visit.page.get_by_text("4 found").wait_for()
+    search(visit, "mkv", "4 found")
     visit.page.get_by_role("link", name="Groups").click()
     visit.page.get_by_role("heading", name="Groups", exact=True).wait_for()
     visit.page.go_back()
@@ -189,9 +194,7 @@ def test_the_keyboard_does_it_all(visit):
 
 @pytest.mark.full
 def test_enter_on_a_file_shows_who_has_it(visit):
-    visit.open("files")
-    visit.page.get_by_role("searchbox").fill("bréhat")
-    visit.page.get_by_text("1 found").wait_for()
+    search(visit, "bréhat", "1 found")
     visit.page.locator("[role=row][tabindex='0']").focus()
     visit.page.keyboard.press("Enter")
 
@@ -334,9 +337,7 @@ def test_what_is_new_of_a_long_folder_is_seen_and_nothing_moves(visit):
 
 @pytest.mark.full
 def test_what_a_search_finds_meanwhile_joins_what_it_has_found(visit):
-    visit.open("files")
-    visit.page.get_by_role("searchbox").fill("mkv")
-    visit.page.get_by_text("4 found").wait_for()
+    search(visit, "mkv", "4 found")
     visit.page.get_by_role("checkbox", name="Choose Noël.mkv").check()
     name = visit.page.get_by_role("button", name="Nosferatu.mkv")
     name.focus()
@@ -432,3 +433,24 @@ def test_a_folder_is_got_to_a_folder_as_a_whole(visit):
     [call] = visit.calls("get")
     assert call["to"] == "films"
     assert "stream" not in call
+
+
+@pytest.mark.full
+def test_the_tree_of_folders_shows_what_comes_and_goes_and_stays_as_it_is_open(visit):
+    visit.open(f"files?Famille%2F{BOB}%2FFilms")
+    tree = visit.page.get_by_role("navigation", name="Folders")
+    toggle = tree.get_by_role("button", name="What is in Films")
+    toggle.click()
+    old = tree.get_by_role("link", name="Vacances")
+    old.wait_for()
+    new = ["Famille", BOB, "Films", "Noël/a.mkv", 5, 5]
+    visit.page.evaluate("row => world.entries.push(row)", new)
+    tree.get_by_role("link", name="Noël").wait_for()
+    visit.page.evaluate(
+        "() => { world.entries = world.entries.filter(one => one[2] !== 'Musique'"
+        " && !one[3].startsWith('Vacances')) }"
+    )
+    old.wait_for(state="detached")
+    tree.get_by_role("link", name="Musique").wait_for(state="detached")
+    assert toggle.evaluate("one => one === document.activeElement")
+    assert toggle.get_attribute("aria-expanded") == "true"

@@ -314,3 +314,37 @@ def test_this_router_becomes_a_groups_broker_and_lets_go_of_it(visit):
     dialog.get_by_role("button", name="Take it away").click()
     page.get_by_text("Chorale").wait_for(state="detached")
     page.get_by_text("Famille", exact=True).wait_for()
+
+
+FORM = """{ options: {
+    read: async () => ({ file: 'fonshare.yaml', refusal: null, pending: [], logins: [],
+        sections: [{ name: 'disk', title: 'Disk and folders' }],
+        options: [{ name: 'keys', section: 'disk', title: 'Keys folder', help: 'Keys.',
+            widget: 'text', choices: [], is_number: false, value: 'keys', default: '',
+            is_unset: false, caution: 'The keys do not move by themselves.' }] }),
+    save: async (wish) => { world.calls.push(['save', wish]); return {}; } } }"""
+
+
+@pytest.mark.full
+def test_who_changes_the_keys_folder_is_told_what_that_means(visit):
+    visit.open("settings", options=FORM)
+    page, dialog = visit.page, visit.page.get_by_role("dialog")
+    page.get_by_text("Disk and folders").click()
+    page.get_by_label("Keys folder").fill("elsewhere")
+    page.get_by_role("button", name="Save the settings").click()
+    dialog.get_by_text("The keys do not move by themselves.").wait_for()
+    dialog.get_by_role("button", name="Go back").click()
+    page.get_by_role("button", name="Save the settings").click()
+    assert visit.calls("save") == []
+    dialog.get_by_role("button", name="Change it").click()
+    page.get_by_text("Saved.").wait_for()
+    assert visit.calls("save") == [{"options": {"keys": "elsewhere"}}]
+
+
+@pytest.mark.full
+def test_an_agent_that_is_stopped_is_started_where_the_host_can(visit):
+    start = "{ start: async () => { world.calls.push(['start']); world.away = null; } }"
+    visit.open("overview", "world.away = 'no_agent'", start)
+    visit.page.get_by_role("button", name="Start FonShare").click()
+    visit.page.locator(".fonshare:not([data-trouble])").wait_for()
+    assert len(visit.calls("start")) == 1

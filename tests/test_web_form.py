@@ -1,5 +1,6 @@
 """Settings changed in the browser: what is written, what is refused, what stays."""
 
+import os
 import random
 import stat
 from pathlib import Path
@@ -358,6 +359,23 @@ def test_what_the_agent_has_not_taken_yet_is_told(agent, browser: Browser):
     assert pending() == ["node.name"]
     agent.answers["settings"] = UsageError("an agent of another version")
     assert pending() is None
+
+
+def test_a_password_is_not_taken_before_another_agent_lives(agent, browser: Browser):
+    def pending():
+        return browser.post("/api/settings", {}).json["result"]["pending"]
+
+    agent.answers["settings"] = rows(load_settings(agent.config, needs_hashes=False))
+    logins = [{"was": "owner", "name": "owner", "access": "write", "password": "new"}]
+    save(browser, logins=logins, password=PASSWORD)
+    save(browser, {"mqtt.broker": "mqtt://u:one@broker.example"})
+    agent.answers["settings"] = rows(load_settings(agent.config, needs_hashes=False))
+    assert pending() == ["ftp.users", "mqtt.broker"]
+    os.utime(agent.socket, ns=(1, 1))  # as if it had been bound at another time
+    assert pending() == []
+    save(browser, {"mqtt.broker": None})
+    back = [{**logins[0], "password": PASSWORD}]
+    assert save(browser, logins=back, password="new").status == 200
 
 
 def test_a_name_of_the_page_counts_at_once(browser):

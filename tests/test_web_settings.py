@@ -5,7 +5,8 @@ import pytest
 from axe import SCRIPT
 from browser import PHONE, visiting
 from fonshare_agent.config import load_settings
-from fonshare_agent.web.command import OwnAgent
+from fonshare_agent.web.application import Application
+from fonshare_agent.web.own_agent import OwnAgent
 from nodes import CommandFailed, eventually, running
 from programs import refuse
 from settings_files import take_ports
@@ -74,12 +75,18 @@ def looks_well(person):
 
 
 def test_a_node_is_set_up_on_a_phone_without_a_terminal(tmp_path, chromium):
-    agent = OwnAgent()
     file = tmp_path / "fonshare.yaml"
+    agent = OwnAgent(file)
+
+    def begin(config):
+        page = Application(config, own_agent=agent)
+        agent.begin()
+        return page
+
     options = {"viewport": PHONE, "locale": "fr-FR"}
     try:
         with (
-            first_use(file, agent.begin) as browser,
+            first_use(file, begin) as browser,
             visiting(chromium, address_of(browser), **options) as visit,
         ):
             alice = Person(visit, "fr", "first-use", "alice")
@@ -104,5 +111,8 @@ def test_a_node_is_set_up_on_a_phone_without_a_terminal(tmp_path, chromium):
             alice.picture("wizard")
             assert load_settings(file, needs_hashes=False).node.name == "Béatrice"
             assert (tmp_path / "disk").is_dir()
+            agent.stop()
+            alice.press("Start FonShare")
+            visit.page.locator(".fonshare:not([data-trouble])").wait_for()
     finally:
         agent.stop()

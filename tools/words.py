@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fonshare_agent.config_table import LIST_HELP, LISTS, OPTIONS, Unset
-from fonshare_agent.web.labels import LABELS, SECTIONS
+from fonshare_agent.web.labels import CAUTIONS, LABELS, SECTIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 APP = ROOT / "package" / "luci-app-fonshare"
@@ -147,7 +147,7 @@ def collect() -> dict[str, Text]:
             add(entry["title"], MENU)
     for text in settings_texts():
         add(text, TABLE)
-    for text in (*LABELS.values(), *SECTIONS.values()):
+    for text in (*LABELS.values(), *SECTIONS.values(), *CAUTIONS.values()):
         add(text, NAMES)
     return texts
 

@@ -3,7 +3,7 @@
     GET  /                  the page's frame and sign-in
     GET  /shell/… /page/…   scripts and styles of the frame, and of the page itself
     GET  /words/LANG.json   translations
-    GET  /api/session       {signed_in, language, user, node, version}
+    GET  /api/session       {signed_in, language, user, node, version, may_start}
     POST /api/login         {password, name?}       -> the session's cookie
     POST /api/logout        {}
     POST /api/call          {command, arguments}    -> {result, rest?} or {error}
@@ -11,6 +11,7 @@
     POST /api/settings      {}                      -> {result}: the form
     POST /api/settings/save {options, logins?, password?, language?}
                             -> {result: {saved, moves_page}} or {error}
+    POST /api/agent/start   {}                      -> {result} or {error}
     POST /api/backup        {passphrase}            -> the file
     POST /api/restore       {passphrase, file}      -> {result}
 
@@ -22,12 +23,13 @@ no socket.
 import logging
 import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 from fonshare_agent import __version__
 from fonshare_agent.control.rows import JSON
-from fonshare_agent.errors import FonshareError, SettingsError
+from fonshare_agent.errors import FonshareError, NotAllowed, SettingsError
 from fonshare_agent.web.backups import RESTORE_BODY_MAX, give_backup, take_restore
 from fonshare_agent.web.calls import Calls
 from fonshare_agent.web.exchange import (
@@ -44,12 +46,13 @@ from fonshare_agent.web.exchange import (
 )
 from fonshare_agent.web.form import SettingsForm
 from fonshare_agent.web.guard import Guard
+from fonshare_agent.web.own_agent import OwnAgent
 from fonshare_agent.web.owners import Owners
 from fonshare_agent.web.page import PageFiles
 from fonshare_agent.web.pictures import TEXT_MAX, draw_qr
 from fonshare_agent.web.refusals import NoSuchPage, WrongMethod
 from fonshare_agent.web.sessions import Session
-from fonshare_agent.web.settings import read_form, told_by_field, wish_of
+from fonshare_agent.web.settings import Unseen, read_form, told_by_field, wish_of
 from fonshare_agent.web.signing import SignIn
 
 log = logging.getLogger(__name__)
@@ -61,6 +64,7 @@ BODIES = {  # bytes; others have none
     "/api/qr": BODY_MAX,
     "/api/settings": BODY_MAX,
     "/api/settings/save": BODY_MAX,
+    "/api/agent/start": BODY_MAX,
     "/api/backup": BODY_MAX,
     "/api/restore": RESTORE_BODY_MAX,
 }
@@ -79,7 +83,10 @@ class Application:
         config: Path,
         files: PageFiles | None = None,
         clock: Callable[[], float] = awake_clock,
+        own_agent: OwnAgent | None = None,
     ) -> None:
+        self._own_agent = own_agent  # None: agents are for others to start
+        self._unseen = Unseen()
         self._owners = Owners(config, lambda: self._signing.end_all())
         self._files = files or PageFiles()
         self._form = SettingsForm(config)
@@ -99,6 +106,7 @@ class Application:
             "/api/qr": self._qr,
             "/api/settings": self._read_settings,
             "/api/settings/save": self._save_settings,
+            "/api/agent/start": self._start,
             "/api/backup": self._backup,
             "/api/restore": self._restore,
         }
@@ -169,6 +177,7 @@ class Application:
             told["user"] = session.user
             told["node"] = self._owners.settings().node.name
             told["version"] = __version__
+            told["may_start"] = self._own_agent is not None
         return answer(told)
 
     def _verify(self, name: str, password: str) -> str | None:
@@ -193,7 +202,9 @@ class Application:
         return answer({"result": draw_qr(text_of(request.json(), "text", TEXT_MAX))})
 
     def _read_settings(self, request: Request) -> Response:
-        return answer({"result": read_form(self._form, self._config, self._calls.call)})
+        form = read_form(self._form, self._config, self._calls.call)
+        self._unseen.add_to(form, self._calls.life())
+        return answer({"result": form})
 
     def _save_settings(self, request: Request) -> Response:
         session = self._demand_session(request)
@@ -206,6 +217,7 @@ class Application:
         except SettingsError as error:
             told = told_by_field(error, str(body.get("language")))
             return answer({"error": told})
+        self._unseen.note(wish, saved, self._calls.life())
         moves = not OF_LISTENING.isdisjoint(saved)
         result: JSON = {"result": {"saved": saved, "moves_page": moves}}
         if wish.logins is None:
@@ -213,11 +225,23 @@ class Application:
         self._owners.settings()  # other logins sign everybody out, but for who did that
         return answer(result, self.admit(request, session.user))
 
+    def _start(self, request: Request) -> Response:
+        request.json()
+        if self._own_agent is None:
+            raise NotAllowed(
+                "this program starts no agent: nobody sits at its terminal",
+                thing="agent",
+                next="Start the agent's service, or `fonshare agent`.",
+            )
+        self._own_agent.start()
+        return answer({"result": {"started": True}})
+
     def _backup(self, request: Request) -> Response:
         return give_backup(self._owners.settings(), request.json())
 
     def _restore(self, request: Request) -> Response:
-        return take_restore(self._owners.settings(), request)
+        with self._own_agent.resting() if self._own_agent else nullcontext():
+            return take_restore(self._owners.settings(), request)
 
 
 def demand_method(request: Request, *methods: str) -> None:

@@ -48,6 +48,14 @@ class Calls:
             return {"result": result, "rest": result.rest()}
         return {"result": result}
 
+    def life(self) -> tuple[int, int] | None:
+        """Return what is another one after each start of the agent; None without it."""
+        try:
+            state = self._find().stat()
+        except OSError:
+            return None
+        return state.st_ino, state.st_mtime_ns
+
     def _find(self) -> Path:
         if self._before is None or client.is_answered(self._socket):
             return self._socket

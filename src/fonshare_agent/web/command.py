@@ -1,13 +1,13 @@
 """`fonshare web`: sees that somebody may sign in, says where the page is, serves it.
 
-Without settings, on a terminal, it sets a node up the first time (first_time.py)
-and then runs its agent, too, as long as it runs itself.
+On a terminal it may run the node's agent, too, as long as it runs itself: without
+settings it sets the node up (first_time.py) and goes on with its agent; later the
+page's owner may start one that is stopped (own_agent.py).
 """
 
 import ipaddress
 import logging
 import signal
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from fonshare_agent.settings import Settings
 from fonshare_agent.web.application import Application
 from fonshare_agent.web.first_time import FirstTime, make_code
 from fonshare_agent.web.listener import Listener
+from fonshare_agent.web.own_agent import OwnAgent
 from fonshare_agent.web.owners import demand_owner
 from fonshare_agent.words import say
 
@@ -38,9 +39,14 @@ def run_web(config: str | None) -> None:
         return
     settings = load_settings(path, needs_hashes=False)
     demand_owner(settings)
-    listener = Listener(Application(path.absolute()), settings.web)
+    agent = OwnAgent(path.absolute())
+    own = agent if sys.stderr.isatty() else None
+    listener = Listener(Application(path.absolute(), own_agent=own), settings.web)
     _print(announcement(settings, listener.port))
-    _serve(listener)
+    try:
+        _serve(listener)
+    finally:
+        agent.stop()
 
 
 def _serve(listener: Listener) -> None:
@@ -65,8 +71,19 @@ def _set_up(path: Path) -> None:
     web = validate({"node": {"name": "node"}, "disk": "disk"}, path=path).web
     ports = range(web.port, web.port + PORT_TRIES)
     web = replace(web, port=next((p for p in ports if not is_taken(p)), web.port))
-    code, agent = make_code(), OwnAgent()
-    listener = Listener(FirstTime(path, web, code, agent.begin), web)
+    code, agent = make_code(), OwnAgent(path)
+
+    def begin(file: Path) -> Application:
+        page = Application(file, own_agent=agent)
+        agent.begin()
+        line = say(
+            "the agent runs as long as this program; afterwards start both: `fonshare "
+            "agent` and `fonshare web`"
+        )
+        _print([f"fonshare: {line}"])
+        return page
+
+    listener = Listener(FirstTime(path, web, code, begin), web)
     lines = (
         say("there are no settings yet: set this node up in a browser"),
         say("the page is at {}", f"http://{web.address}:{listener.port}/"),
@@ -77,31 +94,6 @@ def _set_up(path: Path) -> None:
         _serve(listener)
     finally:
         agent.stop()
-
-
-class OwnAgent:
-    """The agent of a node that was set up here; it ends with this program."""
-
-    def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def begin(self, path: Path) -> Application:
-        """Start the agent of the settings at *path*; return its page."""
-        page = Application(path)
-        words = [sys.executable, "-m", "fonshare_agent", "-c", str(path), "agent"]
-        self._process = subprocess.Popen(words)
-        line = say(
-            "the agent runs as long as this program; afterwards start both: `fonshare "
-            "agent` and `fonshare web`"
-        )
-        _print([f"fonshare: {line}"])
-        return page
-
-    def stop(self) -> None:
-        """End the agent in order, if there is one."""
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait()
 
 
 def _print(lines: list[str]) -> None:

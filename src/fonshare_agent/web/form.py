@@ -35,7 +35,7 @@ from fonshare_agent.errors import (
 )
 from fonshare_agent.first_use import hashed
 from fonshare_agent.web.exchange import is_text
-from fonshare_agent.web.labels import LABELS, SECTIONS, choices_of, widget_of
+from fonshare_agent.web.labels import CAUTIONS, LABELS, SECTIONS, choices_of, widget_of
 from fonshare_agent.web.owners import demand_owner
 from fonshare_agent.web.refusals import BadRequest
 from fonshare_agent.web.yaml_edits import Edit, edit_yaml
@@ -197,6 +197,7 @@ def _row(option: Option, values: Mapping[str, Any]) -> dict[str, Any]:
         "section": uci_place(option)[0],
         "title": LABELS[option.name],
         "help": option.help,
+        "caution": CAUTIONS.get(option.name),
         "widget": widget_of(option),
         "choices": choices_of(option) if widget_of(option) == "choice" else [],
         "is_number": option.kind.is_number,

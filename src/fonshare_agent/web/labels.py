@@ -75,6 +75,16 @@ SECTIONS: Final = {
     "user": "Logins of the house door",
     "share": "Shares",
 }
+# What is asked before an option is changed: nothing follows it to another folder.
+CAUTIONS: Final = {
+    "disk": "Files do not move by themselves, and another disk has to be taken as this "
+    "node’s on the overview.",
+    "state": "Keys, groups and transfers lie in that folder and do not move by "
+    "themselves. Without them this node is a new one that no group knows: move the "
+    "folder while FonShare is stopped.",
+    "keys": "The keys do not move by themselves. Without them this node is a new one "
+    "that no group knows: move the folder while FonShare is stopped.",
+}
 _WORDS: Final = re.compile(r'"([^"]*)"')
 
 

@@ -5,7 +5,7 @@ Whoever changes logins gives a password that opens one of them now: a browser th
 left open is not enough to shut its owner out.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,8 +19,36 @@ from fonshare_agent.web.refusals import BadRequest
 from fonshare_agent.words import translate
 
 LOGINS_MAX: Final = 32  # as the settings have it; more is no household's form
+LOGINS: Final = "ftp.users"
 OF_THE_PAGE: Final = "web."  # what concerns this program, not the agent
 Call = Callable[[str, dict[str, JSON]], Mapping[str, JSON]]
+
+
+class Unseen:
+    """Secrets that were saved while one agent lived, which it will not tell: until
+    another one lives it has not taken them. Any thread."""
+
+    def __init__(self) -> None:
+        self._names: set[str] = set()
+        self._life: object = None
+
+    def note(self, wish: Wish, saved: Sequence[JSON], life: object) -> None:
+        """Remember what of *saved* no comparison will show."""
+        names = {str(one) for one in saved if str(one) in FORM}
+        found = {one for one in names if FORM[one].kind.is_secret}
+        if any(login.password is not None for login in wish.logins or ()):
+            found.add(LOGINS)
+        if life is None or not found:
+            return  # the next agent reads them
+        if life != self._life:
+            self._life, self._names = life, set()
+        self._names = self._names | found
+
+    def add_to(self, form: dict[str, JSON], life: object) -> None:
+        """Add to the `pending` of *form* what is remembered."""
+        pending = form["pending"]
+        if isinstance(pending, list) and life is not None and life == self._life:
+            pending += sorted(self._names.difference(map(str, pending)))
 
 
 def read_form(form: SettingsForm, path: Path, call: Call) -> dict[str, JSON]:
@@ -41,7 +69,7 @@ def _pending(path: Path, call: Call) -> JSON:
     return [
         row["name"]
         for row in wanted
-        if (row["name"] in FORM or row["name"] == "ftp.users")
+        if (row["name"] in FORM or row["name"] == LOGINS)
         and not row["name"].startswith(OF_THE_PAGE)
         and running.get(row["name"]) != row["value"]
     ]

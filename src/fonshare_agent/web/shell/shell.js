@@ -128,6 +128,7 @@ function makeHost(session, language, words, translate) {
 			const content = await toBase64(file);
 			return result('/api/restore', { passphrase, file: content });
 		},
+		start: session.may_start ? () => result('/api/agent/start', {}) : null,
 		signOut,
 	};
 }

@@ -10,6 +10,7 @@ import { icon } from './icons.js';
 import { feed, makeScope } from './live.js';
 import { dress } from './look.js';
 import { wishesKey } from './moved.js';
+import { button } from './parts.js';
 import { makeRates } from './rates.js';
 import { speaking } from './told.js';
 import { _, fill, number, sentence, speakAs } from './words.js';
@@ -202,11 +203,27 @@ function showTrouble(app, frame, error) {
 		return;
 	app.trouble = error.code;
 	set(frame.root, 'data-trouble', error.code);
-	// LuCI knows better how its router is mended.
-	replace(frame.trouble, icon('warning'), words(error, app.host.kind === 'luci' ? error.next : ''),
+	replace(frame.trouble, icon('warning'), words(error, adviceOf(app, error)),
 		error.code === 'session_expired' ? h('button', {
 			type: 'button', class: 'fs-button', on: { click: () => window.location.reload() }
-		}, _('Sign in')) : null);
+		}, _('Sign in')) : null,
+		mayStart(app, error) ? button(app, _('Start FonShare'), async () => {
+			await app.host.start();
+			app.status.now();
+		}, { symbol: 'resume' }) : null);
+}
+
+function mayStart(app, error) {
+	return error.code === 'no_agent' && Boolean(app.host.start);
+}
+
+/* What to do about *error*, where somebody knows better than the page alone. */
+function adviceOf(app, error) {
+	if (app.host.kind === 'luci')
+		return error.next;
+	if (mayStart(app, error))
+		return _('Started here it runs as long as this page’s program.');
+	return error.code === 'no_agent' ? _('Start its service, or `fonshare agent`, where it is installed; this page then goes on by itself.') : '';
 }
 
 function endTrouble(app, frame) {

@@ -19,6 +19,8 @@ function choices() {
 			[1000 * MB, _('Under 1 GB')], [4000 * MB, _('Under 4 GB')]],
 		newer: [['', _('Any time')], [DAY, _('Last day')], [7 * DAY, _('Last week')],
 			[30 * DAY, _('Last month')], [365 * DAY, _('Last year')]],
+		older: [['', _('Any time')], [7 * DAY, _('A week')], [30 * DAY, _('A month')],
+			[365 * DAY, _('A year')]],
 		sort: [['relevance', _('Best first')], ['newest', _('Newest first')],
 			['size', _('Largest first')], ['name', _('By name')]]
 	};
@@ -118,7 +120,7 @@ function filterFields(app, scope, kept, changed) {
 	const online = checkbox('online', 'yes', _('Only what is online now'), false);
 	const labels = {
 		kind: _('Kind'), group: _('Group'), member: _('Who'), min_size: _('At least'), max_size: _('At most'),
-		newer: _('Changed'), sort: _('Order')
+		newer: _('Changed'), older: _('Unchanged for'), sort: _('Order')
 	};
 	const element = h('div', { class: 'fs-filters', id: 'fs-filters', hidden: true },
 		Object.keys(labels).map((name) => field(labels[name], controls[name])), online);

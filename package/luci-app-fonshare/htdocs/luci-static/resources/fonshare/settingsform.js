@@ -6,7 +6,7 @@
 import { complaining, complainingOf, summaryLine } from './complaints.js';
 import { append, foreign, h, replace, visible } from './dom.js';
 import { icon } from './icons.js';
-import { button, field, form, input, select } from './parts.js';
+import { button, confirm, field, form, input, select } from './parts.js';
 import { _, fill, said } from './words.js';
 
 const LOOK_S = 4; // whether the agent has taken them
@@ -21,7 +21,7 @@ export async function settingsForm(app, scope, content, instead) {
 	}
 	const news = h('div', { class: 'fs-saved', role: 'status' });
 	const place = h('div');
-	const state = { told, hasSecrets: false, isStarting: false, movesPage: false };
+	const state = { told, isStarting: false, movesPage: false };
 	append(content, [news, place]);
 
 	async function look() {
@@ -52,6 +52,8 @@ function draw(app, place, state, saved) {
 			app.notify(_('Nothing was changed.'));
 			return;
 		}
+		if (!await mayChange(app, fields.filter((one) => one.caution && one.name in wish.options)))
+			return;
 		if (await save(app, state, [...fields, ...logins.parts()], wish, summary)) {
 			saved();
 			draw(app, place, state, saved);
@@ -59,12 +61,21 @@ function draw(app, place, state, saved) {
 	}));
 }
 
+/* Ask about each of *fields*, whose change has more to it than is seen. */
+async function mayChange(app, fields) {
+	for (const one of fields) {
+		const isSure = await confirm(app, fill(_('Change this: %s?'), said(one.title)), h('p', null, said(one.caution)), _('Change it'), 'fs-danger');
+		if (!isSure)
+			return false;
+	}
+	return true;
+}
+
 /* Have *wish* written; false if something in it is wrong, which is said where it stands. */
 function save(app, state, parts, wish, summary) {
 	return complainingOf(parts, summary, async () => {
 		const done = await app.host.options.save(wish);
 		app.notify(_('Saved.'));
-		state.hasSecrets = state.hasSecrets || Boolean(wish.logins);
 		state.movesPage = state.movesPage || done.moves_page;
 		state.told = await app.host.options.read();
 		return true;
@@ -87,7 +98,7 @@ function wished(fields, logins) {
 
 function showNews(app, news, state, watch) {
 	const { pending } = state.told;
-	const isWaiting = pending !== null && (pending.length > 0 || state.hasSecrets);
+	const isWaiting = pending !== null && pending.length > 0;
 	if (state.isStarting && pending !== null && !pending.length)
 		state.isStarting = false;
 	const kind = state.isStarting ? 'starting' : isWaiting ? 'waiting' : pending === null ? 'off' : '';
@@ -99,7 +110,6 @@ function showNews(app, news, state, watch) {
 		kind === 'waiting' ? line(_('What is saved counts once FonShare has started again. Transfers go on where they were.'),
 			h('div', { class: 'fs-actions' }, button(app, _('Start FonShare again'), async () => {
 				await app.call('restart');
-				state.hasSecrets = false;
 				state.isStarting = true;
 				watch.now();
 			}, { kind: 'primary', symbol: 'retry' }))) : null,
@@ -114,6 +124,8 @@ function optionField(row) {
 	const part = make(row);
 	part.name = row.name;
 	part.section = row.section;
+	part.title = row.title;
+	part.caution = row.caution;
 	part.before = JSON.stringify(part.read());
 	return complaining(part);
 }

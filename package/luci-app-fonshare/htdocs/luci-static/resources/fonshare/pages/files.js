@@ -51,7 +51,7 @@ export function show(app, scope, page) {
 	view.clear = search.clear;
 	append(page.content, [search.element,
 		h('div', { class: 'fs-files' + (isTogether(place) ? ' fs-is-together' : '') },
-			isTogether(place) ? null : tree(app, place),
+			isTogether(place) ? null : tree(app, scope, place),
 			h('div', { class: 'fs-files-main' }, top(view), said, table.element, notHere)), bar.element]);
 	bar.update();
 	search.begin();
