@@ -9,13 +9,13 @@ let signingIn = null; // one sign-in, however many calls find the session ended
 let unmount = null; // takes the page away
 
 async function start() {
-	const session = await untilAnswered();
+	const session = await untilAnswered(() => ask('/api/session'));
 	const language = chosenLanguage(session.language);
 	const words = shellWords(language);
 	document.documentElement.lang = language;
 	if (!session.signed_in) {
 		await signIn(document.body, words, '', session.first_use);
-		Object.assign(session, await ask('/api/session'));
+		Object.assign(session, await untilAnswered(() => ask('/api/session')));
 	}
 	document.title = session.node + ' – FonShare';
 	fillBar(session, language, words);
@@ -30,7 +30,12 @@ async function start() {
 		]);
 		unmount = page.mount(main, makeHost(session, language, words, translate));
 	} catch (error) {
-		main.append(text('p', words('The page\'s own files are missing. Install FonShare anew.'), { role: 'alert' }));
+		const again = text('button', words('Try again'), { type: 'button' });
+		again.addEventListener('click', () => location.reload());
+		main.replaceChildren(
+			text('p', words('A part of the page did not come. If trying again does not help, install FonShare anew.'), { role: 'alert' }),
+			again,
+		);
 		throw error;
 	}
 }
@@ -51,19 +56,25 @@ async function beginNode(main, language) {
 	});
 }
 
-async function untilAnswered() {
+// What *act* resolves to, however often it has to be asked; meanwhile the page says why it
+// is empty.
+async function untilAnswered(act) {
+	const main = document.getElementById('page');
+	const said = text('p', '', { role: 'alert' });
 	for (;;) {
 		try {
-			return await ask('/api/session');
+			const answer = await act();
+			said.remove();
+			return answer;
 		} catch (error) {
-			const main = document.getElementById('page');
 			const words = shellWords(chosenLanguage(navigator.language.slice(0, 2)));
-			const said = error.code === 'unreachable'
+			const what = error.code === 'unreachable'
 				? words('The server of this page does not answer. Is `fonshare web` running?')
 				: error.message + '. ' + error.next;
-			main.replaceChildren(text('p', said, { role: 'alert' }));
+			if (said.textContent !== what)
+				said.textContent = what;
+			main.replaceChildren(said);
 			await new Promise((resolve) => setTimeout(resolve, 2000));
-			main.replaceChildren();
 		}
 	}
 }
@@ -89,7 +100,7 @@ function fillBar(session, language, words) {
 async function signOut() {
 	if (unmount)
 		unmount(); // so that it asks for nothing any more
-	await ask('/api/logout', {});
+	await untilAnswered(() => ask('/api/logout', {}));
 	location.reload();
 }
 

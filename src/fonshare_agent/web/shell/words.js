@@ -18,8 +18,9 @@ const FRENCH = {
 	'The server of this page does not answer. Is `fonshare web` running?':
 		'Le serveur de cette page ne répond pas. Est-ce que `fonshare web` tourne ?',
 	'Language': 'Langue',
-	'The page\'s own files are missing. Install FonShare anew.':
-		'Les fichiers de la page manquent. Réinstallez FonShare.',
+	'A part of the page did not come. If trying again does not help, install FonShare anew.':
+		'Une partie de la page n’est pas arrivée. Si réessayer ne suffit pas, réinstallez FonShare.',
+	'Try again': 'Réessayer',
 };
 
 const LANGUAGES = { en: 'English', fr: 'Français' };
