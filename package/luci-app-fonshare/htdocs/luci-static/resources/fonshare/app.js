@@ -4,8 +4,9 @@
    that differs between LuCI and a browser elsewhere is in *host* (docs/page.md). Where one
    is, is in the address after `#`, so that going back and reloading work. */
 
-import { h, replace, set } from './dom.js';
-import { asError, isAway, words } from './errors.js';
+import { h, replace, set, write } from './dom.js';
+import { asError, isAway, isPassing, undone, words } from './errors.js';
+import { watchHand } from './hand.js';
 import { icon } from './icons.js';
 import { feed, makeScope } from './live.js';
 import { dress } from './look.js';
@@ -13,7 +14,7 @@ import { wishesKey } from './moved.js';
 import { button } from './parts.js';
 import { makeRates } from './rates.js';
 import { speaking } from './told.js';
-import { _, fill, number, sentence, speakAs } from './words.js';
+import { _, fill, number, plural, sentence, speakAs } from './words.js';
 import { show as files } from './pages/files.js';
 import { show as group } from './pages/group.js';
 import { show as groups } from './pages/groups.js';
@@ -28,6 +29,7 @@ const HOME = { group: 'groups', join: 'groups', wizard: 'overview' }; // where t
 const STATUS_S = 1; // it says what has moved, so that nothing else is asked in vain
 const JOBS_S = 1.5;
 const NOTICE_S = 6;
+const ARRIVALS_S = 20; // what arrives in so long is told at once
 const FINDINGS_S = 300; // as long as a look at the node's health is good
 
 export function mount(element, given) {
@@ -37,22 +39,29 @@ export function mount(element, given) {
 	const frame = buildFrame(host);
 	const app = buildApp(host, frame, scope);
 	dress(frame.root, host, scope);
+	restoreByHand(scope);
 	replace(element, frame.root);
 	showMenu(app, frame);
 	let page = null;
 
 	function turn() {
-		if (!ownsAddress() && page)
-			return; // the address is of something else in LuCI
+		if (page && (!ownsAddress() || window.location.hash === app.shown))
+			return; // the address is of something else in LuCI, or here already
+		closeDialogs(frame);
 		if (page)
 			page.end();
+		app.shown = window.location.hash;
 		const isFirst = page === null;
 		page = makeScope();
 		showPage(app, frame, page, isFirst);
 	}
 
-	app.again = turn;
-	scope.listen(window, 'hashchange', turn);
+	app.turn = turn;
+	scope.listen(window, 'hashchange', () => {
+		app.isBack = true;
+		turn();
+	});
+	scope.listen(frame.root, 'click', (event) => follow(app, event));
 	app.status.follow(scope, (status) => frame.told(app, status));
 	app.requests.follow(scope, (rows) => frame.asked(rows));
 	turn();
@@ -61,7 +70,26 @@ export function mount(element, given) {
 			page.end();
 		scope.end();
 		frame.root.remove();
+		if (host.kind === 'web')
+			document.title = app.document;
 	};
+}
+
+/* A link of ours leads there at once: what is typed or pressed next is on the page that
+   it opens, not on the one that is left. */
+function follow(app, event) {
+	const anchor = event.target.closest('a[href^="#/"]');
+	if (!anchor || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey)
+		return;
+	event.preventDefault();
+	app.go(anchor.getAttribute('href').slice(2));
+}
+
+/* Each page goes back to where one was itself, when it has what was there. */
+function restoreByHand(scope) {
+	const { scrollRestoration } = window.history;
+	window.history.scrollRestoration = 'manual';
+	scope.atEnd(() => { window.history.scrollRestoration = scrollRestoration; });
 }
 
 function ownsAddress() {
@@ -88,9 +116,9 @@ function buildFrame(host) {
 	frame.told = (app, status) => {
 		const moving = status.jobs.running + status.jobs.queued;
 		count(frame.links.get('transfers'), moving, fill(_('%d under way'), number(moving)));
-		if (app.arrived !== undefined && status.jobs.done > app.arrived)
-			app.notify(_('A transfer has arrived.'));
-		app.arrived = status.jobs.done;
+		if (app.done !== undefined && status.jobs.done > app.done)
+			app.arrived(status.jobs.done - app.done);
+		app.done = status.jobs.done;
 	};
 	frame.asked = (rows) => count(frame.links.get('groups'), rows.length,
 		fill(_('Asking to join: %d'), number(rows.length)));
@@ -99,9 +127,9 @@ function buildFrame(host) {
 
 /* Show *value* beside an entry of the menu; nothing for zero. */
 function count(entry, value, label) {
-	replace(entry.count, value ? number(value) : null);
+	write(entry.count, value ? number(value) : '');
 	set(entry.count, 'hidden', !value);
-	replace(entry.said, value ? ', ' + label : null);
+	write(entry.said, value ? ', ' + label : '');
 }
 
 function showMenu(app, frame) {
@@ -112,7 +140,7 @@ function showMenu(app, frame) {
 		const figure = h('span', { class: 'fs-count', 'aria-hidden': 'true', hidden: true });
 		const said = h('span', { class: 'fs-unseen' });
 		const anchor = h('a', { href: app.href(name) }, icon(symbol), h('span', null, label), figure, said);
-		frame.links.set(name, { anchor, count: figure, said });
+		frame.links.set(name, { anchor, label, count: figure, said });
 		return h('li', null, anchor);
 	})));
 }
@@ -130,7 +158,12 @@ function showPage(app, frame, page, isFirst) {
 	} catch (error) {
 		app.fail(error);
 	}
-	if (!isFirst && !frame.content.contains(document.activeElement)) {
+	const focused = document.activeElement;
+	if (app.host.kind === 'web') {
+		const entry = frame.links.get(name);
+		document.title = [entry ? entry.label : title.textContent, app.document].join(' – ');
+	}
+	if (!isFirst && (focused === title || !frame.content.contains(focused))) {
 		title.focus({ preventScroll: true });
 		if (frame.root.getBoundingClientRect().top < 0)
 			frame.root.scrollIntoView();
@@ -139,15 +172,23 @@ function showPage(app, frame, page, isFirst) {
 
 /* What every page is given: commands, feeds, notices, where to go. */
 function buildApp(host, frame, scope) {
+	const hand = watchHand(scope);
 	const app = {
-		host, root: frame.root, rates: makeRates(),
+		host, root: frame.root, rates: makeRates(), document: document.title,
 		href: (address) => '#/' + address,
 		go(address) {
+			app.isBack = false;
 			window.location.hash = '#/' + address;
+			app.turn();
+		},
+		/* Name where one is, for a reload and for coming back, without going anywhere. */
+		mark(address) {
+			window.history.replaceState(window.history.state, '', '#/' + address);
+			app.shown = window.location.hash;
 		},
 		async call(command, values) {
 			try {
-				const answer = await host.call(command, values || {});
+				const answer = await calmly(host.call(command, values || {}), hand);
 				app.back();
 				return answer;
 			} catch (thrown) {
@@ -162,19 +203,19 @@ function buildApp(host, frame, scope) {
 			const error = asError(thrown);
 			if (isAway(error))
 				app.away(error);
-			if (!isAway(error) || openDialogOf(frame))
-				showAlert(frame, error);
+			showAlert(frame, undone(error));
 		},
 		/* Show *thrown*, which met something that asks again by itself. */
 		missed(thrown) {
 			const error = asError(thrown);
 			if (isAway(error))
 				app.away(error);
-			else
+			else if (!isPassing(error))
 				showAlert(frame, error);
 		},
 		notify: (text, ...more) => showNotice(frame, scope, [text, more])
 	};
+	app.arrived = arrivals(app, scope);
 	app.findings = keptFindings(app);
 	app.away = (error) => showTrouble(app, frame, error);
 	app.back = () => endTrouble(app, frame);
@@ -183,6 +224,38 @@ function buildApp(host, frame, scope) {
 		app.missed);
 	app.requests = feed(() => app.call('group requests'), () => wishesKey(app), app.missed);
 	return app;
+}
+
+/* The answer *promise*, once no hand holds anything that it may move or make anew. */
+async function calmly(promise, hand) {
+	try {
+		return await promise;
+	} finally {
+		while (hand())
+			await hand();
+	}
+}
+
+/* Return a function that says how many transfers more have arrived: once in a while,
+   however many come. */
+function arrivals(app, scope) {
+	let count = 0, timer = null;
+
+	function say() {
+		timer = null;
+		if (!count)
+			return;
+		app.notify(plural(count, _('A transfer has arrived.'), _('%d transfers have arrived.')));
+		count = 0;
+		timer = setTimeout(say, ARRIVALS_S * 1000);
+	}
+
+	scope.atEnd(() => clearTimeout(timer));
+	return (more) => {
+		count += more;
+		if (timer === null)
+			say();
+	};
 }
 
 /* What `doctor` finds, asked anew only after a while or if *isFresh* is wanted. */
@@ -238,6 +311,12 @@ function endTrouble(app, frame) {
 		failed.click();
 }
 
+/* A dialog belongs to the page that it was opened from: going back closes it. */
+function closeDialogs(frame) {
+	for (const dialog of frame.root.querySelectorAll('dialog[open]'))
+		dialog.close('no');
+}
+
 /* All but the dialog on top is hidden from who does not see: what is said belongs there. */
 function openDialogOf(frame) {
 	return [...frame.root.querySelectorAll('dialog[open]')].pop() || null;
@@ -264,6 +343,15 @@ function showNotice(frame, scope, content) {
 	const notice = h('div', { class: 'fs-notice' }, icon('ok'), h('div', null, content));
 	const dialog = openDialogOf(frame);
 	(dialog ? dialog.querySelector('.fs-dialog-notices') : frame.notices).append(notice);
-	const timer = setTimeout(() => notice.remove(), NOTICE_S * 1000);
+	let timer = null;
+	const wait = () => {
+		timer = setTimeout(() => {
+			if (notice.matches(':hover, :focus-within'))
+				wait(); // somebody is at it
+			else
+				notice.remove();
+		}, NOTICE_S * 1000);
+	};
+	wait();
 	scope.atEnd(() => clearTimeout(timer));
 }

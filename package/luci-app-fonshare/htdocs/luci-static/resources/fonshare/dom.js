@@ -49,11 +49,24 @@ export function append(element, children) {
 	}
 }
 
-/* Put *children* in the place of all that *element* holds. */
+/* Put *children* in the place of all that *element* holds. Who stood on something in it
+   stands on what is called alike then, or on the heading above. */
 export function replace(element, ...children) {
+	const held = holdOf(element);
 	element.replaceChildren();
 	append(element, children);
+	held.again();
 	return element;
+}
+
+/* As `replace`, but only if something reads otherwise then: else a press on it and the
+   text that somebody selects outlast each answer. For what has no listeners. */
+export function rewrite(element, ...children) {
+	const fresh = h('div');
+	append(fresh, children);
+	const are = [...element.childNodes], wanted = [...fresh.childNodes];
+	if (are.length !== wanted.length || are.some((one, at) => !one.isEqualNode(wanted[at])))
+		replace(element, wanted);
 }
 
 /* Write *text* only if it differs, so that nothing is announced or selected anew. */
@@ -63,9 +76,9 @@ export function write(element, text) {
 }
 
 /* Make *parent*'s children those of *items*: kept by key, moved, updated, removed. What
-   has the focus keeps it. */
+   has the focus keeps it; if it goes, what is beside it has it. */
 export function keyed(parent, items, keyOf, create, update) {
-	const focused = parent.contains(document.activeElement) ? document.activeElement : null;
+	const held = holdOf(parent);
 	const old = parent.keyedChildren || new Map();
 	const now = new Map();
 	for (const item of items) {
@@ -87,8 +100,48 @@ export function keyed(parent, items, keyOf, create, update) {
 			parent.insertBefore(child, before);
 	}
 	parent.keyedChildren = now;
-	if (focused && focused !== document.activeElement && parent.contains(focused))
-		focused.focus({ preventScroll: true });
+	held.again();
+}
+
+/* --- the focus --- */
+
+const CONTROLS = 'a[href], button, input, select, textarea, summary';
+
+/* Note what within *parent* has the focus; `again`() gives it back after a change. */
+function holdOf(parent) {
+	const focused = document.activeElement;
+	if (!parent.contains(focused) || focused === parent)
+		return { again: () => {} };
+	const child = [...parent.children].find((one) => one.contains(focused));
+	const beside = [child.nextElementSibling, child.previousElementSibling];
+	const name = nameOf(focused);
+	return {
+		again() {
+			if (document.activeElement === focused)
+				return;
+			const alike = focused.isConnected ? focused
+				: [...parent.querySelectorAll(CONTROLS)].find((one) => nameOf(one) === name);
+			land(alike || beside.find((one) => one && one.isConnected) || headingOf(parent));
+		}
+	};
+}
+
+function nameOf(element) {
+	return [element.tagName, element.getAttribute('aria-label') || element.name || element.textContent].join(' ');
+}
+
+function headingOf(element) {
+	const place = element.closest('.fs-card, .fs-dialog, .fs-content, .fonshare');
+	return place ? place.querySelector('h1, h2') : null;
+}
+
+/* Give *element* the focus, also if it is none that one comes to by the keyboard. */
+export function land(element) {
+	if (!element)
+		return;
+	if (element.tabIndex < 0 && !element.hasAttribute('tabindex'))
+		set(element, 'tabindex', '-1');
+	element.focus({ preventScroll: true });
 }
 
 /* --- names of others --- */

@@ -6,10 +6,16 @@ import { icon } from './icons.js';
 import { _, sentence } from './words.js';
 
 const AWAY = new Set(['no_agent', 'unreachable', 'session_expired', 'starting']);
+const BUSY = new Set(['agent.busy', 'web.busy']);
 
 /* Tell whether *error* is of the way to the agent: it passes by itself. */
 export function isAway(error) {
 	return AWAY.has(error.code);
+}
+
+/* Tell whether *error* is one that the next question may not meet. */
+export function isPassing(error) {
+	return BUSY.has(error.code);
 }
 
 /* Return *thrown* as an error of the agent; what is none of those is a bug of ours. */
@@ -20,6 +26,17 @@ export function asError(thrown) {
 		code: 'internal', message: String((thrown && thrown.message) || thrown), thing: '',
 		next: _('This is a bug. Please report it.')
 	};
+}
+
+/* *error* for who waited for the answer: the way to the agent comes back by itself, what
+   was asked for does not. */
+export function undone(error) {
+	if (!isAway(error))
+		return error;
+	const [message, next] = error.code === 'unreachable'
+		? [_('No answer came: it may not have been done.'), _('Look again when there are answers, and press once more if need be.')]
+		: [_('This was not done.'), _('Press again when FonShare answers.')];
+	return { code: 'undone', message, thing: '', next };
 }
 
 /* Return [what, what to do] for *error*; codes stay the same for ever. */
@@ -34,6 +51,7 @@ function wording(error) {
 	case 'session_expired':
 		return [_('You have been signed out.'), _('Sign in again; this page goes on where it was.')];
 	case 'agent.busy':
+	case 'web.busy':
 		return [_('FonShare is busy.'), _('Try again in a moment.')];
 	case 'code.invalid':
 		return [error.message || _('This is no invite code.'), _('Ask for a new invite; a code works once.')];

@@ -12,6 +12,7 @@ const PATIENCE_S = 120; // then an answer counts as lost; a host gives up before
 /* Run *work* now and every *seconds* until `stop`; failures are told to *failed*. */
 export function repeat(work, seconds, failed) {
 	let timer = null, failures = 0, isRunning = false, isWanted = false, isOver = false;
+	let begun = null; // what was not answered in time is still waited for, not begun twice
 
 	function plan() {
 		const pause = Math.min(seconds * Math.pow(2, failures), Math.max(seconds, PAUSE_MAX_S));
@@ -24,7 +25,8 @@ export function repeat(work, seconds, failed) {
 		isRunning = true;
 		isWanted = false;
 		try {
-			await within(work(), PATIENCE_S);
+			begun = begun || work().finally(() => { begun = null; });
+			await within(begun, PATIENCE_S);
 			failures = 0;
 		} catch (error) {
 			failures += 1;
@@ -139,7 +141,7 @@ export function feed(ask, often, failed) {
 	// Who comes back meanwhile waits for the answer that is under way already.
 	async function tell() {
 		if (!asked)
-			asked = within(ask(), PATIENCE_S).finally(() => { asked = null; });
+			asked = ask().finally(() => { asked = null; });
 		const answer = await asked;
 		self.latest = answer;
 		for (const look of [...lookers])

@@ -39,6 +39,15 @@ export async function run(app, element, work) {
 	}
 }
 
+/* Offer *fitting* in the place of *other*; who stood on that one stands on it then. */
+export function swap(fitting, other) {
+	const isHere = other === document.activeElement;
+	set(fitting, 'hidden', false);
+	set(other, 'hidden', true);
+	if (isHere)
+		fitting.focus({ preventScroll: true });
+}
+
 /* Return a form whose fields are sent once at a time by *work*(values). */
 export function form(app, fields, label, work) {
 	const send = h('button', { type: 'submit', class: 'fs-button fs-primary' }, h('span', null, label));

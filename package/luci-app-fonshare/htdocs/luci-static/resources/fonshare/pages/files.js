@@ -1,6 +1,6 @@
 /* Files: what friends offer, by friend or all together, and the search through it all. */
 
-import { append, foreign, h, replace, set, visible, write } from '../dom.js';
+import { append, foreign, h, replace, rewrite, set, visible, write } from '../dom.js';
 import { canGet, entryRow, idsOf, isPlace, showEntry } from '../entry.js';
 import { asError, failure, isAway } from '../errors.js';
 import { askToFollow, askToKeep, canFollow } from '../follows.js';
@@ -76,7 +76,7 @@ function columns() {
 function top(view) {
 	const { app, scope, place } = view;
 	const crumbs = h('ol', { class: 'fs-crumbs' });
-	const draw = () => replace(crumbs, crumbsOf(app, place));
+	const draw = () => rewrite(crumbs, crumbsOf(app, place));
 	draw();
 	if (!isTogether(place) && place.includes('/'))
 		app.status.follow(scope, draw); // names of members

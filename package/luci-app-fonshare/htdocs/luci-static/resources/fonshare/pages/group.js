@@ -1,10 +1,10 @@
 /* One group: its members, invites, shares, and the way out. */
 
 import { brokersCard } from '../brokers.js';
-import { append, foreign, h, keyed, replace, set, visible, write } from '../dom.js';
+import { append, foreign, h, keyed, replace, rewrite, set, visible, write } from '../dom.js';
 import { icon } from '../icons.js';
 import { invite } from '../invite.js';
-import { badge, button, card, confirm, link, person, shortId } from '../parts.js';
+import { badge, button, card, confirm, link, person, shortId, swap } from '../parts.js';
 import { decode, encode } from '../paths.js';
 import { requests } from '../requests.js';
 import { shares } from '../shares.js';
@@ -44,7 +44,7 @@ export function show(app, scope, page) {
 	function draw(rows) {
 		const sorted = rows.slice().sort((one, other) => Number(other.online) - Number(one.online)
 			|| one.name.localeCompare(other.name));
-		keyed(members, sorted, (row) => [row.id, row.name, row.online, view.role, view.me].join(' '),
+		keyed(members, sorted, (row) => [row.id, row.name, view.role, view.me].join(' '),
 			(row) => memberRow(view, row), (element, row) => element.update(row));
 	}
 }
@@ -56,23 +56,19 @@ function mayManage(view) {
 function memberRow(view, row) {
 	const { app, group } = view;
 	const isMe = row.id === view.me;
-	const role = h('span');
+	const who = h('span');
 	const presence = h('span');
 	const managing = !isMe && mayManage(view) ? manage(view, row) : null;
 	const element = h('li', { class: 'fs-member' },
-		h('div', { class: 'fs-member-text' }, person(row.name, row.online, ' ', isMe ? badge(_('you'), 'own') : null,
-			role),
+		h('div', { class: 'fs-member-text' }, who,
 		h('span', { class: 'fs-help' }, shortId(row.id), ' ', presence)),
 		h('div', { class: 'fs-actions' },
 			link(app, 'files?' + encode(group + '/' + row.id), _('Files')),
 			managing ? managing.element : null));
-	let shown = '';
 	element.update = (now) => {
+		rewrite(who, person(now.name, now.online, isMe ? [' ', badge(_('you'), 'own')] : null,
+			now.role === 'member' ? null : [' ', badge(now.role === 'creator' ? _('creator') : _('admin'))]));
 		write(presence, presenceOf(now));
-		if (now.role === shown)
-			return;
-		shown = now.role;
-		replace(role, shown === 'member' ? null : [' ', badge(shown === 'creator' ? _('creator') : _('admin'))]);
 		if (managing)
 			managing.update(now);
 	};
@@ -107,14 +103,11 @@ function manage({ app, group }, row) {
 					await change('group remove')();
 			}, { kind: 'danger', name: named(_('Remove %s')) })));
 
-	/* Offer the one of the two that fits; who stood on the other stands on it then. */
 	function update({ role }) {
-		const [fitting, other] = role === 'member' ? [name, unname] : [unname, name];
-		const isHere = other === document.activeElement;
-		set(fitting, 'hidden', false);
-		set(other, 'hidden', true);
-		if (isHere)
-			fitting.focus();
+		if (role === 'member')
+			swap(name, unname);
+		else
+			swap(unname, name);
 	}
 	return { element, update };
 }

@@ -1,6 +1,6 @@
 /* Groups: which there are, who asks to join, and what is shared with whom. */
 
-import { append, foreign, h, keyed, replace, set, write } from '../dom.js';
+import { append, foreign, h, keyed, rewrite, set, write } from '../dom.js';
 import { icon } from '../icons.js';
 import { button, empty, field, form, input, openDialog } from '../parts.js';
 import { encode } from '../paths.js';
@@ -34,7 +34,7 @@ function card(app, group) {
 		const online = now.members.filter((one) => one.online && one.id !== me).length;
 		write(text, plural(now.members.length, _('%d member'), _('%d members')) + ' · '
 			+ fill(_('%s online besides you'), number(online)));
-		replace(faces, now.members.slice(0, 7).map((one) => h('span', {
+		rewrite(faces, now.members.slice(0, 7).map((one) => h('span', {
 			class: 'fs-face' + (one.online ? ' fs-is-on' : '')
 		}, foreign(Array.from(one.name)[0] || '?'))));
 	};

@@ -1,6 +1,6 @@
 /* Overview: how the node is, who is there, what moves and what is new. */
 
-import { append, foreign, h, keyed, replace, set, write } from '../dom.js';
+import { append, foreign, h, keyed, replace, rewrite, set, write } from '../dom.js';
 import { failure } from '../errors.js';
 import { icon } from '../icons.js';
 import { badge, button, card, confirm, empty, link, person, progress, shortId } from '../parts.js';
@@ -22,7 +22,7 @@ export function show(app, scope, page) {
 			news(app, scope), health(app, scope))
 	]);
 	app.status.follow(scope, (status) => {
-		replace(page.title, foreign(status.node.name));
+		rewrite(page.title, foreign(status.node.name));
 		for (const part of parts)
 			part.update(status);
 	});
@@ -51,7 +51,7 @@ function disk() {
 		element.classList.toggle('fs-is-bad', Boolean(problem));
 		if (!state.present) {
 			write(figure, _('Not there'));
-			replace(text, foreign(problem));
+			rewrite(text, foreign(problem));
 			return;
 		}
 		const used = state.total_bytes - state.free_bytes;
@@ -59,7 +59,7 @@ function disk() {
 		bar.update(share, percent(share));
 		bar.classList.toggle('fs-is-full', share > 0.95);
 		write(figure, fill(_('%s free'), size(state.free_bytes)));
-		replace(text, problem ? foreign(problem) : fill(_('of %s'), size(state.total_bytes)));
+		rewrite(text, problem ? foreign(problem) : fill(_('of %s'), size(state.total_bytes)));
 		write(shared, index.scanning ? _('Looking for what is new on it …')
 			: plural(index.files, _('%d file known'), _('%d files known')) + ', ' + size(index.bytes));
 	}
@@ -73,7 +73,7 @@ function line() {
 	function update({ broker, node }) {
 		write(figure, broker.connected ? _('Connected') : _('Not connected'));
 		element.classList.toggle('fs-is-bad', !broker.connected);
-		replace(text, broker.connected ? [_('Your node’s id:'), ' ', shortId(node.id)]
+		rewrite(text, broker.connected ? [_('Your node’s id:'), ' ', shortId(node.id)]
 			: _('Friends cannot reach you. It keeps trying; see the health below.'));
 	}
 	return { element, update };

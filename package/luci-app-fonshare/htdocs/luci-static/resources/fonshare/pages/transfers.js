@@ -5,7 +5,7 @@ import { followsCard, tellFollow } from '../follows.js';
 import { icon } from '../icons.js';
 import { describeJob, hasEnded, isMoving, playable, stateWord, whyItWaits } from '../jobs.js';
 import { orderBy } from '../order.js';
-import { badge, button, confirm, empty, progress } from '../parts.js';
+import { badge, button, confirm, empty, progress, swap } from '../parts.js';
 import { serversCard } from '../servers.js';
 import { _, fill, plural, rate } from '../words.js';
 
@@ -100,8 +100,10 @@ function activeRow(list, job) {
 		set(why, 'hidden', !why.textContent);
 		set(first, 'hidden', !now.first);
 		tellFollow(followed, now, list.labelOf);
-		set(pause, 'hidden', now.state === 'paused');
-		set(resume, 'hidden', now.state !== 'paused');
+		if (now.state === 'paused')
+			swap(resume, pause);
+		else
+			swap(pause, resume);
 	};
 	return row;
 }
