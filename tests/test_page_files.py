@@ -6,6 +6,7 @@ import json
 import pytest
 
 from browser import PHONE, visiting
+from waiting import wait_until
 
 BOB, CAROL = "bobby-m3xr7-ccccc-ddddd", "carol-q9wz2-eeeee-fffff"
 
@@ -454,3 +455,72 @@ def test_the_tree_of_folders_shows_what_comes_and_goes_and_stays_as_it_is_open(v
     tree.get_by_role("link", name="Musique").wait_for(state="detached")
     assert toggle.evaluate("one => one === document.activeElement")
     assert toggle.get_attribute("aria-expanded") == "true"
+
+
+@pytest.mark.full
+def test_what_is_found_stays_while_the_node_is_too_busy_to_look_again(visit):
+    visit.open("files?&q=mkv")
+    visit.page.get_by_text("4 found").wait_for()
+    busy = "{ code: 'web.busy', message: 'sixteen commands are running already' }"
+    visit.page.evaluate(
+        f"() => {{ world.failing.find = {busy}; world.ratings.x = {{ a: 1 }} }}"
+    )
+    asked = len(visit.calls("find"))
+    wait_until(lambda: len(visit.calls("find")) > asked + 1, "it looks again")
+    assert visit.page.get_by_role("row").count() == 5  # with the heads
+    assert visit.page.locator(".fs-alert").count() == 0
+
+    visit.page.get_by_role("searchbox").fill("noël")
+    visit.page.get_by_text("FonShare is busy.").wait_for()
+    visit.page.evaluate("() => { world.failing = {} }")
+    visit.page.get_by_text("1 found", exact=True).wait_for()
+
+
+@pytest.mark.full
+def test_going_back_leads_to_the_search_and_loading_again_keeps_it(visit):
+    visit.open("files")
+    visit.page.get_by_role("searchbox").fill("vacances")
+    visit.page.get_by_text("3 found", exact=True).wait_for()
+    visit.page.get_by_role("link", name="Groups").click()
+    visit.page.get_by_role("heading", name="Groups", exact=True).wait_for()
+    visit.page.go_back()
+    visit.page.get_by_text("3 found", exact=True).wait_for()
+    visit.page.get_by_role("link", name="Files", exact=True).click()
+    visit.page.get_by_role("button", name="Famille", exact=True).wait_for()
+    assert visit.page.get_by_role("searchbox").input_value() == ""
+
+    visit.open("files?Famille&q=noël&min_size=1000000000&online=true")
+    visit.page.get_by_text("Nothing found", exact=True).wait_for()
+    wish = {"words": ["noël"], "min_size": 1e9, "online": True, "limit": 100}
+    assert visit.calls("find")[-1] == wish
+    assert visit.page.get_by_label("At least").input_value() == "1000000000"
+
+
+@pytest.mark.full
+def test_going_back_leads_to_where_one_was_in_a_long_folder(visit):
+    lots = "world.lots = 2400"
+    visit.open("files?Famille%2Fbobby-m3xr7-ccccc-ddddd%2FLots", lots)
+    visit.page.get_by_role("button", name="File 000005.mkv").wait_for()
+    visit.page.evaluate("() => window.scrollTo(0, 450 * 48)")
+    visit.page.get_by_role("button", name="File 000450.mkv").wait_for()
+    visit.page.get_by_text("2,400 entries").wait_for()
+    visit.page.evaluate("() => window.scrollTo(0, 2000 * 48)")
+    row = visit.page.get_by_role("button", name="File 002000.mkv")
+    row.wait_for()
+    top = row.bounding_box()["y"]
+    visit.page.get_by_role("link", name="Groups", exact=True).click()
+    visit.page.get_by_role("heading", name="Groups", exact=True).wait_for()
+    visit.page.go_back()
+    row.wait_for()
+    assert abs(row.bounding_box()["y"] - top) <= 48
+    visit.page.get_by_role("link", name="Files", exact=True).click()
+    visit.page.get_by_role("button", name="Famille", exact=True).wait_for()
+
+
+@pytest.mark.full
+def test_a_phone_asks_for_no_tree_that_it_does_not_show(chromium, page_address):
+    with visiting(chromium, page_address, viewport=PHONE) as visit:
+        visit.open("files?Famille%2Fbobby-m3xr7-ccccc-ddddd%2FFilms")
+        visit.page.get_by_role("button", name="Vacances", exact=True).wait_for()
+        asked = {one["path"] for one in visit.calls("ls")}
+        assert asked == {f"Famille/{BOB}/Films"}

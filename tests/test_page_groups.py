@@ -3,6 +3,7 @@
 import pytest
 
 from browser import visiting
+from waiting import wait_until
 
 WORDS = ["apple", "river", "stone", "candle", "tiger", "window"]
 
@@ -88,6 +89,31 @@ def test_joining_shows_the_inviter_and_the_words_first(visit):
     assert visit.calls("group join")[-1] == {"code": "FONSHARE:ABCDE-FGHIJ"}
     wanted = {"group": "Voisins", "decision": "yes"}
     assert visit.calls("group confirm") == [wanted]
+
+
+@pytest.mark.full
+def test_a_join_goes_on_where_it_was_when_the_page_is_loaded_again(visit):
+    """As a phone does by itself, whose owner reads the words somewhere else."""
+    inviter = "{ id: 'bobby-m3xr7-ccccc', name: 'Bob' }"
+    words = "['a', 'b', 'c', 'd', 'e', 'f']"
+    under_way = (
+        "world.joining = { group: 'Voisins', state: 'knocking',"
+        f" inviter: {inviter}, words: {words} }}"
+    )
+    visit.open("join", under_way)
+    visit.page.get_by_label("Invite").fill("ABCDE-FGHIJ")
+    visit.page.get_by_label("Name of the group").fill("Voisins")
+    visit.page.get_by_role("button", name="Go on").click()
+    visit.page.get_by_text("Waiting for your friend’s node.").wait_for()
+    route = visit.page.evaluate("() => location.hash.replace('#/', '')")
+    assert route == "join?Voisins"
+
+    visit.page.reload()
+    visit.open(route, under_way)
+    visit.page.get_by_role("button", name="Yes, the words are the same").click()
+    assert visit.calls("group join") == []
+    confirmed = {"group": "Voisins", "decision": "yes"}
+    wait_until(lambda: visit.calls("group confirm") == [confirmed], "said")
 
 
 @pytest.mark.full

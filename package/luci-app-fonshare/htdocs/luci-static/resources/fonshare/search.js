@@ -3,6 +3,7 @@
 import { foreign, h, replace, set, visible } from './dom.js';
 import { icon } from './icons.js';
 import { button, checkbox, field, form, input, openDialog, select } from './parts.js';
+import { decode, encode } from './paths.js';
 import { _, fill } from './words.js';
 
 const TYPING_MS = 250; // a pause in typing: then it is searched
@@ -27,15 +28,13 @@ function choices() {
 }
 
 const NUMBERS = new Set(['min_size', 'max_size', 'newer', 'older']);
+const FILTERS = ['kind', 'group', 'member', 'sort', ...NUMBERS];
 
 /* Return the field and its filters; *changed*(wish or null) is told after each pause. What
-   was searched stands there again on coming back to *place*, and nowhere else. */
-export function searchBox(app, scope, place, changed) {
-	const kept = app.search || { text: '', filters: {}, place };
-	if (kept.place !== place)
-		kept.text = '';
-	kept.place = place;
-	app.search = kept;
+   is searched stands in the address behind *place*, as *asked* now: for coming back, and
+   for loading the page again. */
+export function searchBox(app, scope, { place, asked }, changed) {
+	const kept = wishFrom(asked, app.filters);
 	const box = h('input', {
 		type: 'search', class: 'fs-input fs-search-input', 'aria-label': _('Search all groups'),
 		placeholder: _('Search all groups'), autocomplete: 'off', spellcheck: 'false', enterkeyhint: 'search',
@@ -70,11 +69,14 @@ export function searchBox(app, scope, place, changed) {
 	function now() {
 		clearTimeout(timer);
 		kept.text = box.value;
+		app.filters = kept.filters;
 		const narrowed = Object.keys(kept.filters).filter((name) => name !== 'sort').length;
 		set(count, 'hidden', !narrowed);
 		replace(count, narrowed ? String(narrowed) : null);
 		const wish = wishOf(kept);
 		saved.offer(wish);
+		if (!scope.isOver)
+			app.mark(addressOf(place, wish));
 		changed(wish);
 	}
 
@@ -100,6 +102,29 @@ export function searchBox(app, scope, place, changed) {
 		now();
 		box.focus();
 	} };
+}
+
+/* The address of *place*, with what is searched there. */
+function addressOf(place, wish) {
+	if (!wish)
+		return place ? 'files?' + encode(place) : 'files';
+	const { words, ...filters } = wish;
+	const asked = Object.entries({ q: words.join(' '), ...filters });
+	return 'files?' + encode(place) + asked.map(([name, value]) => '&' + name + '=' + encode(String(value))).join('');
+}
+
+/* Return what the parts *asked* of an address say; *usual*: the filters where they say nothing. */
+function wishFrom(asked, usual) {
+	const told = new Map(asked.map((one) => one.split('=')).map(([name, value]) => [name, decode(value || '')]));
+	if (!told.has('q'))
+		return { text: '', filters: { ...usual } };
+	const filters = told.has('online') ? { online: true } : {};
+	for (const name of FILTERS) {
+		const value = NUMBERS.has(name) ? Number(told.get(name)) : told.get(name);
+		if (value)
+			filters[name] = value;
+	}
+	return { text: told.get('q'), filters };
 }
 
 /* Return what `find` is asked, null while there is no word. */

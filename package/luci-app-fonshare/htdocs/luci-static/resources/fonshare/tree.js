@@ -9,9 +9,11 @@ import { encode, placeOf } from './paths.js';
 import { _, fill } from './words.js';
 
 const FOLDERS = 500; // of one folder; the list beside shows all
+const WIDE = '(min-width: 1000px)'; // as in page.css
 
 /* Return the tree with *current* marked; what was open stays open in *app*. What is open
-   is read anew whenever something known of files has changed. */
+   is read anew whenever something known of files has changed; where there is no room for
+   the tree, nothing is asked for it. */
 export function tree(app, scope, current) {
 	const open = app.openPlaces || new Set();
 	app.openPlaces = open;
@@ -19,7 +21,16 @@ export function tree(app, scope, current) {
 	for (let count = 1; count < parts.length; count += 1)
 		open.add(parts.slice(0, count).join('/'));
 	const top = branch('');
-	scope.renew(() => top.renew(), () => filesKey(app), app.missed);
+	const wide = window.matchMedia(WIDE);
+	let isBegun = false;
+	const begin = () => {
+		if (wide.matches && !isBegun) {
+			isBegun = true;
+			scope.renew(() => top.renew(), () => filesKey(app), app.missed);
+		}
+	};
+	scope.listen(wide, 'change', begin);
+	begin();
 	return h('nav', { class: 'fs-tree', 'aria-label': _('Folders') }, top.list);
 
 	/* The list of what is in *path*; `renew` reads it and all that is open below. */

@@ -7,8 +7,8 @@ import { append, h, set } from './dom.js';
 
 const SPARE = 8; // rows drawn beyond the edges
 const AHEAD = 200; // rows left when more are asked for
-const ROW_TALL_PX = 64; // where a row has two lines, on a phone
-const ROW_PX = 48;
+const ROW_TALL_REM = 4; // where a row has two lines, on a phone
+const ROW_REM = 3;
 
 /* *options*: {label, columns: elements, make(row, index), keyOf(row), open(row), toggle(row),
    more(): asks for more rows}. */
@@ -21,8 +21,10 @@ export function windowed(scope, options) {
 	const drawn = new Map();
 	const state = { rows: [], isComplete: true, focus: 0 };
 
+	/* As high as letters want it, which some people have set larger. */
 	function height() {
-		return narrow.matches ? ROW_TALL_PX : ROW_PX;
+		const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
+		return rem * (narrow.matches ? ROW_TALL_REM : ROW_REM);
 	}
 
 	/* Which rows are in sight: [first, behind the last]. */
@@ -118,6 +120,17 @@ export function windowed(scope, options) {
 		draw();
 		if (held && !body.contains(document.activeElement) && rows.length)
 			held.again(state.focus);
+	}
+
+	/* What brings the same rows into sight again, once they are shown again. */
+	function whereabouts() {
+		return { top: body.getBoundingClientRect().top, focus: state.focus };
+	}
+
+	function goBack({ top, focus: index }) {
+		state.focus = Math.min(index, Math.max(0, state.rows.length - 1));
+		scrollerOf(element).scrollBy(0, body.getBoundingClientRect().top - top);
+		redraw();
 	}
 
 	/* How many rows what is in sight first moves down; at the top what is new is seen. */
@@ -228,7 +241,7 @@ export function windowed(scope, options) {
 	}, { capture: true, passive: true });
 	scope.listen(window, 'resize', draw);
 	scope.listen(narrow, 'change', redraw);
-	return { element, show, renew, sight, focus, update: (change) => drawn.forEach((row) => change(row)) };
+	return { element, show, renew, sight, focus, whereabouts, goBack, update: (change) => drawn.forEach((row) => change(row)) };
 }
 
 /* What scrolls *element*: the window, or within LuCI what a theme has in its place. */

@@ -2,7 +2,7 @@
 
 import { append, foreign, h, replace, rewrite, set, visible, write } from '../dom.js';
 import { canGet, entryRow, idsOf, isPlace, showEntry } from '../entry.js';
-import { asError, failure, isAway } from '../errors.js';
+import { asError, failure } from '../errors.js';
 import { askToFollow, askToKeep, canFollow } from '../follows.js';
 import { askToGet, get } from '../get.js';
 import { folderListing, searchListing, wholeListing } from '../listing.js';
@@ -19,11 +19,15 @@ import { _, fill, number, plural, size } from '../words.js';
 
 const BEST = '/'.repeat(2); // the place of what is rated best: no share is called so
 const BEST_SHOWN = 200;
+const AGAIN_MS = 3000; // then what could not be listed is asked for once more
+const LEFT_KEPT = 8; // listings that one may come back to
+const LEFT_ROWS = 50000; // of them together; the last is kept however long it is
 const TICK_S = 0.5; // it is looked whether something in sight may be new, without asking anybody
 
 export function show(app, scope, page) {
 	write(page.title, _('Files'));
-	const place = decode(page.of);
+	const [at, ...asked] = page.of.split('&');
+	const place = decode(at);
 	const chosen = app.chosen || new Map();
 	app.chosen = chosen;
 	const bar = chosenBar(app, chosen, () => {
@@ -33,7 +37,7 @@ export function show(app, scope, page) {
 	});
 	const said = h('p', { class: 'fs-said', role: 'status' });
 	const notHere = h('div');
-	const view = { app, scope, place, said, notHere, turn: 0, listing: null, wish: null, showsPath: false, rest: makeRest() };
+	const view = { app, scope, place, said, notHere, turn: 0, againAt: Infinity, listing: null, wish: null, showsPath: false, rest: makeRest() };
 	view.isChosen = (row) => chosen.has(row.id);
 	view.toggle = (row) => {
 		if (canGet(row) && !chosen.delete(row.id))
@@ -47,7 +51,7 @@ export function show(app, scope, page) {
 		keyOf: (row) => row.id, open: view.open, toggle: view.toggle, more: () => more(view)
 	});
 	view.table = table;
-	const search = searchBox(app, scope, place, (wish) => look(view, wish));
+	const search = searchBox(app, scope, { place, asked }, (wish) => look(view, wish));
 	view.clear = search.clear;
 	append(page.content, [search.element,
 		h('div', { class: 'fs-files' + (isTogether(place) ? ' fs-is-together' : '') },
@@ -56,6 +60,7 @@ export function show(app, scope, page) {
 	bar.update();
 	search.begin();
 	scope.repeat(() => refresh(view), TICK_S, app.missed);
+	scope.atEnd(() => keepLeft(view));
 }
 
 function isTogether(place) {
@@ -135,8 +140,6 @@ function openRow(view, row) {
 		return;
 	}
 	const leads = isTogether(view.place) && !view.wish ? togetherPlace(row) : placeOf(row);
-	if (view.wish)
-		view.clear();
 	view.app.go('files?' + encode(leads));
 }
 
@@ -154,27 +157,55 @@ function look(view, wish) {
 
 async function begin(view) {
 	view.turn += 1;
+	view.againAt = Infinity;
 	const turn = view.turn;
 	const isStale = () => turn !== view.turn || view.scope.isOver;
+	const left = takeLeft(view);
 	set(view.table.element, 'aria-busy', 'true');
 	write(view.said, view.wish ? _('Searching …') : _('Looking …'));
 	try {
-		const found = makeListing(view);
-		await found.more();
+		const found = left ? left.listing : makeListing(view);
+		await (left || found.more());
 		if (isStale())
 			return;
 		view.listing = found;
 		fillTable(view, (rows, isComplete) => view.table.show(rows, isComplete, true));
+		if (left)
+			view.table.goBack(left.whereabouts);
 	} catch (thrown) {
 		if (isStale())
 			return;
+		const error = asError(thrown);
 		view.listing = null;
+		view.againAt = error.code === 'not_found' ? Infinity : performance.now() + AGAIN_MS;
 		view.table.show([], true, true);
 		write(view.said, '');
-		replace(view.notHere, failure(asError(thrown), () => begin(view)));
+		replace(view.notHere, failure(error, () => begin(view)));
 		set(view.table.element, 'hidden', true);
 	}
 	set(view.table.element, 'aria-busy', null);
+}
+
+/* --- coming back --- */
+
+/* Keep what is listed and where one was in it, for who comes back. */
+function keepLeft({ app, listing, table }) {
+	const left = app.left || new Map();
+	app.left = left;
+	left.delete(app.shown);
+	if (listing)
+		left.set(app.shown, { listing, whereabouts: table.whereabouts() });
+	const rows = () => [...left.values()].reduce((sum, one) => sum + one.listing.rows.length, 0);
+	while (left.size > LEFT_KEPT || (left.size > 1 && rows() > LEFT_ROWS))
+		left.delete(left.keys().next().value); // the oldest
+}
+
+/* Return what was kept of this address, once, if one has come back to it. */
+function takeLeft(view) {
+	const { app } = view;
+	const left = app.isBack && !view.hasBegun && app.left ? app.left.get(app.shown) : null;
+	view.hasBegun = true;
+	return left;
 }
 
 function makeListing({ app, wish, place }) {
@@ -198,7 +229,7 @@ async function more(view) {
 		if (turn === view.turn && !view.scope.isOver)
 			fillTable(view, (rows, isComplete) => view.table.show(rows, isComplete, false));
 	} catch (error) {
-		view.app.fail(error); // scrolling on asks again
+		view.app.missed(error); // scrolling on asks again
 	} finally {
 		leave(view, listing);
 	}
@@ -252,6 +283,8 @@ function nothing(view) {
 /* See what is new of what is in sight; nothing moves under the reader. */
 async function refresh(view) {
 	const { listing, turn } = view;
+	if (!listing && performance.now() > view.againAt)
+		begin(view);
 	if (!listing || view.asked === listing || view.rest.lasts())
 		return;
 	view.asked = listing;
@@ -260,8 +293,8 @@ async function refresh(view) {
 	try {
 		isOther = await view.rest.after(() => listing.renew(...view.table.sight()));
 	} catch (error) {
-		if (isAway(asError(error)))
-			throw error;
+		if (error.code !== 'not_found')
+			throw error; // what is shown stays, and is looked at again
 		if (!isOver())
 			begin(view); // the place is gone: that is said in its stead
 	} finally {

@@ -3,7 +3,7 @@
 import { append, foreign, h, replace, set, write } from '../dom.js';
 import { sixWords } from '../invite.js';
 import { button, field, form, input, link, progress, shortId } from '../parts.js';
-import { encode } from '../paths.js';
+import { decode, encode } from '../paths.js';
 import { _ } from '../words.js';
 
 const STEP_S = 1;
@@ -12,15 +12,16 @@ const OVER = new Set(['refused', 'failed', 'expired', 'cancelled']);
 export function show(app, scope, page) {
 	write(page.title, _('Join a group'));
 	append(page.content, [h('p', { class: 'fs-actions' }, link(app, 'groups', _('All groups'))),
-		joinBox(app, scope)]);
+		joinBox(app, scope, decode(page.of))]);
 }
 
-/* Return the steps of joining; *joined*(group) is told at the end, if given. */
-export function joinBox(app, scope, joined) {
+/* Return the steps of joining; the join of *group* is under way, by the address: a phone
+   that looks at the words elsewhere may have to load the page again. */
+function joinBox(app, scope, group) {
 	const element = h('section', { class: 'fs-card fs-join', 'aria-live': 'polite' });
-	const view = { app, scope, element, joined, step: '', running: null };
-	if (app.joining)
-		follow(view, app.joining);
+	const view = { app, scope, element, step: '', running: null };
+	if (app.joining || group)
+		follow(view, app.joining || group);
 	else
 		ask(view);
 	return element;
@@ -40,7 +41,6 @@ function ask(view) {
 		if (values.as.trim())
 			wanted.as = values.as.trim();
 		const answer = await app.call('group join', wanted);
-		app.joining = answer.group;
 		follow(view, answer.group);
 	}));
 }
@@ -48,6 +48,8 @@ function ask(view) {
 /* Show how far the join of *group* is, until it has ended. */
 function follow(view, group) {
 	const { app, scope } = view;
+	app.joining = group;
+	mark(view, 'join?' + encode(group));
 	const running = scope.repeat(async () => {
 		let answer = null;
 		try {
@@ -70,8 +72,7 @@ function draw(view, running, answer) {
 	set(view.element, 'data-state', answer.state);
 	if (answer.state === 'member' || OVER.has(answer.state)) {
 		running.stop();
-		view.app.joining = null;
-		view.step = '';
+		leave(view);
 		end(view, answer);
 	} else if (answer.state === 'accepted') {
 		waiting(view, _('Waiting for your friend to accept.'),
@@ -84,6 +85,18 @@ function draw(view, running, answer) {
 	}
 }
 
+/* Name the join in the address, if one is still on this page. */
+function mark(view, address) {
+	if (!view.scope.isOver)
+		view.app.mark(address);
+}
+
+function leave(view) {
+	view.app.joining = null;
+	mark(view, 'join');
+	view.step = '';
+}
+
 function waiting(view, title, text, ...actions) {
 	const bar = progress(title);
 	bar.update(null, title);
@@ -94,8 +107,7 @@ function waiting(view, title, text, ...actions) {
 async function giveUp(view, group, running) {
 	await view.app.call('group confirm', { group, decision: 'no' });
 	running.stop();
-	view.app.joining = null;
-	view.step = '';
+	leave(view);
 	ask(view);
 }
 
@@ -124,10 +136,6 @@ function end(view, answer) {
 		return;
 	}
 	app.status.now();
-	if (view.joined) {
-		view.joined(answer.group);
-		return;
-	}
 	replace(element, h('h2', null, _('Welcome!')),
 		h('p', null, _('You are in the group:'), ' ', foreign(answer.group, 'fs-name fs-strong')),
 		h('div', { class: 'fs-actions' },
