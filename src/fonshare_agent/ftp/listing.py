@@ -36,16 +36,17 @@ def list_lines(entries: Iterable[Named], now: float) -> Iterator[bytes]:
     minutes = _Worded(lambda minute: _list_time(minute * MINUTE_S, now))
     begins: dict[tuple[int, int], bytes] = {}
     for name, status in entries:
-        # Once for all that have mode and links in common.
-        key = status.st_mode, status.st_nlink
-        begin = begins.get(key)
+        # By place, which is cheaper than by name; its times are whole seconds.
+        mode, _, _, links, _, _, size, _, modified, _ = status
+        begin = begins.get((mode, links))
         if begin is None:
             if len(begins) >= WORDED_MAX:
                 begins.clear()
-            mode, links = stat.filemode(key[0]).encode(), key[1] or 1
-            begin = begins[key] = b"%s %3d owner    house    " % (mode, links)
-        minute = minutes[int(status.st_mtime) // MINUTE_S]
-        yield b"%s%12d %s %s\r\n" % (begin, status.st_size, minute, name)
+            kind = stat.filemode(mode).encode()
+            begin = b"%s %3d owner    house    " % (kind, links or 1)
+            begins[mode, links] = begin
+        minute = minutes[modified // MINUTE_S]  # type: ignore[index]
+        yield b"%s%12d %s %s\r\n" % (begin, size, minute, name)
 
 
 def _list_time(modified: float, now: float) -> bytes:
