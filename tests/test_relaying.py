@@ -11,7 +11,7 @@ from fonshare_agent.protocol.reach_messages import RelayAsk, RelayGrant, RelayJo
 from fonshare_agent.relaying import FULL_S, Relaying, RelayWorld
 
 GROUP = GroupId(bytes(32))
-ME, SOURCE, THIRD = (NodeId(letter * 32) for letter in (b"m", b"s", b"t"))
+ME, SOURCE, OTHER, THIRD = (NodeId(letter * 32) for letter in (b"m", b"s", b"o", b"t"))
 
 
 class World:
@@ -59,8 +59,8 @@ class World:
         self.open.append((answer, said))
         return answer
 
-    def find(self):
-        return self.core.spawn(self.relaying.find(GROUP, SOURCE, "job"))
+    def find(self, source=SOURCE):
+        return self.core.spawn(self.relaying.find(GROUP, source, "job"))
 
     def run(self, *searches):
         while not all(one.is_settled for one in searches):
@@ -81,6 +81,12 @@ def test_two_who_look_for_a_relay_at_once_ask_once_and_share_it(world):
     assert first is not None
     assert second is first
     assert world.asked == [THIRD]
+
+
+def test_a_search_does_not_wait_for_one_for_somebody_else(world):
+    world.find()
+    world.find(OTHER)
+    assert world.asked == [THIRD, SOURCE]
 
 
 def test_a_relay_that_is_full_is_asked_again_soon_one_that_is_none_is_not(world):

@@ -67,11 +67,10 @@ class Relaying:
     _unwilling: dict[NodeId, float] = field(default_factory=dict)  # until when
     _ways: dict[NodeId, tuple[float, RelayWay]] = field(default_factory=dict)
     _is_stopped: bool = False
-    _turns: Turns = field(init=False)
+    _searches: dict[NodeId, Turns] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._splicer = Splicer(self.world.core.clock)
-        self._turns = Turns(self.world.core)
 
     def _get_desk(self) -> RelayDesk:
         if self.desk is None:
@@ -162,10 +161,15 @@ class Relaying:
     async def find(self, group: GroupId, source: NodeId, owner: str) -> RelayWay | None:
         """Return a relay at which *source* waits, if some member is one.
 
-        One search after another: a relay is one for each who asks, and whoever asks a
-        second time ends the first.
+        One search for it after another: a relay is one for each who asks, and whoever
+        asks a second time ends the first.
         """
-        return await self._turns.take(lambda: self._find(group, source, owner))
+        return await self._turns(source).take(lambda: self._find(group, source, owner))
+
+    def _turns(self, source: NodeId) -> Turns:
+        if source not in self._searches:
+            self._searches[source] = Turns(self.world.core)
+        return self._searches[source]
 
     async def _find(
         self, group: GroupId, source: NodeId, owner: str
@@ -204,7 +208,7 @@ class Relaying:
 
         One after another, too: for several files at once it need come but once.
         """
-        return await self._turns.take(
+        return await self._turns(source).take(
             lambda: self._call(group, source, addresses, owner)
         )
 
