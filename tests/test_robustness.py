@@ -103,6 +103,9 @@ def test_a_file_that_gets_another_name_at_its_source_is_read_on_there(make_node)
         (films / "film.mkv").write_bytes(content)
         job = fetch_part(bob, "Famille/alice/Films/film.mkv")
         bob("jobs", "pause", job)
+        eventually(
+            lambda: bob.job(job)["done_bytes"] > 2 * MIB, "what is here is shown"
+        )
         (films / "seen").mkdir()
         (films / "film.mkv").rename(films / "seen" / "other.mkv")
         (films / "film.mkv").write_bytes(b"another film")
