@@ -10,6 +10,9 @@
 OPENWRT_PACKAGES := $(sort $(patsubst package/%/Makefile,%,$(wildcard package/*/Makefile)))
 PROFILE ?= fon_fonera-20n
 IMAGE_MAX_KIB ?= 7872# the Fonera's firmware partition
+# What must be left of it for settings, those of the extroot above all: eight blocks of the
+# flash. JFFS2 mounts nothing with fewer than five, and keeps some of them free.
+IMAGE_ROOM_KIB ?= 512
 IMAGE_PACKAGES = $(shell sed '/^\#/d' package/bootstrap.txt)
 
 .PHONY: sdk image
@@ -48,5 +51,9 @@ image: venv ## firmware that can move to a USB disk (IMAGEBUILDER=FOLDER or URL)
 		test -e "$$image" || { echo "no image: too large, or no such PROFILE" >&2; exit 1; }; \
 		size=$$(( ($$(wc -c < "$$image") + 1023) / 1024 )); \
 		echo "$$image: $$size of $(IMAGE_MAX_KIB) KiB"; \
-		test "$$size" -le $(IMAGE_MAX_KIB) || { echo "too large" >&2; exit 1; }; \
+		test "$$(( size + $(IMAGE_ROOM_KIB) ))" -le $(IMAGE_MAX_KIB) || { \
+			echo "too large: $(IMAGE_ROOM_KIB) KiB are needed for settings;" \
+				"try IMAGE_PACKAGES='$(IMAGE_PACKAGES) -luci'" >&2; \
+			exit 1; \
+		}; \
 	done

@@ -123,13 +123,14 @@ image:
 """
 
 
-@pytest.mark.parametrize(("size", "fits"), [(7872 * 1024, True), (7873 * 1024, False)])
+@pytest.mark.parametrize(("size", "fits"), [(7360 * 1024, True), (7361 * 1024, False)])
 def test_an_image_for_the_fonera_has_what_extroot_needs_and_fits(tmp_path, size, fits):
     (tmp_path / "Makefile").write_text(IMAGE_MAKEFILE.replace("$(SIZE)", str(size)))
 
     done = make("image", f"IMAGEBUILDER={tmp_path}")
 
     assert (done.returncode == 0) == fits, done.stderr
+    assert ("KiB are needed for settings" in done.stderr) != fits
     profile, packages = (tmp_path / "calls").read_text().split(":")
     assert profile == "fon_fonera-20n"
     assert packages.split() == [
