@@ -307,6 +307,15 @@ def test_an_old_server_is_copied_read_again_and_given_another_password(visit):
     assert visit.calls("share refresh") == [{"name": "Films"}]
     wanted = [{"name": "Films", "password": one} for one in ("wrong", "right")]
     assert visit.calls("share password") == wanted
+    failure = "{path: 'a.mkv', code: 'disk.full', message: 'the disk is full'}"
+    visit.page.evaluate(
+        "() => Object.assign(world.shares.at(-1).mirror, {failed: 1, failures: ["
+        + failure
+        + "]})"
+    )
+    visit.page.get_by_text("1 file was not copied").click()
+    visit.page.get_by_text("a.mkv").wait_for()
+    visit.page.get_by_text("The disk is full").wait_for()
 
 
 @pytest.mark.full

@@ -86,3 +86,16 @@ def test_what_is_rated_best_stands_first_and_a_new_rating_counts_at_once(visit):
     assert names.first.inner_text() == "Metropolis.mkv"
     visit.page.evaluate("() => { world.ratings = {} }")
     visit.page.get_by_text("Nothing is rated yet").wait_for()
+
+
+@pytest.mark.full
+def test_the_best_of_one_group_is_a_press_away_from_its_page(visit):
+    both = f"{RATE_BY_BOB}; world.ratings['Metropolis.mkv'] = {{'{BOB}': 5}}"
+    visit.open("group?Cin%C3%A9-club", both)
+    visit.page.get_by_role("link", name="Best rated").click()
+    grid = visit.page.get_by_role("grid")
+    grid.get_by_text("Metropolis.mkv").wait_for()
+    assert grid.get_by_text("Bréhat 2019.mkv").count() == 0
+    where = visit.page.get_by_role("navigation", name="Where you are")
+    where.get_by_role("link", name="The best first").click()
+    grid.get_by_text("Bréhat 2019.mkv").first.wait_for()

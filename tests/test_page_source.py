@@ -8,7 +8,8 @@ import posixpath
 import re
 from collections.abc import Iterator
 
-from browser import MODULES
+from browser import MODULES, ROOT
+from fonshare_agent.control.commands import COMMANDS
 
 LINES_MAX = 400  # of a module, as of the agent's
 SOURCES = {
@@ -127,3 +128,14 @@ def test_the_sheet_touches_nothing_but_the_page():
             name = one.strip()
             is_ours = name.startswith((".fonshare", "body[data-fonshare"))
             assert is_ours or name in ("to", "from"), name
+
+
+def test_the_page_says_where_each_command_of_the_table_is():
+    text = (ROOT / "docs" / "page.md").read_text()
+    rows = text.partition("| command | where |\n| --- | --- |\n")[2]
+    named = [
+        name
+        for line in rows.partition("\n\n")[0].splitlines()
+        for name in re.findall(r"`([a-z ]+)`", line.split("|")[1])
+    ]
+    assert sorted(named) == sorted(row.name for row in COMMANDS if row.is_shown)

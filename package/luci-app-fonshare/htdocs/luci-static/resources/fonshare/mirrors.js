@@ -1,9 +1,10 @@
 /* Copies of other servers: shares whose folder follows one that an FTP server has. */
 
 import { foreign, h, set, visible } from './dom.js';
+import { words } from './errors.js';
 import { button, field, form, input, openDialog } from './parts.js';
 import { withoutPassword } from './paths.js';
-import { _, day, fill } from './words.js';
+import { _, day, fill, plural } from './words.js';
 
 /* Return whose copy a share is and when that server was read, with what can be done about
    it; the overview tells its troubles. */
@@ -12,7 +13,7 @@ export function mirrorOf(app, row, again) {
 	if (!mirror)
 		return null;
 	const named = (label) => fill(label, visible(name));
-	return h('div', null, h('p', { class: 'fs-help' }, mirrorText(mirror)),
+	return h('div', null, h('p', { class: 'fs-help' }, mirrorText(mirror)), failuresOf(mirror),
 		h('div', { class: 'fs-actions' },
 			button(app, _('Read it now'), async () => {
 				await app.call('share refresh', { name });
@@ -27,6 +28,12 @@ function mirrorText(mirror) {
 	if (mirror.state === 'reading')
 		return copy + ' · ' + _('being read now');
 	return copy + ' · ' + (mirror.read_at ? fill(_('last read: %s'), day(mirror.read_at)) : _('not read to its end yet'));
+}
+
+/* Which of its files could not be copied, and why. */
+function failuresOf({ failed, failures }) {
+	return failures.length ? h('details', null, h('summary', null, plural(failed, _('%d file was not copied'), _('%d files were not copied'))),
+		h('ul', { class: 'fs-findings' }, failures.map((one) => h('li', null, foreign(one.path, 'fs-name fs-path'), ' ', words(one))))) : null;
 }
 
 function password() {

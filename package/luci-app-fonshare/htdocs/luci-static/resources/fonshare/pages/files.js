@@ -17,7 +17,7 @@ import { tree } from '../tree.js';
 import { windowed } from '../window.js';
 import { _, fill, number, plural, size } from '../words.js';
 
-const BEST = '/'.repeat(2); // the place of what is rated best: no share is called so
+const BEST = '/'.repeat(2); // before a group or nothing, what is rated best there: no share is called so
 const BEST_SHOWN = 200;
 const AGAIN_MS = 3000; // then what could not be listed is asked for once more
 const LEFT_KEPT = 8; // listings that one may come back to
@@ -68,7 +68,12 @@ function isTogether(place) {
 }
 
 function isBest(place) {
-	return place === BEST;
+	return place.startsWith(BEST);
+}
+
+/* Return the place of what *group* has rated best. */
+export function bestOf(group) {
+	return BEST + group;
 }
 
 function columns() {
@@ -115,9 +120,10 @@ function followHere(app, scope, place) {
 function crumbsOf(app, place) {
 	const isMerged = isTogether(place);
 	const parts = place.split('/').filter(Boolean);
-	const steps = [[isMerged ? '/' : '', isBest(place) ? _('The best first') : isMerged ? _('All shares') : _('All groups')]];
+	const start = isBest(place) ? BEST : isMerged ? '/' : '';
+	const steps = [[start, isBest(place) ? _('The best first') : isMerged ? _('All shares') : _('All groups')]];
 	parts.forEach((part, at) => {
-		const path = (isMerged ? '/' : '') + parts.slice(0, at + 1).join('/');
+		const path = start + parts.slice(0, at + 1).join('/');
 		steps.push([path, !isMerged && at === 1 ? memberName(app, parts[0], part) : part]);
 	});
 	return steps.map(([path, label], at) => h('li', null, at === steps.length - 1
@@ -186,6 +192,22 @@ async function begin(view) {
 	set(view.table.element, 'aria-busy', null);
 }
 
+function bestWish(place) {
+	const group = place.slice(BEST.length);
+	return group ? { group, limit: BEST_SHOWN } : { limit: BEST_SHOWN };
+}
+
+function makeListing({ app, wish, place }) {
+	const keyNow = () => filesKey(app);
+	if (wish)
+		return searchListing(app.call, wish, keyNow);
+	if (isBest(place))
+		return wholeListing(() => app.call('rate ls', bestWish(place)), keyNow);
+	if (isTogether(place))
+		return togetherListing(app, place);
+	return folderListing(app.call, place, keyNow);
+}
+
 /* --- coming back --- */
 
 /* Keep what is listed and where one was in it, for who comes back. */
@@ -206,17 +228,6 @@ function takeLeft(view) {
 	const left = app.isBack && !view.hasBegun && app.left ? app.left.get(app.shown) : null;
 	view.hasBegun = true;
 	return left;
-}
-
-function makeListing({ app, wish, place }) {
-	const keyNow = () => filesKey(app);
-	if (wish)
-		return searchListing(app.call, wish, keyNow);
-	if (isBest(place))
-		return wholeListing(() => app.call('rate ls', { limit: BEST_SHOWN }), keyNow);
-	if (isTogether(place))
-		return togetherListing(app, place);
-	return folderListing(app.call, place, keyNow);
 }
 
 async function more(view) {

@@ -9,6 +9,7 @@ import { decode, encode } from '../paths.js';
 import { requests } from '../requests.js';
 import { shares } from '../shares.js';
 import { _, ago, fill } from '../words.js';
+import { bestOf } from './files.js';
 
 export function show(app, scope, page) {
 	const group = decode(page.of);
@@ -24,7 +25,9 @@ export function show(app, scope, page) {
 	append(page.content, [
 		h('p', { class: 'fs-actions' }, link(app, 'groups', _('All groups')),
 			h('a', { class: 'fs-button', href: app.href('files?' + encode(group)) }, icon('folder'),
-				h('span', null, _('Browse its files')))),
+				h('span', null, _('Browse its files'))),
+			h('a', { class: 'fs-button', href: app.href('files?' + encode(bestOf(group))) }, icon('star'),
+				h('span', null, _('Best rated')))),
 		requests(app, scope, group), gone, content]);
 
 	app.status.follow(scope, (status) => {
