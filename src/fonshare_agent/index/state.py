@@ -282,15 +282,12 @@ class StateStore(LateTables):
             return self.get_job(job_id)
 
     def retarget_job(self, job_id: str, target: bytes) -> Job:
-        """Let the job's files go into the folder *target*, unless one of them has got
-        its place, or is about to."""
-        late = (JobState.VERIFYING.value, JobState.DONE.value)
+        """Let the job's files go into *target*, unless one is there or about to be."""
         with self.transaction():
             self._write(
-                "UPDATE job SET target = ? WHERE id = ? AND NOT EXISTS"
-                f" (SELECT 1 FROM job_file WHERE job = job.number"
-                f" AND state IN ({_marks(late)}))",
-                (target, job_id, *late),
+                "UPDATE job SET target = ? WHERE id = ? AND NOT EXISTS (SELECT 1 FROM"
+                " job_file WHERE job = job.number AND state IN ('verifying', 'done'))",
+                (target, job_id),
             )
             return self.get_job(job_id)
 
