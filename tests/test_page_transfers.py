@@ -5,6 +5,7 @@ import json
 import pytest
 
 from browser import visiting
+from waiting import wait_until
 
 THREE = "['A.mkv', 'B.mkv', 'C.mkv'].forEach(name => makeJob(name, {}))"
 
@@ -243,3 +244,39 @@ def test_a_copy_between_two_servers_is_begun_stopped_and_begun_again(visit):
     page.get_by_role("button", name="Clear the list").click()
     row.first.wait_for(state="detached")
     assert visit.calls("fxp rm") == [{"id": "fxp-2"}, {"id": "all"}]
+
+
+def test_thousands_that_wait_do_not_stop_the_page(visit):
+    """Some are shown, the others counted and shown as one asks for them."""
+    lots = "for (let at = 0; at < 3000; at += 1) makeJob('Photo ' + at, {})"
+    visit.open("transfers", lots)
+    visit.page.get_by_text("2,900 more wait behind these.").wait_for()
+    assert len(order(visit)) == 100
+    visit.page.get_by_role("button", name="Show more").click()
+    visit.page.get_by_text("2,800 more wait behind these.").wait_for()
+    assert len(order(visit)) == 200
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("by", ["mouse", "keyboard"])
+def test_a_job_is_moved_beyond_what_is_in_sight(visit, by):
+    """Held at an edge of the window it moves the list; by keys it stays in sight."""
+    lots = "for (let at = 0; at < 40; at += 1) makeJob('J' + at, {})"
+    visit.open("transfers", lots)
+    grip = visit.page.get_by_role("button", name="Move J0: arrow keys")
+    grip.wait_for()
+    if by == "mouse":
+        box = grip.bounding_box()
+        visit.page.mouse.move(box["x"] + 20, box["y"] + 20)
+        visit.page.mouse.down()
+        visit.page.mouse.move(box["x"] + 20, 700)
+        visit.page.mouse.move(box["x"] + 20, 850)
+        visit.until("document.documentElement.scrollTop > 1200")
+        visit.page.mouse.up()
+    else:
+        grip.focus()
+        for _ in range(12):
+            visit.page.keyboard.press("ArrowDown")
+    wait_until(lambda: order(visit).index("J0") > 10, "it is far below")
+    top = grip.bounding_box()["y"]
+    assert 0 < top < 860

@@ -5,7 +5,10 @@
    those behind it last: whichever is less. */
 
 import { visible, write } from './dom.js';
+import { scrollerOf } from './window.js';
 import { _, fill, number } from './words.js';
+
+const EDGE_PX = 110; // of the window, with the menu that lies over it
 
 /* Return the commands, [name, id], that bring *id* to *place* among *ids*. Pure. */
 export function moves(ids, id, place) {
@@ -18,9 +21,9 @@ export function moves(ids, id, place) {
 
 /* Let the rows of *element* be moved; *list*: {app, rows, said, draw()}. */
 export function orderBy(list, element) {
-	let held = null; // the row that is dragged
-	let waiting = 0; // moves that the node has not made yet
-	let last = Promise.resolve();
+	let held = null, finger = null; // the row that is dragged, and where to
+	const wished = []; // the moves that the node has not heard of: {ids, id, to}
+	let isTelling = false;
 
 	/* Show *id* at *place* at once, and tell the node, one move after the other. */
 	function move(id, place) {
@@ -33,20 +36,26 @@ export function orderBy(list, element) {
 		list.rows.splice(to, 0, moved);
 		list.draw();
 		write(list.said, fill(_('%s is number %s now'), visible(moved.name), number(to + 1)));
-		waiting += 1;
-		last = last.then(() => tell(moves(ids, id, to)));
+		if (wished.length && wished[wished.length - 1].id === id)
+			wished.pop(); // it goes on at once to where it shall be now
+		wished.push({ ids, id, to });
+		if (!isTelling)
+			tell();
 	}
 
-	async function tell(commands) {
-		try {
-			for (const [command, one] of commands)
-				await list.app.call(command, { id: one });
-		} catch (error) {
-			list.app.fail(error);
+	async function tell() {
+		isTelling = true;
+		while (wished.length) {
+			const { ids, id, to } = wished.shift();
+			try {
+				for (const [command, one] of moves(ids, id, to))
+					await list.app.call(command, { id: one });
+			} catch (error) {
+				list.app.fail(error);
+			}
 		}
-		waiting -= 1;
-		if (!waiting)
-			list.app.jobs.now();
+		isTelling = false;
+		list.app.jobs.now();
 	}
 
 	element.addEventListener('keydown', (event) => {
@@ -58,6 +67,7 @@ export function orderBy(list, element) {
 		if (event.key in places) {
 			event.preventDefault();
 			move(row.dataset.job, places[event.key]);
+			row.scrollIntoView({ block: 'nearest' });
 		}
 	});
 	/* A handle is dragged: by mouse, finger or pen alike. */
@@ -66,13 +76,29 @@ export function orderBy(list, element) {
 		if (!row || !row.grip.contains(event.target) || event.button !== 0)
 			return;
 		held = row;
+		finger = null;
 		row.grip.setPointerCapture(event.pointerId);
 		row.classList.add('fs-is-held');
+		requestAnimationFrame(scrollOn);
 	});
 	element.addEventListener('pointermove', (event) => {
+		finger = event.clientY;
 		if (held)
-			follow(held, event.clientY);
+			follow(held, finger);
 	});
+
+	/* What is held at an edge of the window moves the list on below it. */
+	function scrollOn() {
+		if (!held)
+			return;
+		const over = finger === null ? 0 : Math.min(0, finger - EDGE_PX) + Math.max(0, finger - window.innerHeight + EDGE_PX);
+		if (over) {
+			scrollerOf(element).scrollBy(0, over / 8);
+			follow(held, finger);
+		}
+		requestAnimationFrame(scrollOn);
+	}
+
 	const drop = (isMeant) => {
 		if (!held)
 			return;
@@ -86,7 +112,7 @@ export function orderBy(list, element) {
 	};
 	element.addEventListener('pointerup', () => drop(true));
 	element.addEventListener('pointercancel', () => drop(false));
-	return { isHeld: () => held !== null || waiting > 0 };
+	return { isHeld: () => held !== null || isTelling };
 }
 
 /* Bring *row* to where the finger is. Its neighbours are moved, not the row itself, which

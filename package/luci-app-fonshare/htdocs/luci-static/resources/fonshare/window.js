@@ -245,7 +245,7 @@ export function windowed(scope, options) {
 }
 
 /* What scrolls *element*: the window, or within LuCI what a theme has in its place. */
-function scrollerOf(element) {
+export function scrollerOf(element) {
 	for (let one = element.parentElement; one && one !== document.body; one = one.parentElement) {
 		if (one.scrollHeight > one.clientHeight && ['auto', 'scroll'].includes(getComputedStyle(one).overflowY))
 			return one;

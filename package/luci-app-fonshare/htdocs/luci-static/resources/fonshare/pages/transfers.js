@@ -10,6 +10,7 @@ import { serversCard } from '../servers.js';
 import { _, fill, plural, rate } from '../words.js';
 
 const ENDED_SHOWN = 200; // the newest of those that have ended
+const SHOWN_AT_ONCE = 100; // of those under way; a folder of photos can be thousands
 
 export function show(app, scope, page) {
 	write(page.title, _('Transfers'));
@@ -27,16 +28,26 @@ export function show(app, scope, page) {
 		button(app, _('Clear the list'), () => act('jobs rm', 'all'), { symbol: 'close' }));
 	const past = h('details', { class: 'fs-past', open: true }, h('summary', null, _('Ended')), ended, clear);
 	const follows = followsCard(app, scope);
-	append(page.content, [graph.element, tools, active, past, nothing, follows.element, serversCard(app, scope), said]);
+	const waiting = h('p');
+	const more = h('div', { class: 'fs-actions', hidden: true }, waiting, button(app, _('Show more'), () => {
+		list.shown += SHOWN_AT_ONCE;
+		list.draw();
+	}));
+	append(page.content, [graph.element, tools, active, more, past, nothing, follows.element, serversCard(app, scope), said]);
 
 	async function act(command, id) {
 		await app.call(command, { id });
 		app.jobs.now();
 	}
 
-	const list = { app, act, said, active, rows: [], labelOf: follows.labelOf };
-	list.draw = () => keyed(active, list.rows, (job) => job.id, (job) => activeRow(list, job),
-		(row, job) => row.update(job));
+	const list = { app, act, said, active, rows: [], shown: SHOWN_AT_ONCE, labelOf: follows.labelOf };
+	list.draw = () => {
+		const behind = list.rows.length - list.shown;
+		keyed(active, list.rows.slice(0, list.shown), (job) => job.id, (job) => activeRow(list, job),
+			(row, job) => row.update(job));
+		set(more, 'hidden', behind <= 0);
+		write(waiting, behind > 0 ? plural(behind, _('%d more waits behind these.'), _('%d more wait behind these.')) : '');
+	};
 	const order = orderBy(list, active);
 
 	app.jobs.follow(scope, (jobs) => {
