@@ -1,7 +1,7 @@
 """What of a line a transfer uses, and what it costs: one file from one friend.
 
-    make bench-links   (or: python bench/links.py [--mbit N,...] [--rounds N]
-    [--json FILE], with tests/ and tools/ on Python's path; root)
+    make bench-links   (or: python bench/links.py [--mbit N,...] [--delay MS,...]
+    [--rounds N] [--peers] [--json FILE], with tests/ and tools/ on Python's path; root)
 
 Two real agents at the ends of a line (line.py) of 1, 10 and 100 Mbit/s (tbf), without
 and with a round trip of 50 ms. On the same line, just before and after, one TCP
@@ -11,8 +11,10 @@ takes half a minute, and both agents have moved one before: a small file is fetc
 twice first, and the time of each is told, the loading of modules and the opening of the
 session being in the first alone. Each begins when the job before it has ended. With
 several rounds TCP and FonShare take turns on the same line, TCP first and last, and the
-median is told. At 100 Mbit/s also the CPU of both agents and what
-their resident memory grows by. Modules are compiled beforehand, as a package has them.
+median is told. With --peers others take their turns too (beside.py), each round anew,
+with the same sizes, the two small files first. At 100 Mbit/s also the CPU of both
+agents and what their resident memory grows by. Modules are compiled beforehand, as a
+package has them.
 """
 
 import argparse
@@ -23,18 +25,29 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from beside import each_s
 from busy import Figures, watched_most
 from fonshare_agent.control.client import request
 from nodes import NodeProcess, befriend, eventually, running, share
-from transfer import COMPILED, HERE, ROOT, THERE, LineBroker, line, workspace
+from transfer import (
+    COMPILED,
+    HERE,
+    ROOT,
+    THERE,
+    LineBroker,
+    Pair,
+    line,
+    workspace,
+)
 
 MBIT = {1: 4 << 20, 10: 40 << 20, 100: 400 << 20}  # and how many bytes are sent
 SMALL = ("first", "second")
+WHOLE = "whole.mkv"
 SMALL_BYTES = 10_000
 DELAYS_MS = (0, 50)
 QUEUE_MS = 50
@@ -58,11 +71,14 @@ def main() -> None:
     every = ",".join(map(str, MBIT))
     parser.add_argument("--mbit", default=every, help=f"of {every}")
     parser.add_argument("--rounds", type=int, default=1, help="median of so many")
+    parser.add_argument("--peers", action="store_true", help="what others need, too")
+    every = ",".join(map(str, DELAYS_MS))
+    parser.add_argument("--delay", default=every, help=f"round trips in ms, as {every}")
     options = parser.parse_args()
     rates = [int(one) for one in options.mbit.split(",")]
     rows = [
-        measured(mbit, delay_ms, options.rounds)
-        for delay_ms in DELAYS_MS
+        measured(mbit, delay_ms, options.rounds, options.peers)
+        for delay_ms in map(int, options.delay.split(","))
         for mbit in rates
     ]
     print(
@@ -71,11 +87,9 @@ def main() -> None:
     )
     for row in rows:
         where = f"{row['mbit']} Mbit/s, {row['delay_ms']} ms"
-        print(
-            f"{where:<22}{row['tcp_mbit_s']:>12.2f}{row['fonshare_mbit_s']:>12.2f}"
-            f"{row['ratio']:>9.1%}"
-            f"{row['small_s'][0]:>16.2f}{row['small_s'][1]:>12.2f}"
-        )
+        print_row(where, row["tcp_mbit_s"], row)
+        for name, its in row["peers"].items():
+            print_row(f"  {name}", None, its, row)
     for row in rows:
         if row["mbit"] == max(MBIT):
             (sent, took), (source, target) = row["cpu_s"], row["grown_kib"]
@@ -88,9 +102,27 @@ def main() -> None:
     options.json.write_text(json.dumps(rows, indent=1) + "\n")
 
 
-def measured(mbit: int, delay_ms: int, rounds: int = 1) -> dict[str, Any]:
-    spaces = [f"fonshare-bench-{os.getpid()}-{letter}" for letter in "ab"]
-    inside = [("ip", "netns", "exec", space) for space in spaces]
+def print_row(
+    where: str, tcp: float | None, its: Any, ours: dict[str, Any] | None = None
+) -> None:
+    """*ours*: beside which figures these are."""
+    first, second = its["small_s"]
+    print(
+        f"{where:<22}{'' if tcp is None else format(tcp, '.2f'):>12}"
+        f"{its['mbit_s']:>12.2f}{its['ratio']:>9.1%}{first:>16.2f}{second:>12.2f}",
+        end="" if ours else "\n",
+    )
+    if ours:
+        whole = ours["ratio"] / its["ratio"]
+        print(f"   fonshare / this: {whole:.3f}")
+
+
+def measured(
+    mbit: int, delay_ms: int, rounds: int = 1, with_peers: bool = False
+) -> dict[str, Any]:
+    ends = Pair(f"fonshare-bench-{os.getpid()}", 2)
+    spaces = [ends.space(number) for number in range(2)]
+    inside = [ends.inside(number) for number in range(2)]
     size = MBIT[mbit]
     with (
         workspace() as folder,
@@ -107,9 +139,9 @@ def measured(mbit: int, delay_ms: int, rounds: int = 1) -> dict[str, Any]:
         with running(alice, bob):
             befriend("Bench", alice, bob)
             films = share(alice, "films", "Films", "Bench")
-            for name in SMALL:
-                (films / f"{name}.mkv").write_bytes(os.urandom(SMALL_BYTES))
-            (films / "whole.mkv").write_bytes(os.urandom(size))
+            sizes = {f"{name}.mkv": SMALL_BYTES for name in SMALL} | {WHOLE: size}
+            for name, count in sizes.items():
+                (films / name).write_bytes(os.urandom(count))
 
             def are_hashed() -> bool:
                 rows = bob("find", "mkv")
@@ -118,28 +150,69 @@ def measured(mbit: int, delay_ms: int, rounds: int = 1) -> dict[str, Any]:
             eventually(are_hashed, "bob sees them hashed", 300)
             for space in spaces:
                 shape(space, mbit)
-            small = [fetch_s(bob, name) for name in SMALL]
-            taken = [raw_tcp_s(size, inside)]
-            fetched, costs = fetch_and_watch(alice, bob, size)
-            all_fetched = [fetched]
-            for _ in range(rounds - 1):
-                taken.append(raw_tcp_s(size, inside))
-                target_of(bob, "whole").unlink()
-                all_fetched.append(fetch_s(bob, "whole"))
-            taken.append(raw_tcp_s(size, inside))
-    # Each beside the two of TCP that were taken just before and after it.
-    beside = [(one + other) / 2 for one, other in pairwise(taken)]
-    ratios = [tcp / own for tcp, own in zip(beside, all_fetched, strict=True)]
+            take_turns = Turns(ends, folder, sizes, alice, bob)
+            found = take_turns(rounds, with_peers)
+    return {"mbit": mbit, "delay_ms": delay_ms, "bytes": size, **found}
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """Who sends over one line, one after another."""
+
+    ends: Pair
+    folder: Path
+    sizes: dict[str, int]
+    alice: NodeProcess
+    bob: NodeProcess
+
+    def __call__(self, rounds: int, with_peers: bool) -> dict[str, Any]:
+        small = [fetch_s(self.bob, name) for name in SMALL]
+        size, costs = self.sizes[WHOLE], dict[str, Any]()
+        ours, others = list[float](), list[dict[str, list[float]]]()
+        beside_ours, beside_others = list[float](), list[float]()
+        before = self.raw_tcp_s()
+        for _ in range(rounds):
+            if costs:
+                target_of(self.bob, "whole").unlink()
+                ours.append(fetch_s(self.bob, "whole"))
+            else:
+                took, costs = fetch_and_watch(self.alice, self.bob, size)
+                ours.append(took)
+            # Each beside the two of TCP that were taken just before and after it.
+            before = self.mean_with_next(before, beside_ours)
+            if with_peers:
+                others.append(each_s(self.ends, self.folder, self.sizes))
+                before = self.mean_with_next(before, beside_others)
+        return {
+            "tcp_mbit_s": size * 8e-6 / median(beside_ours),
+            **figures([[*small, whole] for whole in ours], beside_ours, size),
+            "peers": {
+                name: figures([one[name] for one in others], beside_others, size)
+                for name in (others[0] if others else ())
+            },
+            **costs,
+        }
+
+    def raw_tcp_s(self) -> float:
+        return raw_tcp_s(self.sizes[WHOLE], [self.ends.inside(at) for at in range(2)])
+
+    def mean_with_next(self, before: float, means: list[float]) -> float:
+        after = self.raw_tcp_s()
+        means.append((before + after) / 2)
+        return after
+
+
+def figures(
+    rounds: Sequence[Sequence[float]], beside: Sequence[float], size: int
+) -> dict[str, Any]:
+    """Return the medians of one program: two small files and the long one a round."""
+    *small, whole = zip(*rounds, strict=True)
+    ratios = [tcp / own for tcp, own in zip(beside, whole, strict=True)]
     return {
-        "mbit": mbit,
-        "delay_ms": delay_ms,
-        "bytes": size,
-        "tcp_mbit_s": size * 8e-6 / median(beside),
-        "fonshare_mbit_s": size * 8e-6 / median(all_fetched),
+        "mbit_s": size * 8e-6 / median(whole),
         "ratio": median(ratios),
         "ratios": ratios,
-        "small_s": small,
-        **costs,
+        "small_s": [median(one) for one in small],
     }
 
 

@@ -1,15 +1,15 @@
 """What others need to bring one file to several: aria2 by BitTorrent, and Syncthing.
 
-Each function returns the seconds from the moment when all programs are up and know of
-each other's addresses until the last receiver has the file, and how many copies the
-source has sent (None: not measured).
+`aria2_s` and `syncthing_s` return the seconds from the moment when all programs are up
+and know of each other's addresses until the last receiver has the file, and how many
+copies the source has sent (None: not measured). What is one at a time to one receiver
+is in beside.py.
 """
 
 import hashlib
 import http.server
 import json
 import os
-import shutil
 import socket
 import struct
 import subprocess
@@ -17,12 +17,12 @@ import sys
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from swarm import HUB, Net
+from swarm import Net
 
 PIECE = 256 * 1024
 TRACKER_PORT = 6969
@@ -47,23 +47,33 @@ def programs() -> Iterator[list[subprocess.Popen[bytes]]]:
                 process.wait()
 
 
-def wait_for_files(files: Sequence[Path], content: bytes, begun: float) -> float:
-    """Return when the last of *files* was complete."""
+def wait_for_files(
+    files: Sequence[Path],
+    content: bytes,
+    begun: float,
+    look_s: float = LOOK_S,
+    is_over: Callable[[Path], bool] = lambda file: True,
+) -> float:
+    """Return when the last of *files* was complete: of the right size, and *is_over*
+    where that may come early."""
     wanted = hashlib.sha256(content).digest()
     left = list(files)
     while left:
         assert time.monotonic() - begun < WITHIN_S, f"{left} did not come"
-        time.sleep(LOOK_S)
-        left = [file for file in left if not _is_whole(file, len(content))]
+        time.sleep(look_s)
+        left = [
+            file
+            for file in left
+            if not (_has_size(file, len(content)) and is_over(file))
+        ]
     took = time.monotonic() - begun
     for file in files:
         assert hashlib.sha256(file.read_bytes()).digest() == wanted
     return took
 
 
-def _is_whole(file: Path, size: int) -> bool:
-    is_partial = file.with_name(file.name + ".aria2").exists()
-    return file.exists() and file.stat().st_size == size and not is_partial
+def _has_size(file: Path, size: int) -> bool:
+    return file.exists() and file.stat().st_size == size
 
 
 # --- BitTorrent ---------------------------------------------------------------------
@@ -83,18 +93,26 @@ def bencode(value: Any) -> bytes:
     raise TypeError(type(value))
 
 
-def torrent(content: bytes, name: str) -> bytes:
-    pieces = b"".join(
-        hashlib.sha1(content[at : at + PIECE]).digest()
-        for at in range(0, len(content), PIECE)
-    )
-    info = {
-        b"name": name.encode(),
-        b"length": len(content),
+def torrent(source: Path, tracker: str) -> bytes:
+    """Describe a file, or all files of a folder."""
+    files = sorted(source.iterdir()) if source.is_dir() else [source]
+    content = b"".join(file.read_bytes() for file in files)
+    info: dict[bytes, Any] = {
+        b"name": source.name.encode(),
         b"piece length": PIECE,
-        b"pieces": pieces,
+        b"pieces": b"".join(
+            hashlib.sha1(content[at : at + PIECE]).digest()
+            for at in range(0, len(content), PIECE)
+        ),
     }
-    announce = f"http://{HUB}:{TRACKER_PORT}/announce".encode()
+    if source.is_dir():
+        info[b"files"] = [
+            {b"length": file.stat().st_size, b"path": [file.name.encode()]}
+            for file in files
+        ]
+    else:
+        info[b"length"] = len(content)
+    announce = f"http://{tracker}:{TRACKER_PORT}/announce".encode()
     return bencode({b"announce": announce, b"info": info})
 
 
@@ -122,27 +140,47 @@ class Tracker(http.server.BaseHTTPRequestHandler):
 
 def aria2_s(net: Net, folder: Path, size: int) -> tuple[float, float | None]:
     content = os.urandom(size)
-    (folder / "film.torrent").write_bytes(torrent(content, "film.mkv"))
     homes = [folder / f"peer{number}" for number in range(net.count)]
     for home in homes:
         home.mkdir()
     (homes[0] / "film.mkv").write_bytes(content)
-    with programs() as running:
-        tracker = [sys.executable, __file__, "tracker"]
-        running.append(subprocess.Popen([*net.inside_hub, *tracker]))
-        time.sleep(1.0)
-        running.append(_aria2(net, 0, homes[0], folder, "--check-integrity=true"))
-        time.sleep(5.0)  # it has hashed its file and announced itself
+    with seeding(net, homes[0], ["film.mkv"], folder) as (running, [film]):
         begun = time.monotonic()
         for number in range(1, net.count):
-            running.append(_aria2(net, number, homes[number], folder))
+            running.append(aria2(net, number, homes[number], film))
         files = [home / "film.mkv" for home in homes[1:]]
-        return wait_for_files(files, content, begun), None
+
+        def is_over(file: Path) -> bool:
+            return finished(file.parent) > 0
+
+        return wait_for_files(files, content, begun, is_over=is_over), None
 
 
-def _aria2(
-    net: Net, number: int, home: Path, folder: Path, *more: str
+@contextmanager
+def seeding(
+    net: Net, home: Path, names: Sequence[str], place: Path
+) -> Iterator[tuple[list[subprocess.Popen[bytes]], list[Path]]]:
+    """Have node 0 offer what lies in *home*; yields a list of programs to be ended,
+    and the torrents, below *place*."""
+    torrents = [place / f"{name}.torrent" for name in names]
+    for name, file in zip(names, torrents, strict=True):
+        file.write_bytes(torrent(home / name, net.hub_address))
+    with programs() as running:
+        tracker = [sys.executable, __file__, net.hub_address]
+        running.append(subprocess.Popen([*net.inside_hub, *tracker]))
+        time.sleep(1.0)
+        running.append(aria2(net, 0, home, "--check-integrity=true", *torrents))
+        time.sleep(5.0)  # it has hashed its files and announced itself
+        yield running, torrents
+
+
+def aria2(
+    net: Net, number: int, home: Path, *more: str | Path
 ) -> subprocess.Popen[bytes]:
+    # Its control file stays for up to a minute after the end; the hook is called then.
+    hook = home.with_name(f"{home.name}.hook")
+    hook.write_text(f"#!/bin/sh\nprintf . >> '{_marks(home)}'\n")
+    hook.chmod(0o755)
     words = [
         "aria2c",
         "--seed-ratio=0",
@@ -155,10 +193,20 @@ def _aria2(
         "--summary-interval=0",
         "--quiet=true",
         f"--dir={home}",
+        f"--on-bt-download-complete={hook}",
         *more,
-        str(folder / "film.torrent"),
     ]
     return subprocess.Popen([*net.inside(number), *words], stdout=subprocess.DEVNULL)
+
+
+def finished(home: Path) -> int:
+    """How many torrents the aria2 that lives there has whole and verified."""
+    marks = _marks(home)
+    return marks.stat().st_size if marks.exists() else 0
+
+
+def _marks(home: Path) -> Path:
+    return home.with_name(f"{home.name}.whole")
 
 
 # --- Syncthing ----------------------------------------------------------------------
@@ -166,31 +214,22 @@ def _aria2(
 
 def syncthing_s(net: Net, folder: Path, size: int) -> tuple[float, float | None]:
     content = os.urandom(size)
-    with _syncthings(net, folder) as homes:
+    with syncthings(net, folder) as homes:
         begun = time.monotonic()
         (homes[0] / "data" / ".film").write_bytes(content)
         (homes[0] / "data" / ".film").rename(homes[0] / "data" / "film.mkv")
-        _call(net, 0, "/rest/db/scan?folder=bench", method="POST")
+        look_anew(net)
         files = [home / "data" / "film.mkv" for home in homes[1:]]
         return wait_for_files(files, content, begun), None
 
 
-def syncthing_folder_s(net: Net, folder: Path, source: Path) -> float:
-    """How long the other one needs for all files of *source*, from being told."""
-    with _syncthings(net, folder) as homes:
-        shutil.copytree(source, homes[0] / "data" / "many")
-        target, wanted = homes[1] / "data" / "many", sorted(os.listdir(source))
-        begun = time.monotonic()
-        _call(net, 0, "/rest/db/scan?folder=bench", method="POST")
-        # What is not whole yet has another name, with a dot before it.
-        while not target.is_dir() or sorted(os.listdir(target)) != wanted:
-            assert time.monotonic() - begun < WITHIN_S, "not all came"
-            time.sleep(0.05)
-        return time.monotonic() - begun
+def look_anew(net: Net) -> None:
+    """Tell node 0 that there is something new; returns when it has hashed that."""
+    _call(net, 0, "/rest/db/scan?folder=bench", method="POST")
 
 
 @contextmanager
-def _syncthings(net: Net, folder: Path) -> Iterator[list[Path]]:
+def syncthings(net: Net, folder: Path) -> Iterator[list[Path]]:
     """One in each namespace, all connected; yields where they live."""
     homes = [folder / f"st{number}" for number in range(net.count)]
     ids = [_syncthing_id(home) for home in homes]
@@ -236,7 +275,7 @@ def _configure(net: Net, number: int, home: Path, ids: Sequence[str]) -> None:
         f"""<configuration version="35">
 <folder id="bench" path="{home / "data"}" type="{kind}" rescanIntervalS="3600"
  fsWatcherEnabled="false">{shared}</folder>{devices}
-<gui enabled="true"><address>127.0.0.1:8384</address><apikey>{KEY}</apikey></gui>
+<gui enabled="true"><address>{_page(number)}</address><apikey>{KEY}</apikey></gui>
 <options><listenAddress>tcp://{net.address(number)}:22000</listenAddress>
 <globalAnnounceEnabled>false</globalAnnounceEnabled>
 <localAnnounceEnabled>false</localAnnounceEnabled>
@@ -259,10 +298,15 @@ def _syncthing(net: Net, number: int, home: Path) -> subprocess.Popen[bytes]:
     )
 
 
+def _page(number: int) -> str:
+    """Where a program listens for commands: of its own where all share one loopback."""
+    return f"127.0.0.{number + 1}:8384"
+
+
 def _call(net: Net, number: int, path: str, method: str = "GET") -> Any:
     words = ["curl", "-s", "-X", method, "-H", f"X-API-Key: {KEY}"]
     shown = subprocess.run(
-        [*net.inside(number), *words, f"http://127.0.0.1:8384{path}"],
+        [*net.inside(number), *words, f"http://{_page(number)}{path}"],
         capture_output=True,
         timeout=60,
         check=False,
@@ -284,4 +328,5 @@ def _wait_connected(net: Net, number: int, count: int) -> None:
 
 
 if __name__ == "__main__":
-    http.server.ThreadingHTTPServer((HUB, TRACKER_PORT), Tracker).serve_forever()
+    where = (sys.argv[1], TRACKER_PORT)
+    http.server.ThreadingHTTPServer(where, Tracker).serve_forever()

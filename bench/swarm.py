@@ -43,6 +43,10 @@ class Net:
     def inside_hub(self) -> tuple[str, ...]:
         return ("ip", "netns", "exec", self.hub)
 
+    @property
+    def hub_address(self) -> str:
+        return HUB
+
 
 @contextmanager
 def lines(count: int, up_mbit: float, down_mbit: float) -> Iterator[Net]:

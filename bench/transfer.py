@@ -1,15 +1,16 @@
 """How fast files come from friends: many small ones, and one large from several.
 
     make bench-transfer   (or: python bench/transfer.py [--files N] [--delay MS]
-    [--hidden] [--json FILE], with tests/ and tools/ on Python's path)
+    [--hidden] [--peers] [--json FILE], with tests/ and tools/ on Python's path)
 
 Real agents on this machine, driven by their command line. Small files: N of 10 kB as
 one folder, over loopback and, where network namespaces can be had, over a line with a
 delay; beside it lftp mirrors the same folder from the house door, which neither
-verifies nor syncs, and over the line Syncthing brings it. A large file: from one, two
-and three sources, each limited to the same rate. Everything that is compared is
-measured in this one run. With --hidden the small files come over the line alone, from a
-source that takes connections and from one that takes none.
+verifies nor syncs. With --peers others bring it too (beside.py), on loopback as over
+the line, and nothing else is measured. A large file: from one, two and three sources,
+each limited to the same rate. What is compared is measured in this one run. With
+--hidden the small files come over the line alone, from a source that takes connections
+and from one that takes none.
 """
 
 import argparse
@@ -25,9 +26,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from beside import folder_s
 from brokers import Mosquitto
 from nodes import NodeProcess, befriend, eventually, running, share
-from peers import syncthing_folder_s
 from swarm import Net
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -74,6 +75,7 @@ def main() -> None:
     default = ROOT / "build" / "bench" / "transfer.json"
     parser.add_argument("--json", type=Path, default=default, metavar="FILE")
     parser.add_argument("--hidden", action="store_true", help="see above")
+    parser.add_argument("--peers", action="store_true", help="see above")
     options = parser.parse_args()
     options.json.parent.mkdir(parents=True, exist_ok=True)
     rows: dict[str, Any] = {}
@@ -84,21 +86,22 @@ def main() -> None:
             print_small(f"{options.delay} ms, a source that is {where}", took)
         options.json.write_text(json.dumps(rows, indent=1) + "\n")
         return
-    rows["loopback"] = on_loopback(options.files)
+    rows["loopback"] = on_loopback(options.files, options.peers)
     print_small("loopback", rows["loopback"])
     if can_have_namespaces():
         where = f"{options.delay} ms"
-        rows[where] = on_a_line(options.files, options.delay)
+        rows[where] = on_a_line(options.files, options.delay, with_peers=options.peers)
         print_small(where, rows[where])
     else:
         print("no network namespaces here: nothing is measured with a delay")
-    rows["sources"] = from_sources()
-    print_sources(rows["sources"])
+    if not options.peers:
+        rows["sources"] = from_sources()
+        print_sources(rows["sources"])
     options.json.write_text(json.dumps(rows, indent=1) + "\n")
 
 
 class Pair(Net):
-    """The two ends of the line, as peers.py takes them."""
+    """The two ends of the line, as peers.py takes them; the first is the hub, too."""
 
     def space(self, number: int) -> str:
         return f"{self.prefix}-{'ab'[number]}"
@@ -106,21 +109,48 @@ class Pair(Net):
     def address(self, number: int) -> str:
         return (HERE, THERE)[number]
 
+    @property
+    def inside_hub(self) -> tuple[str, ...]:
+        return self.inside(0)
+
+    @property
+    def hub_address(self) -> str:
+        return HERE
+
+
+class Loopback(Pair):
+    """Both ends on this machine, with nothing between them."""
+
+    def inside(self, number: int) -> tuple[str, ...]:
+        return ()
+
+    def address(self, number: int) -> str:
+        return f"127.0.0.{number + 1}"
+
+    @property
+    def hub_address(self) -> str:
+        return self.address(0)
+
 
 # --- many small files ---------------------------------------------------------------
 
 
-def on_loopback(files: int) -> dict[str, float]:
+def on_loopback(files: int, with_peers: bool) -> dict[str, float]:
     with workspace() as folder, Mosquitto(folder / "broker") as broker:
         alice, bob = (
             NodeProcess(folder / n, n, broker.url, env=COMPILED)
             for n in ("alice", "bob")
         )
-        return small_files(alice, bob, files, "127.0.0.1", ())
+        if not with_peers:
+            return small_files(alice, bob, files, "127.0.0.1")
+        return with_others(alice, bob, files, Loopback("", 2), folder)
 
 
 def on_a_line(
-    files: int, delay_ms: int, is_hidden: bool | None = None
+    files: int,
+    delay_ms: int,
+    is_hidden: bool | None = None,
+    with_peers: bool = False,
 ) -> dict[str, float]:
     """*is_hidden*: FonShare alone, whether alice takes no connections."""
     spaces = [f"fonshare-bench-{os.getpid()}-{letter}" for letter in "ab"]
@@ -141,14 +171,19 @@ def on_a_line(
             if is_hidden:
                 hide(inside[0])
             return small_files(alice, bob, files)
-        rates = small_files(alice, bob, files, HERE, inside[1])
-        if shutil.which("syncthing") and shutil.which("curl"):
-            for space in inside:
-                subprocess.run([*space, "ip", "link", "set", "lo", "up"], check=True)
-            ends = Pair(f"fonshare-bench-{os.getpid()}", 2)
-            took = syncthing_folder_s(ends, folder, alice.disk / "small" / "many")
-            rates["Syncthing"] = files / took
-        return rates
+        if not with_peers:
+            return small_files(alice, bob, files, HERE, inside[1])
+        ends = Pair(f"fonshare-bench-{os.getpid()}", 2)
+        return with_others(alice, bob, files, ends, folder)
+
+
+def with_others(
+    alice: NodeProcess, bob: NodeProcess, files: int, ends: Pair, folder: Path
+) -> dict[str, float]:
+    """Return files a second, FonShare's first, then by program."""
+    rates = small_files(alice, bob, files)
+    took = folder_s(ends, folder, alice.disk / "small" / "many")
+    return rates | {name: files / one for name, one in took.items()}
 
 
 def hide(inside: Sequence[str]) -> None:
@@ -318,7 +353,7 @@ def print_small(where: str, rates: dict[str, float]) -> None:
     print(f"\n{where}: files of 10 kB a second")
     for name, rate in rates.items():
         ratio = rates["fonshare"] / rate
-        print(f"  {name:<28}{rate:>8.0f}   fonshare / this: {ratio:.2f}")
+        print(f"  {name:<28}{rate:>8.0f}   fonshare / this: {ratio:.2f}", flush=True)
 
 
 def print_sources(rates: dict[str, float]) -> None:
