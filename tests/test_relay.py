@@ -4,6 +4,8 @@ import json
 import socket
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,8 +14,9 @@ from hypothesis import strategies as st
 from fonshare_agent.core import Core, Worker
 from fonshare_agent.errors import PeerError, TicketRefused
 from fonshare_agent.model import GroupId, NodeId
-from fonshare_agent.protocol.reach_messages import RelayAsk
+from fonshare_agent.protocol.reach_messages import RelayAsk, RelayJoin
 from fonshare_agent.protocol.relay import ASKER, OTHER, opening_line, read_opening
+from fonshare_agent.relaying import Relaying
 from fonshare_agent.relaying_on_demand import RelayingOnDemand
 from fonshare_agent.transfer import relay_desk
 from fonshare_agent.transfer.limits import TokenBucket
@@ -392,3 +395,25 @@ def test_relaying_is_loaded_with_the_first_ask_and_never_once_the_node_stops():
     wait_for(relaying.on_ask(GROUP, ANNA, ask))
     assert (len(loaded.asked), loaded.stops) == (1, 1)
     files.stop()
+
+
+def test_one_member_does_not_take_the_places_of_all_who_may_call_us():
+    core = Core(time.monotonic)
+    roster = SimpleNamespace(members={ANNA, BEN, CARL})
+    world: Any = SimpleNamespace(
+        core=core,
+        machine=lambda group: SimpleNamespace(roster=roster),
+        outside=SimpleNamespace(dialable=lambda addresses: ()),
+        door=lambda: ("127.0.0.1", 9),
+        data_ports=range(0),
+    )
+    relaying = Relaying(world)
+    try:
+        for number, member in enumerate([ANNA, ANNA, BEN, ANNA, ANNA, CARL]):
+            ask = RelayJoin(bytes(16), member, bytes([number]) * 16, SECRET, ())
+            # No further than to the worker that dials; nobody has answered it yet.
+            relaying._join(GROUP, member, ask).send(None)
+        waiting = [relay[0] for relay in relaying._guests]
+        assert waiting == [2, 3, 4, 5], "the newest of hers, and everybody else's"
+    finally:
+        relaying.stop()

@@ -35,6 +35,7 @@ from fonshare_agent.transfer.wire import Address, Patience
 log = logging.getLogger(__name__)
 
 GUESTS_MAX: Final = 4  # relays, and callers, at which this node waits at once
+GUESTS_OF_ONE_MAX: Final = 2  # asked for by one member: a relay and a call
 NO_RELAY_S: Final = 300.0  # a member that would not be one is asked again so late
 FULL_S: Final = 30.0  # and so late if it has no room now
 WAY_S: Final = 1800.0  # how long one relay is used before another is asked for
@@ -125,6 +126,9 @@ class Relaying:
     async def _join(self, group: GroupId, member: NodeId, ask: RelayJoin) -> str:
         if not self._is_member(group, ask.member) or ask.relay in self._guests:
             return "not_here"
+        its = [relay for relay, (_, one, _) in self._guests.items() if one == member]
+        if len(its) >= GUESTS_OF_ONE_MAX:
+            self._leave(its[0])  # it asks anew: that one is of no use to it any more
         if len(self._guests) >= GUESTS_MAX or self._is_stopped:
             return "busy"
         world = self.world
