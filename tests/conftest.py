@@ -19,6 +19,7 @@ from packages import PACKAGES, find_program
 from programs import IS_CI, missing_text
 
 settings.register_profile("here", deadline=None)
+settings.register_profile("long", deadline=None, max_examples=10_000)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("ci" if IS_CI else "here")
 
