@@ -29,7 +29,7 @@ REDEEM_WITHIN_S = 600.0  # DESIGN section 4: ten monotonic minutes
 # More than 64 members ask for at once; a full desk refuses instead of growing.
 TICKETS_MAX = 1024
 # Of one peer, which asks for what it reads soon. Nobody takes the places of all others,
-# nor memory: a bundle of 256 files takes as much of it as a hundred files alone.
+# nor memory: a ticket for a bundle keeps what opens each of its files.
 TICKETS_OF_ONE_MAX = 64
 BUNDLES_OF_ONE_MAX = 8
 
