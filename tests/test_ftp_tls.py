@@ -242,6 +242,14 @@ def test_outside_no_name_is_heard_before_tls(abroad):
     assert inside.code("USER owner") == "331"
 
 
+def test_from_outside_nobody_keeps_those_at_home_out(abroad):
+    port = abroad.service.house_port
+    waiting = [Lines(port, f"127.0.1.{number}") for number in range(8)]
+    assert all(lines.reply().startswith("220") for lines in waiting)
+    assert Lines(port, "127.0.2.1").is_closed()
+    assert abroad.raw().reply().startswith("220")
+
+
 def test_outside_the_owner_comes_in_by_tls_with_protected_data_only(abroad):
     lines = secured(abroad, "127.0.0.2")
     assert lines.code(f"USER {OWNER[0]}") == "331"

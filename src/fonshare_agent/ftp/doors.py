@@ -34,6 +34,7 @@ BACKLOG = 32
 STRANGERS_PER_ADDRESS_MAX = 4  # connections that have not logged in (DESIGN, limits)
 STRANGERS_PER_NETWORK_MAX = 8  # of one IPv6 network, whose addresses cost nothing
 STRANGERS_MAX = 16
+STRANGERS_OUTSIDE_MAX = 8  # from then on only those at home are let in
 SESSIONS_MAX = 48  # a session is about 20 KB, a transfer two buffers more
 OWNER_SESSIONS = 8  # of these, kept for the owner
 OWNER_PORTS = 2  # of the passive range, kept for the owner
@@ -52,14 +53,15 @@ class Strangers:
         self._by_address: Counter[Address] = Counter()
         self._by_network: Counter[str] = Counter()
 
-    def enter(self, address: str) -> bool:
-        """Count one more; False (and not counted) if there are too many."""
+    def enter(self, address: str, most: int = STRANGERS_MAX) -> bool:
+        """Count one more; False (and not counted) if there are too many: *most* of all,
+        or of such an address."""
         plain = plain_address(address)
         network = network_of(plain)
         if (
             self._by_address[plain] >= STRANGERS_PER_ADDRESS_MAX
             or self._by_network[network] >= STRANGERS_PER_NETWORK_MAX
-            or self._by_network.total() >= STRANGERS_MAX
+            or self._by_network.total() >= most
         ):
             return False
         self._by_address[plain] += 1
@@ -105,12 +107,16 @@ class Door(Acceptor):  # type: ignore[misc]
         """Tell whether this address may speak here at all."""
         return True
 
+    def take_in(self, address: str) -> bool:
+        """Count a stranger at this door; False if there are too many."""
+        return self.strangers.enter(address)
+
     def handle_accepted(self, sock: socket.socket, addr: tuple[Any, ...]) -> None:
         address = str(plain_address(addr[0]))
         if (
             not self.admits(address)
             or len(self.sessions) >= SESSIONS_MAX
-            or not self.strangers.enter(address)
+            or not self.take_in(address)
         ):
             sock.close()
         else:
@@ -180,6 +186,10 @@ class HouseDoor(Door):
 
     def admits(self, address: str) -> bool:
         return self._admits_outside or self.is_house(address)
+
+    def take_in(self, address: str) -> bool:
+        most = STRANGERS_MAX if self.is_house(address) else STRANGERS_OUTSIDE_MAX
+        return self.strangers.enter(address, most)
 
     def has_room_for_guest(self) -> bool:
         logged_in = sum(session.authenticated for session in self.sessions)

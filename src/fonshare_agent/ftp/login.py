@@ -137,7 +137,7 @@ class LoginSession(LineSession):
         """Be a stranger again, as before the login; False, and the session ends, if
         there are too many: none could be kept for who comes else."""
         if self.authenticated:
-            if not self.server.strangers.enter(self.remote_ip):
+            if not self.server.take_in(self.remote_ip):
                 self.respond("421 Too many connections without a login")
                 self.close_when_done()
                 return False
