@@ -7,6 +7,7 @@ import pytest
 from nacl import bindings
 
 from fonshare_agent.errors import PeerError
+from fonshare_agent.protocol import epoch_duty
 from fonshare_agent.protocol.envelope import Channel, Header
 from fonshare_agent.protocol.epochs import (
     SEALED_KEY_BYTES,
@@ -172,6 +173,42 @@ def test_epochs_are_not_kept_for_ever():
     assert bob.group.sending_epoch is not None
     assert bob.group.sending_epoch.number == 89
     assert len(bob.group.epoch_keys) == len(bob.group.grants) == 65
+
+
+def test_grants_that_wait_for_what_never_comes_take_little_memory():
+    wire = Wire(seed=44)
+    anna, bob, mallory = a_group(wire, "anna", "bob", "mallory")
+    honest = make_grant(mallory.signer, anna.group.roster, 9, bytes(32), mallory.draw)
+    fields = json.loads(honest.raw[37:-64])
+    for number in range(64):
+        heads = [to_text(bytes([number, at]) * 16) for at in range(256)]
+        raw = sign_record(
+            mallory.signer, Context.EPOCH_GRANT, fields | {"heads": heads}
+        )
+        deliver(bob, mallory, VerifiedGrants((EpochGrant.decode(raw),)))
+    waiting = bob.group._duty._aside
+    assert len(waiting) > 1
+    assert sum(map(len, waiting)) <= epoch_duty.ASIDE_BYTES_MAX
+
+
+def test_what_an_admin_grants_over_and_over_is_not_kept(monkeypatch):
+    monkeypatch.setattr(epoch_duty, "EPOCH_BYTES_MAX", 8_000)
+    monkeypatch.setattr(epoch_duty, "GRANTS_BYTES_MAX", 20_000)
+    wire = Wire(seed=43)
+    anna, bob = a_group(wire, "anna", "bob")
+    roster = anna.group.roster
+    statements = [one.statement for one in roster.members.values()]
+    for number in range(2, 12):
+        key = bytes([number]) * 32
+        grant = make_grant(anna.signer, roster, number, key, anna.draw)
+        deliver(bob, anna, VerifiedGrants((grant,)))
+        for _ in range(30):
+            again = extend_grant(anna.signer, grant, key, statements, anna.draw)
+            deliver(bob, anna, VerifiedGrants((again,)))
+        assert bob.group.sending_epoch == grant.epoch
+        assert sum(len(one.raw) for one in bob.group.grants) <= 20_000
+    bob.restart()
+    assert bob.group.sending_epoch == grant.epoch
 
 
 @pytest.mark.parametrize("topic", ["#", "fonshare/+", "$SYS/x", "a\0b", "fonshare/x"])

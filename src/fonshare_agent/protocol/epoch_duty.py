@@ -30,6 +30,10 @@ EPOCH_STAGGER_S = 5.0  # between admins: long enough for the first one's grant t
 EPOCH_KEY_BYTES = 32
 EPOCHS_MAX = 64  # each costs two subscriptions; who missed more removals joins anew
 ASIDE_MAX = 64  # grants whose heads have not arrived; some KiB each
+ASIDE_BYTES_MAX = 256 * 1024  # any member may send such ones, of 64 KiB each
+# A grant for 64 members has 12 KiB, one for who is admitted later some hundred bytes.
+EPOCH_BYTES_MAX = 512 * 1024  # of one epoch: what more comes is refused
+GRANTS_BYTES_MAX = 2 * 1024 * 1024  # of all: they lie in flash, and in memory
 
 
 class EpochDuty:
@@ -72,13 +76,17 @@ class EpochDuty:
             return False
         if any(head not in self._log for head in grant.heads):
             self._aside[grant.raw] = grant
-            if len(self._aside) > ASIDE_MAX:
+            while len(self._aside) > ASIDE_MAX or (
+                _size_of(self._aside.values()) > ASIDE_BYTES_MAX
+            ):
                 del self._aside[next(iter(self._aside))]
             return False
-        if not is_valid(grant, self._log):
+        its_epoch = _size_of(one for one in self.grants if one.epoch == grant.epoch)
+        is_too_much = its_epoch + len(grant.raw) > EPOCH_BYTES_MAX
+        if is_too_much or not is_valid(grant, self._log):
             return False
         self._keep(grant)
-        self._forget_oldest()
+        self._forget_oldest(but=grant.epoch)
         return grant.raw in self._raws
 
     def take_waiting(self) -> bool:
@@ -100,9 +108,14 @@ class EpochDuty:
         except BadGrant:
             return  # kept all the same: the others' copies may be good
 
-    def _forget_oldest(self) -> None:
+    def _forget_oldest(self, but: EpochId) -> None:
         epochs = sorted(self.old_epochs())
         self.forget(epochs[: max(0, len(epochs) - EPOCHS_MAX)])
+        known = {grant.epoch for grant in self.grants} - {self.sending, but}
+        for oldest in sorted(known):
+            if _size_of(self.grants) <= GRANTS_BYTES_MAX:
+                break
+            self.forget([oldest])
 
     def old_epochs(self) -> set[EpochId]:
         """Those that are not sent under, while there is one that is."""
@@ -172,7 +185,7 @@ class EpochDuty:
         number, key = next_number(self.grants), self._draw(EPOCH_KEY_BYTES)
         grant = make_grant(self._signer, roster, number, key, self._draw)
         self._keep(grant)
-        self._forget_oldest()
+        self._forget_oldest(but=grant.epoch)
         return grant
 
     def extend(self, roster: Roster) -> EpochGrant | None:
@@ -196,3 +209,7 @@ class EpochDuty:
         if self.sending is None:
             return frozenset()
         return members_without(self._log, self.grants, self.sending)
+
+
+def _size_of(grants: Iterable[EpochGrant]) -> int:
+    return sum(len(grant.raw) for grant in grants)
