@@ -16,12 +16,14 @@ from fonshare_agent.protocol.messages import (
     KINDS,
     CatalogueDelta,
     Change,
+    Presence,
     TicketAsk,
     TicketRefuse,
     decode,
     encode,
     late_kinds,
 )
+from fonshare_agent.protocol.topics import liveness_topic
 
 ALL_KINDS = KINDS | late_kinds()
 NONCE = bytes(range(16))
@@ -91,6 +93,14 @@ def test_a_path_that_leaves_its_share_is_refused_in_a_ticket_ask():
     body = json.loads(encode(ask)) | {"path": "a/../../b"}
     with pytest.raises(PeerError, match=r"ticket_ask\.path"):
         decode("ticket_ask", json.dumps(body).encode())
+
+
+def test_what_is_kept_of_each_member_is_short():
+    ask = TicketAsk(NONCE, "job", None, None, HASH, bytes(2049), ())
+    presence = Presence(bytes(300), liveness_topic(bytes(20)), HASH, bytes(8), 0, ())
+    for message in (ask, presence):
+        with pytest.raises(PeerError):
+            decode(message.KIND, encode(message))
 
 
 @pytest.mark.parametrize("reason", ["a b", "a\nb", "\x1b[2J", "\u202eb", "x" * 65, 5])

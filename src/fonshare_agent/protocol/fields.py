@@ -21,6 +21,7 @@ NONCE_BYTES = 16
 LIST_MAX = 1024  # items of any list: a page of block hashes fills 128 KiB at most
 ADDRESSES_MAX = 8  # DESIGN section 4, Ticket addresses
 CODE_CHARS_MAX = 64
+CERTIFICATE_BYTES_MAX = 2048  # ours have 300; kept of each member that asks for files
 HEADS_MAX = 256  # concurrent roster heads; 64 members act rarely at once
 BITMAP_BYTES_MAX = 2048  # 16384 blocks, docs/protocol/parts.md
 BUNDLE_FILES_MAX = 256  # then the answer fits a page, and the asker's patience
@@ -64,12 +65,12 @@ def _decode_bytes(value: Any) -> bytes:
         raise BadMessage("bad base64") from None
 
 
-def blob(size: int | None = None, *, optional: bool = False) -> Any:
+def blob(size: int, *, optional: bool = False) -> Any:
     def decode(value: Any) -> bytes | None:
         if optional and value is None:
             return None
         raw = _decode_bytes(value)
-        if size is not None and len(raw) != size:
+        if len(raw) != size:
             raise BadMessage(f"expected {size} bytes, got {len(raw)}")
         return raw
 
@@ -77,6 +78,22 @@ def blob(size: int | None = None, *, optional: bool = False) -> Any:
         return None if raw is None else _encode_bytes(raw)
 
     return _wire(decode, encode)
+
+
+def short_blob(most: int) -> Any:
+    """Bytes of which somebody else knows how many they must be."""
+
+    def decode(value: Any) -> bytes:
+        raw = _decode_bytes(value)
+        if len(raw) > most:
+            raise BadMessage(f"expected at most {most} bytes, got {len(raw)}")
+        return raw
+
+    return _wire(decode, _encode_bytes)
+
+
+def certificate_blob() -> Any:
+    return short_blob(CERTIFICATE_BYTES_MAX)
 
 
 def bitmap() -> Any:

@@ -23,6 +23,7 @@ from fonshare_agent.protocol.fields import (
     block_hashes,
     bundle_parts,
     bundle_wishes,
+    certificate_blob,
     change_list,
     code_text,
     file_path,
@@ -31,11 +32,13 @@ from fonshare_agent.protocol.fields import (
     number,
     raw_list,
     share_name,
+    short_blob,
     topic_text,
 )
 from fonshare_agent.protocol.fields import BundlePart as BundlePart
 from fonshare_agent.protocol.fields import BundleWish as BundleWish
 from fonshare_agent.protocol.fields import Change as Change
+from fonshare_agent.protocol.keys import STATEMENT_BYTES_MAX
 from fonshare_agent.protocol.message import Message as Message
 from fonshare_agent.protocol.reach_messages import REACH_KINDS
 
@@ -72,7 +75,7 @@ class Presence(Message):
     """
 
     KIND: ClassVar[str] = "presence"
-    statement: bytes = blob()
+    statement: bytes = short_blob(STATEMENT_BYTES_MAX)
     liveness_topic: str = topic_text()
     farewell_hash: bytes = blob(HASH_BYTES)
     index_id: bytes = blob(8)
@@ -146,7 +149,7 @@ class CatalogueCopyAsk(Message):
     job: str = code_text()
     index_id: bytes = blob(8)
     after: int = number()
-    certificate: bytes = blob()  # as in TicketAsk
+    certificate: bytes = certificate_blob()  # as in TicketAsk
     addresses: tuple[tuple[str, int], ...] = addresses()
 
 
@@ -166,7 +169,9 @@ class TicketAsk(Message):
     share: str | None = share_name(optional=True)
     path: SharePath | None = file_path(optional=True)
     root: bytes | None = blob(HASH_BYTES, optional=True)
-    certificate: bytes = blob()  # the asker's, whose hash its key statement names
+    certificate: bytes = (
+        certificate_blob()
+    )  # the asker's, whose hash its key statement names
     addresses: tuple[tuple[str, int], ...] = addresses()
 
 
@@ -178,7 +183,9 @@ class TicketGrant(Message):
     request: bytes = blob(NONCE_BYTES)
     ticket: bytes = blob(NONCE_BYTES)
     secret: bytes = blob(NONCE_BYTES)
-    certificate: bytes = blob()  # the granter's: it may have to push (PushAsk)
+    certificate: bytes = (
+        certificate_blob()
+    )  # the granter's: it may have to push (PushAsk)
     addresses: tuple[tuple[str, int], ...] = addresses()
     root: bytes = blob(HASH_BYTES)
     size: int = number()
@@ -213,7 +220,7 @@ class BundleAsk(Message):
     job: str = code_text()
     share: str = share_name()
     files: tuple[BundleWish, ...] = bundle_wishes()
-    certificate: bytes = blob()
+    certificate: bytes = certificate_blob()
     addresses: tuple[tuple[str, int], ...] = addresses()
 
 
@@ -225,7 +232,7 @@ class BundleGrant(Message):
     request: bytes = blob(NONCE_BYTES)
     ticket: bytes = blob(NONCE_BYTES)
     secret: bytes = blob(NONCE_BYTES)
-    certificate: bytes = blob()
+    certificate: bytes = certificate_blob()
     addresses: tuple[tuple[str, int], ...] = addresses()
     files: tuple[BundlePart, ...] = bundle_parts()
 

@@ -11,6 +11,7 @@ from fonshare_agent.protocol.fields import (
     blob,
     block_hashes,
     number,
+    short_blob,
 )
 from fonshare_agent.protocol.message import Message
 
@@ -32,7 +33,7 @@ class Ratings(Message):
     upto: int = number()
     head: int = number()
     roots: tuple[bytes, ...] = block_hashes()
-    stars: bytes = blob()
+    stars: bytes = short_blob(PAGE_RATINGS)
 
     def __post_init__(self) -> None:
         if not self.after <= self.upto <= self.head:
