@@ -169,9 +169,8 @@ class TicketAsk(Message):
     share: str | None = share_name(optional=True)
     path: SharePath | None = file_path(optional=True)
     root: bytes | None = blob(HASH_BYTES, optional=True)
-    certificate: bytes = (
-        certificate_blob()
-    )  # the asker's, whose hash its key statement names
+    # The asker's, whose hash its key statement names.
+    certificate: bytes = certificate_blob()
     addresses: tuple[tuple[str, int], ...] = addresses()
 
 
@@ -183,9 +182,8 @@ class TicketGrant(Message):
     request: bytes = blob(NONCE_BYTES)
     ticket: bytes = blob(NONCE_BYTES)
     secret: bytes = blob(NONCE_BYTES)
-    certificate: bytes = (
-        certificate_blob()
-    )  # the granter's: it may have to push (PushAsk)
+    # The granter's: it may have to push (PushAsk).
+    certificate: bytes = certificate_blob()
     addresses: tuple[tuple[str, int], ...] = addresses()
     root: bytes = blob(HASH_BYTES)
     size: int = number()
