@@ -21,6 +21,7 @@ from fonshare_agent.index import database
 from fonshare_agent.index.state import BACKUP_PERIOD_S, StateStore
 from fonshare_agent.index.state_backup import back_up
 from fonshare_agent.index.state_follows import Fetched, Follow
+from fonshare_agent.index.state_ratings import Head
 from fonshare_agent.index.state_records import Job, JobFile
 from fonshare_agent.model import GroupId, JobState, NodeId, Root, SharePath
 
@@ -167,6 +168,15 @@ def test_sizes_that_a_friend_invents_do_not_pass_what_a_number_holds(store):
         store.add_job(wanted, [file(0, name, size=most)])
     [follow] = store.follows.all()
     assert store.follows.used_bytes(follow) > follow.budget
+
+
+def test_no_member_counts_its_ratings_so_high_that_nothing_can_be_told(store):
+    for member in (ANNA, BOB):
+        begin, root = Head(b"log-here", 0), Root(b"r" * 32)
+        store.ratings.take(GROUP, member, begin, [(root, 5)], 2**63 - 1)
+    before = store.rating_changes()
+    store.ratings.rate(GROUP, NodeId(b"\x0c" * 32), Root(b"s" * 32), 3)
+    assert store.rating_changes() != before
 
 
 def test_jobs_are_listed_in_the_order_of_the_queue_page_by_page(store):

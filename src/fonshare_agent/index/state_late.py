@@ -56,7 +56,9 @@ class LateTables:
 
     def rating_changes(self) -> int:
         """Return a number that is another after each rating."""
-        return int(self._rows("SELECT coalesce(sum(head), 0) FROM rater")[0][0])
+        # Of each its end: what members say of theirs may be too much to be added up.
+        sql = "SELECT coalesce(sum(head & 0xFFFFFFFF), 0) FROM rater"
+        return int(self._rows(sql)[0][0])
 
     # --- how StateStore runs SQL ---
 
