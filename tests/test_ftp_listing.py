@@ -131,3 +131,10 @@ def test_a_time_is_told_in_gmt_whatever_the_house_has(monkeypatch):
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+def test_a_time_that_the_system_cannot_tell_does_not_end_the_listing():
+    status = friends_status(1, 1 << 62)
+    assert b" Jan 19  2038 late\r\n" in next(list_lines([(b"late", status)], NOW))
+    facts = list(fact_lines([(b"late", status)], ("modify",), False))
+    assert facts == [b"modify=20380119031407; late\r\n"]

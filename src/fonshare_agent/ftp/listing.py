@@ -11,6 +11,7 @@ MONTHS = tuple(
 )
 MINUTE_S = 60
 HALF_A_YEAR_S = 180 * 24 * 3600  # older entries show the year, newer ones the time
+LAST_S = 2**31 - 1  # every system can tell this time
 WORDED_MAX = 256  # of each kind of number, kept in words while one folder is listed
 FACTS = ("type", "perm", "size", "modify", "unique")  # what MLST offers
 
@@ -50,12 +51,19 @@ def list_lines(entries: Iterable[Named], now: float) -> Iterator[bytes]:
 
 
 def _list_time(modified: float, now: float) -> bytes:
-    then = time.gmtime(max(modified, 0))
+    then = _utc(modified)
     day = f"{MONTHS[then.tm_mon - 1]} {then.tm_mday:02d}"
     # A clock that is not set yet makes files look as if from the future: year, too.
     if not 0 <= now - modified <= HALF_A_YEAR_S:
         return f"{day}  {then.tm_year}".encode()
     return f"{day} {then.tm_hour:02d}:{then.tm_min:02d}".encode()
+
+
+def _utc(modified: float) -> time.struct_time:
+    try:
+        return time.gmtime(max(modified, 0))
+    except (OverflowError, OSError):  # what a friend says, or a damaged disk
+        return time.gmtime(LAST_S)
 
 
 def name_lines(entries: Iterable[Named]) -> Iterator[bytes]:
@@ -106,4 +114,4 @@ def _kind_facts(mode: int, may_change: bool, wanted: frozenset[str]) -> bytes:
 
 def modified_text(modified: float) -> str:
     """A time as MDTM and MLSD write it: YYYYMMDDHHMMSS, GMT."""
-    return time.strftime("%Y%m%d%H%M%S", time.gmtime(max(modified, 0)))
+    return time.strftime("%Y%m%d%H%M%S", _utc(modified))
