@@ -1,6 +1,7 @@
 # What is built with OpenWrt's own tools: packages with an SDK, an image with an
 # ImageBuilder. Written from OpenWrt's documentation and sources; NOT RUN here with real
-# ones, since none was at hand: the tests run it with stand-ins.
+# ones, since none was at hand: the tests run it with stand-ins. What the Makefiles of the
+# packages make in OpenWrt's own build files was looked at (decision 0133).
 #
 #     make sdk SDK=PLACE             make image IMAGEBUILDER=PLACE
 #
