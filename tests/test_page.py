@@ -255,6 +255,25 @@ def test_findings_are_told_in_the_language_of_the_host(visit):
 
 
 @pytest.mark.full
+def test_nobody_is_sent_to_a_terminal_by_what_is_found(visit):
+    """Where English is read the agent's own words stay, but for its commands."""
+    visit.open(
+        "overview",
+        """
+        world.findings = [
+            {level: 'warning', code: 'backup.never', thing: 'backup',
+                message: 'no backup was ever made', next: 'Run `fonshare backup`.'},
+            {level: 'warning', code: 'disk.low', thing: '/mnt/sda1',
+                message: 'the disk has 5 MB left', next: 'Free some of them.'},
+        ];
+        """,
+    )
+    visit.page.get_by_text("No backup was ever made", exact=True).wait_for()
+    visit.page.get_by_text("Make one in the settings, and keep the file").wait_for()
+    visit.page.get_by_text("Free some of them.", exact=True).wait_for()
+
+
+@pytest.mark.full
 def test_hostile_names_are_text_everywhere(visit):
     """Of members, groups, files, shares, jobs, requests, findings and errors."""
     visit.open("overview", HOSTILE_WORLD.replace("__NAMES__", json.dumps(HOSTILE)))

@@ -1,7 +1,7 @@
 /* What the agent reports, in the reader's language.
 
    Its sentences are English, and more exact than a code; so they stay where English is
-   read. Elsewhere an error or a finding is told by its code, which stays the same for
+   read, but for what to do next on a terminal. Elsewhere an error or a finding is told by its code, which stays the same for
    ever: [what, what to do next]. An empty text keeps the agent's own. In a finding %s is
    what it is about; of an error the page shows that itself. */
 
@@ -111,29 +111,35 @@ function inWords(known, report) {
 	};
 }
 
-/* The same answer, with every error and finding in it in the reader's words. */
-function answerInWords(known, value) {
+/* Return *report* in the agent's own words, but for advice that needs a terminal. */
+function inEnglish(known, report) {
+	const told = inWords(known, report);
+	return report.next && report.next.includes('`fonshare') ? { ...report, next: told.next } : report;
+}
+
+/* The same answer, with *tell* applied to every error and finding in it. */
+function answerInWords(tell, value) {
 	if (Array.isArray(value))
-		return value.map((one) => answerInWords(known, one));
+		return value.map((one) => answerInWords(tell, one));
 	if (value === null || typeof value !== 'object')
 		return value;
 	const copy = {};
 	for (const [name, one] of Object.entries(value))
-		copy[name] = answerInWords(known, one);
+		copy[name] = answerInWords(tell, one);
 	const isReport = typeof copy.code === 'string' && typeof copy.message === 'string';
-	return isReport ? inWords(known, copy) : copy;
+	return isReport ? tell(copy) : copy;
 }
 
-/* Return *host*, whose answers and errors speak its language. */
+/* Return *host*, whose answers and errors speak its language and send nobody to a terminal. */
 export function speaking(host) {
-	if (!host.translate || host.language.startsWith('en'))
-		return host;
-	const known = table((text) => host.translate(text) || text);
+	const known = table((text) => (host.translate && host.translate(text)) || text);
+	const isEnglish = !host.translate || host.language.startsWith('en');
+	const tell = (report) => (isEnglish ? inEnglish : inWords)(known, report);
 	const worded = (work) => work && (async (...given) => {
 		try {
 			return await work(...given);
 		} catch (error) {
-			throw error && typeof error.code === 'string' ? inWords(known, error) : error;
+			throw error && typeof error.code === 'string' ? tell(error) : error;
 		}
 	});
 	const call = worded(host.call);
@@ -142,7 +148,7 @@ export function speaking(host) {
 		...host, broker: all(host.broker), backup: worded(host.backup), restore: worded(host.restore),
 		async call(command, values) {
 			const answer = await call(command, values);
-			return ANSWERS.includes(command) ? answerInWords(known, answer) : answer;
+			return ANSWERS.includes(command) ? answerInWords(tell, answer) : answer;
 		}
 	};
 }
