@@ -71,6 +71,7 @@ def use_names(stage: Stage, router: Router) -> None:
 
 def fetch_names(stage: Stage, router: Router, friend: Node) -> None:
     """The router fetches all that the friend shares, as FAT can have it."""
+    friend.ask("limits", "--upload", "0")  # nothing happens meanwhile
     router.get(f"{GROUP}/{friend.name}/Songs")
     top = f"/mnt/disk/downloads/{GROUP}/{friend.name}/Songs"
     for name, kept in NAMES.items():

@@ -19,6 +19,7 @@ from vm_feed import on_a_disk
 from vm_image import MachineFailed
 from vm_pressure import Others, refusal
 from vm_router import GROUP, PATIENCE_S, Router, some_bytes
+from vm_scan import Scanned
 from vm_stage import Stage
 
 DISK_MB, EXTROOT_MB, FILM_MB = 96, 64, 4
@@ -134,10 +135,7 @@ def pull(stage: Stage) -> None:
         stage.fetch(router, friend, is_waiting=False)
         stage.wait_until_moving(router)
         agent = router.run("agent")
-        router.machine.unplug()
-        router.wait_until_said("trouble: disk")
-        router.until("! grep -q /mnt/disk /proc/mounts")
-        router.run("fonshare status | grep -q '^disk  *missing'")
+        _pull_out(router)
         stage.tell("disk pulled while a file was coming: the agent runs, and says so")
         if router.run("find /mnt/disk -type f | head -n 3").strip():
             raise MachineFailed("something was written where the disk is missing")
@@ -149,6 +147,36 @@ def pull(stage: Stage) -> None:
         if router.run("agent") != agent:
             raise MachineFailed("it is another process: the agent did not survive")
         stage.tell(router.memory(), is_figure=True)
+
+
+def _pull_out(router: Router) -> None:
+    """Pull the disk; return when the agent says that it is missing."""
+    router.machine.unplug()
+    router.wait_until_said("trouble: disk")
+    router.until("! grep -q /mnt/disk /proc/mounts")
+    router.until("fonshare status | grep -q '^disk  *missing'", pause_ms=2000)
+
+
+def scan(stage: Stage) -> None:
+    """Pull the disk while its index is written: it is right again, no hash is lost."""
+    disk = new_disk(stage.folder, "ext4", DISK_MB)
+    with stage.started(disk) as router:
+        share, agent = Scanned(router), router.run("agent")
+        for times in (1, 2):
+            share.write_and_wait()
+            _pull_out(router)
+            stage.tell("disk pulled while a scan committed: the agent says so")
+            router.machine.plug(disk)
+            router.wait_until_said("is up", times + 1)
+            share.expect_all()
+            stage.tell("disk put back: all files are in the index, and its hashes")
+        if router.run("agent") != agent:
+            raise MachineFailed("it is another process: the agent did not survive")
+        stage.tell(
+            "disk pulled twice while a scan committed to the index on it: the same "
+            "index again, with its hashes and all files, by the same process",
+            is_figure=True,
+        )
 
 
 def vfat(stage: Stage) -> None:
@@ -332,6 +360,7 @@ PARTS: dict[str, Callable[[Stage], None]] = {
     "install": install,
     "share": share,
     "pull": pull,
+    "scan": scan,
     "power": power,
     "vfat": vfat,
     "pressure": pressure,
