@@ -18,6 +18,7 @@ import rootfs
 from fonshare_agent import __version__
 from fonshare_agent.config_docs import uci_sections
 from init_script import SCRIPT, updated
+from openwrt_package import STAND_IN as STAND_IN_FOLDER
 from openwrt_package import MakeFailed, evaluate, install
 from programs import require_program
 
@@ -185,6 +186,15 @@ MODES = {
     "usr/bin/fonshare": 0o755,
     "usr/lib/fonshare/fonshare_agent/agent.py": 0o644,
 }
+
+
+def test_an_sdk_sees_that_the_source_has_changed():
+    """It looks at the package's own folder only, unless it is told where else."""
+    tell = "--eval=tell: ; @echo $(realpath $(PKG_FILE_DEPENDS))"
+    where = f"TOPDIR={STAND_IN_FOLDER}"
+    command = ["make", "-s", "-C", PACKAGE, where, "FONSHARE_VENDORED=/", tell, "tell"]
+    told = subprocess.check_output(command, text=True).split()
+    assert told == [f"{ROOT}/src/fonshare_agent", f"{ROOT}/files", "/"]
 
 
 def test_without_the_vendored_libraries_nothing_is_built(tmp_path):
