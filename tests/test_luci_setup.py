@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+import words
 from fonshare_agent.config import load_settings
 from luci_browser import REAL, SETUP, SHARING, Visit, visiting
 from luci_people import Wizard
@@ -18,6 +19,7 @@ from luci_stand_in import ROOT, LuciStandIn
 from router_box import RouterBox, router_box
 
 pytestmark = pytest.mark.full
+FRENCH = words.read_po(words.FRENCH.read_text(encoding="utf-8"))
 SHIPPED = (ROOT / "files/etc/config/fonshare").read_text()
 NO_BROKER = "mqtt://127.0.0.1:1"
 
@@ -170,6 +172,13 @@ def test_what_the_program_refuses_is_said_at_its_field_in_french(
             alert.get_by_text(told).wait_for()
             wizard.fill({(section, name): right})
         folders = visit.field("owner", "guest_folders")
+        entry = folders.locator(".add-item input")
+        entry.press_sequentially("/films")
+        entry.press("Enter")
+        wizard.press()
+        assert FRENCH["Guest folders"] in visit.page.locator(".modal").inner_text()
+        visit.page.locator(".modal button").last.click()
+        entry.fill("")
         visit.fill_list(folders, ".fonshare")
         wizard.press()
         alert = folders.get_by_role("alert")

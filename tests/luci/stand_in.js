@@ -242,7 +242,7 @@ const Value = extend(baseclass, {
 	},
 	read: field => field.dataset.value ?? field.value,
 	render(name) {
-		const id = [ 'cbid', this.map.config, name, this.option ].join('.');
+		const id = this.cbid(name);
 		this.fields = this.fields || {};
 		this.fields[name] = this.renderWidget(name);
 		this.fields[name].id = 'widget.' + id;
@@ -254,6 +254,10 @@ const Value = extend(baseclass, {
 			])
 		]);
 	},
+	cbid(name) {
+		return [ 'cbid', this.map.config, name, this.option ].join('.');
+	},
+	isValid: () => true,
 	isFitting(name, text) {
 		return isValid(this.datatype, text) && (!this.validate || this.validate(name, text) === true);
 	},
@@ -268,9 +272,10 @@ const Value = extend(baseclass, {
 		}
 		const value = this.read(field);
 		const isEmpty = value === '' || value.length === 0;
-		const verdict = (!isEmpty || this.rmempty || this.optional)
+		const verdict = this.isValid(name) && (!isEmpty || this.rmempty || this.optional)
 			&& (Array.isArray(value) || this.isFitting(name, value)); // of a list each was looked at when it was added
-		field.classList.toggle('cbi-input-invalid', !verdict);
+		if (!Array.isArray(value))
+			field.classList.toggle('cbi-input-invalid', !verdict);
 		if (!verdict)
 			return 'Option "' + this.title + '" contains an invalid input value.';
 		if (isEmpty || (this.rmempty && value === this.default))

@@ -84,6 +84,13 @@ function check(option, value) {
 	return !value || isFitting(option.datatype, value) || _('Allowed: %s.').format(option.allowed);
 }
 
+// LuCI adds nothing to a list that is refused, and forgets it without a word when the form is saved.
+function refuseWhatIsNotAdded(field, option) {
+	field.isValid = sectionId => !Array.from(field.map.findElements('data-field', field.cbid(sectionId)))
+		.some(place => place.querySelector('.add-item .cbi-input-invalid'));
+	field.getValidationError = () => _('Allowed: %s.').format(option.allowed);
+}
+
 // Guests of the house need no password; a login that may write does.
 function checkPassword(section, sectionId, value) {
 	return !!value || section.formvalue(sectionId, 'access') != 'write'
@@ -114,6 +121,8 @@ return baseclass.extend({
 			field.validate = (sectionId, value) => check(option, value);
 		else if (option.datatype)
 			field.datatype = option.datatype;
+		if (option.widget == 'list')
+			refuseWhatIsNotAdded(field, option);
 		if (option.choices)
 			option.choices.forEach(choice => field.value(choice));
 		if (option.widget == 'secret')
