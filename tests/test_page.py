@@ -4,6 +4,7 @@ Its host is a stand-in (page_host.js); tests of whole nodes behind it are elsewh
 """
 
 import json
+import re
 
 import pytest
 
@@ -349,3 +350,11 @@ def check_is_text(visit):
     text = f"document.querySelector('.fonshare').textContent + {labels}"
     assert page.evaluate(f"() => {UNSEEN}.exec({text})") is None
     assert not visit.is_too_wide()
+
+
+@pytest.mark.full
+def test_days_are_written_as_in_the_readers_country(visit):
+    """The page is in English, the browser in that of Great Britain."""
+    visit.open("files?Famille%2Fbobby-m3xr7-ccccc-ddddd%2FFilms")
+    day = visit.page.locator(".fs-entry .fs-cell-day", has_text="20").first
+    assert re.fullmatch(r"\d{1,2} [A-Z][a-z]+ 20\d\d", day.inner_text())

@@ -268,3 +268,64 @@ def test_it_dresses_as_what_it_stands_on_within_luci(chromium, page_address):
             }"""
         )
         visit.page.locator(".fonshare[data-scheme=dark]").wait_for()
+
+
+COVERED = """() => {
+    const one = document.activeElement, box = one.getBoundingClientRect();
+    if (one === document.body)
+        return ''; // past the last
+    const [x, y] = [box.left + Math.min(box.width, 40) / 2, box.top + box.height / 2];
+    const there = document.elementFromPoint(x, y);
+    return there && (one.contains(there) || there.contains(one)) ? '' : one.outerHTML;
+}"""
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
+def test_what_has_the_focus_is_never_behind_the_menu(chromium, page_address, size):
+    """By the keyboard down the page and up again, under the menu that stays."""
+    with visiting(chromium, page_address, viewport=size) as visit:
+        visit.open(
+            "group?Famille", "for (let at = 0; at < 9; at += 1) makeJob('A', {})"
+        )
+        visit.page.get_by_role("button", name="Leave the group").wait_for()
+        for key in ("Tab", "Shift+Tab"):
+            for _ in range(24):
+                visit.page.keyboard.press(key)
+                assert visit.page.evaluate(COVERED) == ""
+
+
+PRESSED = ".fonshare :is(a, button, input, summary)"
+MISSED = f"""() => [...document.querySelectorAll('{PRESSED}')]
+    .filter(one => one.offsetParent && one.type !== 'checkbox').map(one => {{
+        const {{ width, height }} = one.getBoundingClientRect();
+        return Math.min(width, height) < 43.5 ? one.outerHTML : '';
+    }}).filter(Boolean)"""
+
+
+@pytest.mark.full
+def test_a_finger_hits_what_it_is_meant_for(chromium, page_address):
+    searches = "[{ name: 'x', words: ['x'], group: null, member_id: null }]"
+    with visiting(chromium, page_address, viewport=PHONE) as visit:
+        visit.open("overview", f"world.searches = {searches}; {JOB_AND_NEWS}")
+        for route in ("overview", FILMS, "transfers", "group?Famille", "wizard"):
+            visit.page.evaluate("route => { location.hash = '#/' + route }", route)
+            visit.page.locator(MARKS[route]).first.wait_for()
+            assert visit.page.evaluate(MISSED) == [], route
+
+
+FILMS = "files?Famille%2Fbobby-m3xr7-ccccc-ddddd%2FFilms"
+MARKS = {
+    "overview": ".fs-news .fs-button",
+    FILMS: ".fs-entry",
+    "transfers": ".fs-job",
+    "group?Famille": ".fs-member",
+    "wizard": ".fs-step .fs-button",
+}
+JOB_AND_NEWS = """
+    makeJob('A.mkv', {});
+    makeJob('F', { state: 'failed', error: { code: 'disk.full' } });
+    world.news = [{ search: 'x', id: 'n', kind: 'file', name: 'N', path: 'N', size: 1,
+        modified: 1, group: 'Famille', member: 'Bob', member_id: 'm', share: 'Films',
+        online: true, own: false }]
+"""

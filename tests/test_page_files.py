@@ -173,6 +173,9 @@ def test_several_are_chosen_and_fetched_at_once(visit):
 def test_the_keyboard_does_it_all(visit):
     visit.open("files")
     visit.page.get_by_role("grid").get_by_text("Famille").wait_for()
+    visit.page.keyboard.press("/")  # a sign alone does nothing but on the list
+    assert visit.page.evaluate("() => document.activeElement.tagName") == "BODY"
+    visit.page.locator("[role=row][tabindex='0']").focus()
     visit.page.keyboard.press("/")
     assert visit.page.evaluate("() => document.activeElement.type") == "search"
 

@@ -1,6 +1,6 @@
 /* The parts that pages are made of: buttons that wait, dialogs, badges, empty places. */
 
-import { append, foreign, h, set } from './dom.js';
+import { append, foreign, h, land, set } from './dom.js';
 import { icon } from './icons.js';
 import { _ } from './words.js';
 
@@ -107,11 +107,16 @@ export function confirm(app, title, content, yes, kind) {
 	});
 }
 
-/* Open a dialog over the page; the focus goes back when it closes. */
+let dialogs = 0;
+
+/* Open a dialog over the page; the focus goes back when it closes, or to the list if what
+   had it is gone. */
 export function openDialog(app, title, content, closed) {
-	const dialog = h('dialog', { class: 'fs-dialog', 'aria-labelledby': 'fs-dialog-title' },
+	dialogs += 1;
+	const id = 'fs-dialog-' + dialogs;
+	const dialog = h('dialog', { class: 'fs-dialog', 'aria-labelledby': id },
 		h('div', { class: 'fs-dialog-head' },
-			h('h2', { id: 'fs-dialog-title', tabindex: '-1' }, title),
+			h('h2', { id, tabindex: '-1' }, title),
 			h('button', {
 				type: 'button', class: 'fs-button fs-quiet', 'aria-label': _('Close'),
 				on: { click: () => dialog.close('no') }
@@ -125,8 +130,8 @@ export function openDialog(app, title, content, closed) {
 		dialog.remove();
 		if (closed)
 			closed();
-		if (before && before.isConnected && document.activeElement === document.body)
-			before.focus();
+		if (document.activeElement === document.body)
+			land(before && before.isConnected ? before : app.root.querySelector('[role=row][tabindex="0"]') || app.root.querySelector('h1'));
 	});
 	app.root.append(dialog);
 	dialog.showModal();

@@ -83,8 +83,9 @@ export function searchBox(app, scope, { place, asked }, changed) {
 	box.addEventListener('input', later);
 	scope.atEnd(() => clearTimeout(timer));
 	scope.listen(document, 'keydown', (event) => {
-		const isTyping = event.target.closest('input:not([type=checkbox]), textarea, select, dialog');
-		if (event.key === '/' && !isTyping && !event.ctrlKey && !event.metaKey && !event.altKey) {
+		// Nowhere else: to who speaks to the computer a sign alone is a slip, not a wish.
+		const isOnList = event.target.closest('.fs-table, .fs-tree');
+		if (event.key === '/' && isOnList && !event.ctrlKey && !event.metaKey && !event.altKey) {
 			event.preventDefault();
 			box.focus();
 			box.select();

@@ -17,9 +17,11 @@ export function speakAs(host) {
 	kept = new Map();
 }
 
+/* Return *wanted* as the reader's browser has it: a country writes days in its own way. */
 function supported(wanted) {
+	const own = navigator.languages.filter((one) => one.split('-')[0] === wanted);
 	try {
-		return Intl.NumberFormat.supportedLocalesOf([wanted])[0] || 'en';
+		return Intl.NumberFormat.supportedLocalesOf([...own, wanted])[0] || 'en';
 	} catch (error) {
 		if (error instanceof RangeError)
 			return 'en';
