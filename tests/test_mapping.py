@@ -416,13 +416,13 @@ def test_who_comes_through_the_router_gets_only_ports_that_it_forwards():
     ports.forwarded = {30012: 41000}
     outside, *inside = map(ip_address, ("8.8.4.4", "192.168.1.9", "2a00:1450::1"))
     with socket.socket() as first, socket.socket() as second:
-        assert ports.bind(first, ("127.0.0.1", 0), outside, False)
+        assert ports.listen(first, ("127.0.0.1", 0), outside, False)
         assert first.getsockname()[1] == 30012
         assert ports.shown(30012, outside) == 41000
-        assert not ports.bind(second, ("127.0.0.1", 0), outside, False)
+        assert not ports.listen(second, ("127.0.0.1", 0), outside, False)
         for peer in inside:
             with socket.socket() as near:
-                assert ports.bind(near, ("127.0.0.1", 0), peer, False)
+                assert ports.listen(near, ("127.0.0.1", 0), peer, False)
                 port = near.getsockname()[1]
                 assert ports.shown(port, peer) == port
 

@@ -13,13 +13,15 @@ import pytest
 import segno
 from waitress.buffers import OverflowableBuffer
 
+from brokers import free_port
 from control_agent import running_agent
 from fonshare_agent.backup import seal
 from fonshare_agent.control.rows import Page
 from fonshare_agent.errors import NotFound
+from fonshare_agent.settings import WebSettings
 from fonshare_agent.web import bodies
 from fonshare_agent.web.exchange import BODY_MAX, CALL_MAX
-from fonshare_agent.web.listener import HEADER_BYTES_MAX
+from fonshare_agent.web.listener import HEADER_BYTES_MAX, Listener
 from fonshare_agent.web.throttle import FREE
 from waiting import PATIENCE_S, wait_until
 from web_server import OURS, PASSWORD, Browser, add_web, serving
@@ -659,6 +661,33 @@ def test_broken_settings_tell_a_stranger_nothing_of_what_is_in_them(tmp_path, ag
     assert told.code == "settings"
     assert "hunter2" not in told.body.decode()
     assert str(tmp_path) not in told.body.decode()
+
+
+class Silent:
+    def __call__(self, environ, start):
+        start("204 No Content", [])
+        return []
+
+    def body_max(self, environ):
+        return 0
+
+
+def test_a_worker_that_wakes_the_server_as_it_stops_does_not_disturb_that():
+    listener = Listener(Silent(), WebSettings("127.0.0.1", free_port(), (), None))
+    thread = threading.Thread(target=listener.serve)
+    thread.start()
+    trigger = listener._server.trigger
+    pull = trigger._physical_pull
+
+    def pulled_by_a_worker_first():
+        pull()
+        thread.join(0.2)  # what was handed over is done as soon as it wakes
+        pull()
+
+    trigger._physical_pull = pulled_by_a_worker_first
+    listener.stop()
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
 
 
 def test_the_answers_are_plain_json(owner, agent):

@@ -9,6 +9,7 @@ waitress.
 import ipaddress
 import logging
 import socket
+import threading
 from collections.abc import Iterable
 from typing import Any, Final, Protocol
 
@@ -64,7 +65,16 @@ class Listener:
 
     def stop(self) -> None:
         """End `serve`. From any thread."""
-        self._server.trigger.pull_trigger(self._close)
+        has_pulled = threading.Event()
+
+        def close() -> None:
+            # A worker that has answered may have woken the loop meanwhile, and what is
+            # pulled below is closed here.
+            has_pulled.wait()
+            self._close()
+
+        self._server.trigger.pull_trigger(close)
+        has_pulled.set()
 
     def _close(self) -> None:
         for channel in [*self._server.active_channels.values()]:
