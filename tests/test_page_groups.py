@@ -347,7 +347,7 @@ def test_this_router_becomes_a_groups_broker_and_lets_go_of_it(visit):
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Take the login Chorale away").click()
     dialog.get_by_role("button", name="Take it away").click()
-    page.get_by_text("Chorale").wait_for(state="detached")
+    page.get_by_role("listitem").filter(has_text="Chorale").wait_for(state="detached")
     page.get_by_text("Famille", exact=True).wait_for()
 
 
