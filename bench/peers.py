@@ -264,10 +264,14 @@ def _syncthing_id(home: Path) -> str:
 
 
 def _configure(net: Net, number: int, home: Path, ids: Sequence[str]) -> None:
+    # One of two calls the other: if both do, at the same time, neither call may last.
+    places = [
+        f"tcp://{net.address(at)}:22000" if at <= number else "dynamic"
+        for at in range(len(ids))
+    ]
     devices = "".join(
-        f'<device id="{one}" name="n{at}"><address>tcp://{net.address(at)}:22000'
-        "</address></device>"
-        for at, one in enumerate(ids)
+        f'<device id="{one}" name="n{at}"><address>{place}</address></device>'
+        for at, (one, place) in enumerate(zip(ids, places, strict=True))
     )
     shared = "".join(f'<device id="{one}"></device>' for one in ids)
     kind = "sendonly" if number == 0 else "receiveonly"
