@@ -20,9 +20,10 @@ from fonshare_agent.model import GroupId, NodeId
 from fonshare_agent.protocol.content import SHARED_BYTES_MIN, block_count
 from fonshare_agent.protocol.group import GroupMachine
 from fonshare_agent.protocol.messages import BlocksAsk, BlocksPage, Message
-from fonshare_agent.reasons import REASONS, is_ours
+from fonshare_agent.reasons import REASONS
 from fonshare_agent.receiving import Granted, Receiver, missing_range
 from fonshare_agent.relaying_on_demand import RelayingOnDemand
+from fonshare_agent.transfer.disk_errors import is_ours
 from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.transfer.reading import Fetch
 from fonshare_agent.transfer.worker import TransferWorkers

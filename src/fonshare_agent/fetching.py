@@ -25,10 +25,10 @@ from fonshare_agent.index.state import StateStore
 from fonshare_agent.index.state_records import Job, JobFile
 from fonshare_agent.model import GroupId, JobState, NodeId, Root
 from fonshare_agent.protocol.messages import TicketGrant
-from fonshare_agent.reasons import Postponed, is_ours
+from fonshare_agent.reasons import Postponed
 from fonshare_agent.sources import Sources, owner_of
 from fonshare_agent.storable import storable_folder, storable_name
-from fonshare_agent.transfer.disk_errors import translated
+from fonshare_agent.transfer.disk_errors import is_ours, translated
 from fonshare_agent.transfer.finishing import demand_way
 from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.transfer.worker import reason_of

@@ -19,8 +19,8 @@ from fonshare_agent.core import Core, Promise, Timer
 from fonshare_agent.model import NodeId
 from fonshare_agent.protocol.content import SHARED_BYTES_MIN
 from fonshare_agent.protocol.plan import LANES_MAX, SHARED_LANES_MAX
-from fonshare_agent.reasons import is_ours
 from fonshare_agent.receiving import Granted
+from fonshare_agent.transfer.disk_errors import is_ours
 from fonshare_agent.transfer.lanes import Lane, Lanes
 from fonshare_agent.transfer.partial import Partial
 from fonshare_agent.watch import Watch

@@ -71,11 +71,6 @@ REASONS = {
 }
 
 
-def is_ours(code: str) -> bool:
-    """Tell whether *code* is about this node's own disk: no source can help."""
-    return code.startswith(("disk.", "target."))
-
-
 class Postponed(Exception):
     """This attempt ended; *reason* says when the next one makes sense.
 

@@ -55,6 +55,11 @@ def translation(disk: Disk, error: OSError) -> StorageError:
     return StorageError(reason, thing=thing)
 
 
+def is_ours(reason: str) -> bool:
+    """Tell whether the code *reason* is of this node's own disk: no source can help."""
+    return reason.startswith(("disk.", "target."))
+
+
 def demand_room(disk: Disk, wanted_bytes: int) -> None:
     """Raise DiskFull unless *wanted_bytes* fit and the reserve stays free."""
     space = disk.space()

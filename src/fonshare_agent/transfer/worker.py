@@ -30,6 +30,7 @@ from fonshare_agent.errors import (
     TargetElsewhere,
 )
 from fonshare_agent.transfer.data_try import at_host, knock_at_data
+from fonshare_agent.transfer.disk_errors import is_ours
 from fonshare_agent.transfer.limits import CHUNK_BYTES, Flow, TokenBucket, Traffic
 from fonshare_agent.transfer.reading import (
     Fetch,
@@ -185,8 +186,7 @@ class TransferWorkers:
         )
         reason = self._explained(lambda: self._push_by_session(task, patience))
         # The reason is told to the peer, and the disk is ours.
-        is_ours = reason.startswith(("disk.", "target."))
-        return "source.disk" if is_ours else reason
+        return "source.disk" if is_ours(reason) else reason
 
     def _push_by_session(self, task: Push, patience: Patience) -> None:
         source = _open_source(task)
