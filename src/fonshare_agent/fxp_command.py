@@ -13,19 +13,16 @@ from pathlib import Path
 
 from fonshare_agent.command_line import CommandLine
 from fonshare_agent.control.rows import JSON, Command
-from fonshare_agent.errors import UsageError
 from fonshare_agent.processes import offer_to_oom_killer
 from fonshare_agent.progress import Screen, is_done
 from fonshare_agent.server_passwords import ask_passwords
 from fonshare_agent.terminal import show_result
-from fonshare_agent.transfer.fxp import Progress, Transfer, is_same_place
-from fonshare_agent.transfer.fxp_file import Relay, Wishes
-from fonshare_agent.transfer.fxp_server import Login
+from fonshare_agent.transfer.fxp import Progress, Transfer
 from fonshare_agent.transfer.fxp_told import (
     Row,
     now_and_then,
     row_of,
-    trust_of,
+    transfer_of,
     write_rows,
 )
 from fonshare_agent.transfer.fxp_url import ServerUrl
@@ -38,14 +35,9 @@ WRITE_S = 5.0  # who reads the file looks now and then
 def run_fxp(line: CommandLine, command: Command) -> int:
     """Copy; 0 if everything is there at the end."""
     given = line.arguments
-    urls = [ServerUrl.parse(str(given[name])) for name in ("source", "target")]
-    if is_same_place(*urls):
-        raise UsageError("source and target are the same place", thing=str(urls[0]))
-    source, target = _logins(urls, given)
-    wishes = Wishes(
-        Relay(given["relay"]), given["overwrite"] is True, given["plain_data"] is True
+    urls, transfer = transfer_of(
+        given, lambda urls: ask_passwords(urls, given["passwords"])
     )
-    transfer = Transfer(source, target, wishes)
     # Ended by whom it may: the servers are told, and the partial stays.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -82,21 +74,6 @@ def _in_sight(
 
 def _row(progress: Progress, urls: list[ServerUrl]) -> Row:
     return row_of(f"fxp-{os.getpid()}", progress, urls)
-
-
-# --- logins -------------------------------------------------------------------------
-
-
-def _logins(urls: list[ServerUrl], given: dict[str, JSON]) -> list[Login]:
-    pins = (given["src_pin"], given["dst_pin"])
-    trusts = [
-        trust_of(url, pin, given["ca"]) for url, pin in zip(urls, pins, strict=True)
-    ]
-    passwords = ask_passwords(urls, given["passwords"])
-    return [
-        Login(url, password, trust)
-        for url, password, trust in zip(urls, passwords, trusts, strict=True)
-    ]
 
 
 # --- without a terminal -------------------------------------------------------------

@@ -11,23 +11,22 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from fonshare_agent.errors import FonshareError, UsageError
+from fonshare_agent.errors import FonshareError
 from fonshare_agent.model import JobState
 from fonshare_agent.processes import offer_to_oom_killer
-from fonshare_agent.transfer.fxp import Transfer, is_same_place
-from fonshare_agent.transfer.fxp_file import Relay, Wishes
-from fonshare_agent.transfer.fxp_server import Login
+from fonshare_agent.transfer.fxp import Transfer
 from fonshare_agent.transfer.fxp_told import (
     PRIVATE,
     Row,
     error_of,
     now_and_then,
     row_of,
-    trust_of,
+    transfer_of,
     write_rows,
 )
 from fonshare_agent.transfer.fxp_url import ServerUrl
@@ -39,36 +38,27 @@ WRITE_S: Final = 1.0  # somebody may look at a page all the time
 
 def run(task: dict[str, Any]) -> None:
     """Do *task*; every end of it stands in its note."""
-    wish, note = task["wish"], Path(task["note"])
-    before: Row = task["row"]
+    note, before = Path(task["note"]), task["row"]
 
     def write(row: Row) -> None:
         write_rows(note, [{**before, **row}], PRIVATE)
 
     try:
-        urls = [ServerUrl.parse(wish[name]) for name in ("source", "target")]
-        if is_same_place(*urls):
-            raise UsageError("source and target are the same place", thing=str(urls[0]))
-        _copy(urls, task, write)
+        urls, transfer = transfer_of(task["wish"], lambda _: task["passwords"])
+        _copy(urls, transfer, before["id"], write)
     except FonshareError as error:
         write({"state": JobState.FAILED.value, "error": error_of(error)})
     except KeyboardInterrupt:  # before there was anything to copy
         write({"state": JobState.CANCELLED.value})
 
 
-def _copy(urls: list[ServerUrl], task: dict[str, Any], write: Any) -> None:
-    wish = task["wish"]
-    pins = (wish["src_pin"], wish["dst_pin"])
-    source, target = (
-        Login(url, password, trust_of(url, pin, wish["ca"]))
-        for url, password, pin in zip(urls, task["passwords"], pins, strict=True)
-    )
-    wishes = Wishes(Relay(wish["relay"]), wish["overwrite"], wish["plain_data"])
-    transfer = Transfer(source, target, wishes)
+def _copy(
+    urls: list[ServerUrl], transfer: Transfer, name: str, write: Callable[[Row], None]
+) -> None:
     progress = transfer.progress
 
     def tell() -> None:
-        write(row_of(task["row"]["id"], progress, urls))
+        write(row_of(name, progress, urls))
 
     try:
         transfer.prepare()

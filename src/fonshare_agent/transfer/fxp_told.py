@@ -1,19 +1,21 @@
 """What a copy between two FTP servers is asked for and tells, wherever it runs.
 
-The command line and the agent's process of its own (fxp_child.py) share it: whose
-certificate counts, the row that both answer with, and the file that keeps it up to
-date for whoever looks later.
+The command line and the agent's process of its own (fxp_child.py) share it: what a wish
+means, the row that both answer with, and the file that keeps it up to date for whoever
+looks later.
 """
 
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from fonshare_agent.errors import FonshareError, StorageError, UsageError
-from fonshare_agent.transfer.fxp import Progress
+from fonshare_agent.transfer.fxp import Progress, Transfer, is_same_place
+from fonshare_agent.transfer.fxp_file import Relay, Wishes
+from fonshare_agent.transfer.fxp_server import Login
 from fonshare_agent.transfer.fxp_tls import Trust
 from fonshare_agent.transfer.fxp_url import ServerUrl
 
@@ -23,8 +25,29 @@ PRIVATE = 0o600  # of a file whose names are nobody else's business
 Row = dict[str, Any]
 
 
-def trust_of(url: ServerUrl, pin: object, ca: object) -> Trust | None:
-    """Return whose certificate counts at *url*; None where there is no TLS."""
+def transfer_of(
+    wish: Mapping[str, Any], ask: Callable[[list[ServerUrl]], list[str]]
+) -> tuple[list[ServerUrl], Transfer]:
+    """Return what *wish*, arguments of `fxp`, asks for, and the two servers; nobody is
+    connected to yet. *ask* gives their passwords once all else is right."""
+    urls = [ServerUrl.parse(str(wish[name])) for name in ("source", "target")]
+    if is_same_place(*urls):
+        raise UsageError("source and target are the same place", thing=str(urls[0]))
+    pins = (wish["src_pin"], wish["dst_pin"])
+    trusts = [
+        _trust_of(url, pin, wish["ca"]) for url, pin in zip(urls, pins, strict=True)
+    ]
+    source, target = (
+        Login(url, password, trust)
+        for url, password, trust in zip(urls, ask(urls), trusts, strict=True)
+    )
+    wishes = Wishes(
+        Relay(wish["relay"]), wish["overwrite"] is True, wish["plain_data"] is True
+    )
+    return urls, Transfer(source, target, wishes)
+
+
+def _trust_of(url: ServerUrl, pin: object, ca: object) -> Trust | None:
     if not url.tls:
         if pin is not None:
             raise UsageError(
