@@ -146,6 +146,9 @@ class JobState(Enum):
     CANCELLED = "cancelled"
 
 
+ENDED = (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
+
+
 class Role(Enum):
     """A member's standing in a group; the values are what the CLI shows."""
 

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from typing import Any, Self, TextIO
 
+from fonshare_agent import model
 from fonshare_agent.control.rows import JSON
 from fonshare_agent.errors import NoAgent, NotFound
 from fonshare_agent.joining import Ask
@@ -16,7 +17,7 @@ from fonshare_agent.words import say
 
 POLL_S = 0.5  # a bar that moves twice a second looks alive and costs the box little
 RESTART_S = 30.0  # an agent is back from an upgrade, or a crash, by then
-ENDED = ("done", "failed", "cancelled")
+ENDED = tuple(state.value for state in model.ENDED)
 BAR_CELLS = 24
 ROWS_MAX = 8  # job lines drawn at once; the rest is counted in one line
 

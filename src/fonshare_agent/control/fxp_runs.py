@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from fonshare_agent import model
 from fonshare_agent.config_check import absolute
 from fonshare_agent.control.rows import JSON
 from fonshare_agent.errors import FxpBusy, FxpEnded, NotAllowed, NotFound, StorageError
@@ -24,7 +25,7 @@ MODULE: Final = "fonshare_agent.transfer.fxp_child"
 RUNS_MAX: Final = 2  # at once: each takes the memory of a program
 KEPT_MAX: Final = 20  # of those that have ended, the newest
 LOCK_FD: Final = 3  # in the process
-ENDED: Final = ("done", "failed", "cancelled")
+ENDED: Final = tuple(state.value for state in model.ENDED)
 ALL: Final = "all"
 # What is kept of the wish, to be given again: all but its passwords.
 WISH: Final = (

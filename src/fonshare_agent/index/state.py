@@ -20,7 +20,6 @@ from fonshare_agent.index.database import close_database, translated
 from fonshare_agent.index.state_backup import back_up, open_or_recover
 from fonshare_agent.index.state_late import LateTables
 from fonshare_agent.index.state_records import (
-    ENDED,
     FILE_COLUMNS,
     JOB_COLUMNS,
     Job,
@@ -28,7 +27,7 @@ from fonshare_agent.index.state_records import (
     file_of,
     job_of,
 )
-from fonshare_agent.model import SIZE_MAX, GroupId, JobState, NodeId, SharePath
+from fonshare_agent.model import ENDED, SIZE_MAX, GroupId, JobState, NodeId, SharePath
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,8 @@ from typing import Any, Final
 
 from fonshare_agent.errors import UsageError
 from fonshare_agent.index.state_ended import UNRECORDED
-from fonshare_agent.index.state_records import ENDED
 from fonshare_agent.index.state_tables import Tables
-from fonshare_agent.model import GroupId, NodeId, SharePath
+from fonshare_agent.model import ENDED, GroupId, NodeId, SharePath
 
 FOLLOWS_MAX: Final = 50
 _COLUMNS: Final = (

@@ -6,9 +6,8 @@ Must not know of the database itself: state.py runs the SQL.
 from dataclasses import dataclass
 from typing import Any, Final
 
-from fonshare_agent.model import GroupId, JobState, NodeId, Root, SharePath
+from fonshare_agent.model import ENDED, GroupId, JobState, NodeId, Root, SharePath
 
-ENDED: Final = (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
 # Of jobs and files that are to be brought.
 MISSING: Final = tuple(
     state for state in JobState if state not in ENDED and state is not JobState.PAUSED

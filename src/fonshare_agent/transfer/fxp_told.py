@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from fonshare_agent.errors import FonshareError, StorageError, UsageError
+from fonshare_agent.model import ENDED
 from fonshare_agent.transfer.fxp import Progress, Transfer, is_same_place
 from fonshare_agent.transfer.fxp_file import Relay, Wishes
 from fonshare_agent.transfer.fxp_server import Login
 from fonshare_agent.transfer.fxp_tls import Trust
 from fonshare_agent.transfer.fxp_url import ServerUrl
 
-ENDED = ("done", "failed", "cancelled")
 PRIVATE = 0o600  # of a file whose names are nobody else's business
 
 Row = dict[str, Any]
@@ -107,7 +107,7 @@ def now_and_then(
     last = [clock() - period_s]
 
     def act_if_due() -> None:
-        if clock() - last[0] >= period_s or progress.state.value in ENDED:
+        if clock() - last[0] >= period_s or progress.state in ENDED:
             last[0] = clock()
             act()
 
