@@ -39,14 +39,14 @@ def run_web(config: str | None) -> None:
         return
     settings = load_settings(path, needs_hashes=False)
     demand_owner(settings)
-    agent = OwnAgent(path.absolute())
-    own = agent if sys.stderr.isatty() else None
+    own = OwnAgent(path.absolute()) if sys.stderr.isatty() else None
     listener = Listener(Application(path.absolute(), own_agent=own), settings.web)
     _print(announcement(settings, listener.port))
     try:
         _serve(listener)
     finally:
-        agent.stop()
+        if own is not None:
+            own.stop()
 
 
 def _serve(listener: Listener) -> None:

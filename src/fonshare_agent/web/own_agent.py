@@ -55,13 +55,14 @@ class OwnAgent:
     @contextmanager
     def resting(self) -> Iterator[None]:
         """Its agent, if one lives, ends before the block and begins again after it."""
-        lives = self._process is not None and self._process.poll() is None
-        self.stop()
-        try:
-            yield
-        finally:
-            if lives:
-                self.begin()
+        with self._lock:  # nobody starts one meanwhile
+            lives = self._living() is not None
+            self.stop()
+            try:
+                yield
+            finally:
+                if lives:
+                    self._launch(subprocess.DEVNULL)
 
     def stop(self) -> None:
         """End it in order, if there is one."""
@@ -69,12 +70,18 @@ class OwnAgent:
             self._process.terminate()
             self._process.wait()
 
+    def _living(self) -> "subprocess.Popen[bytes] | None":
+        process = self._process
+        return process if process is not None and process.poll() is None else None
+
     def _launch(self, output: IO[bytes] | int) -> "subprocess.Popen[bytes]":
         """Start it once: one that lives already is only waited for."""
-        if self._process is None or self._process.poll() is not None:
+        living = self._living()
+        if living is None:
             words = ["-m", "fonshare_agent", "--json", "-c", str(self._config), "agent"]
-            self._process = subprocess.Popen([sys.executable, *words], stdout=output)
-        return self._process
+            living = subprocess.Popen([sys.executable, *words], stdout=output)
+            self._process = living
+        return living
 
 
 def _is_up(socket: Path) -> bool:

@@ -34,8 +34,8 @@ class Unseen:
 
     def note(self, wish: Wish, saved: Sequence[JSON], life: object) -> None:
         """Remember what of *saved* no comparison will show."""
-        names = {str(one) for one in saved if str(one) in FORM}
-        found = {one for one in names if FORM[one].kind.is_secret}
+        names = map(str, saved)
+        found = {one for one in names if one in FORM and FORM[one].kind.is_secret}
         if any(login.password is not None for login in wish.logins or ()):
             found.add(LOGINS)
         if life is None or not found:
