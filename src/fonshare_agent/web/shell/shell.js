@@ -73,7 +73,8 @@ async function untilAnswered(act) {
 				: error.message + '. ' + error.next;
 			if (said.textContent !== what)
 				said.textContent = what;
-			main.replaceChildren(said);
+			if (!said.isConnected) // else it would be read aloud each time
+				main.replaceChildren(said);
 			await new Promise((resolve) => setTimeout(resolve, 2000));
 		}
 	}

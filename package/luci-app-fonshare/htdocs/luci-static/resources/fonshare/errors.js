@@ -3,7 +3,7 @@
 
 import { foreign, h } from './dom.js';
 import { icon } from './icons.js';
-import { _, sentence } from './words.js';
+import { _, plural, sentence } from './words.js';
 
 const AWAY = new Set(['no_agent', 'unreachable', 'session_expired', 'starting']);
 const BUSY = new Set(['agent.busy', 'web.busy']);
@@ -124,4 +124,10 @@ export function reason(error) {
 	default:
 		return error.message || error.code;
 	}
+}
+
+/* Return which files of a copy could not be copied, and why by *wordsOf*(failure). */
+export function notCopied({ failed, failures }, wordsOf) {
+	return failures.length ? h('details', null, h('summary', null, plural(failed, _('%d file was not copied'), _('%d files were not copied'))),
+		h('ul', { class: 'fs-findings' }, failures.map((one) => h('li', null, foreign(one.path, 'fs-name fs-path'), ' ', wordsOf(one))))) : null;
 }

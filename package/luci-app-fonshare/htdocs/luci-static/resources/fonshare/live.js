@@ -101,7 +101,7 @@ export function makeRest() {
 }
 
 /* Return the answer of *promise*, or fail as unreachable after *seconds*. */
-export function within(promise, seconds) {
+function within(promise, seconds) {
 	let timer = null;
 	const late = new Promise((resolve, reject) => {
 		timer = setTimeout(() => reject({ code: 'unreachable', message: '', thing: '', next: '' }),

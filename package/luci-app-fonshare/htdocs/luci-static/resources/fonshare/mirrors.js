@@ -1,10 +1,9 @@
 /* Copies of other servers: shares whose folder follows one that an FTP server has. */
 
 import { foreign, h, set, visible } from './dom.js';
-import { words } from './errors.js';
-import { button, field, form, input, openDialog } from './parts.js';
-import { withoutPassword } from './paths.js';
-import { _, day, fill, plural } from './words.js';
+import { notCopied, words } from './errors.js';
+import { button, field, form, input, openDialog, parting } from './parts.js';
+import { _, day, fill } from './words.js';
 
 /* Return whose copy a share is and when that server was read, with what can be done about
    it; the overview tells its troubles. */
@@ -13,7 +12,7 @@ export function mirrorOf(app, row, again) {
 	if (!mirror)
 		return null;
 	const named = (label) => fill(label, visible(name));
-	return h('div', null, h('p', { class: 'fs-help' }, mirrorText(mirror)), failuresOf(mirror),
+	return h('div', null, h('p', { class: 'fs-help' }, mirrorText(mirror)), notCopied(mirror, (one) => words(one)),
 		h('div', { class: 'fs-actions' },
 			button(app, _('Read it now'), async () => {
 				await app.call('share refresh', { name });
@@ -28,12 +27,6 @@ function mirrorText(mirror) {
 	if (mirror.state === 'reading')
 		return copy + ' · ' + _('being read now');
 	return copy + ' · ' + (mirror.read_at ? fill(_('last read: %s'), day(mirror.read_at)) : _('not read to its end yet'));
-}
-
-/* Which of its files could not be copied, and why. */
-function failuresOf({ failed, failures }) {
-	return failures.length ? h('details', null, h('summary', null, plural(failed, _('%d file was not copied'), _('%d files were not copied'))),
-		h('ul', { class: 'fs-findings' }, failures.map((one) => h('li', null, foreign(one.path, 'fs-name fs-path'), ' ', words(one))))) : null;
 }
 
 function password() {
@@ -57,10 +50,8 @@ export function addMirror(app, choice, added) {
 	const name = input('name', { required: true, maxlength: '64' });
 	const path = input('path', { required: true, autofocus: true, autocapitalize: 'off', inputmode: 'url' });
 	const secret = password();
+	parting(path, secret);
 	path.addEventListener('change', () => {
-		const [address, found] = withoutPassword(path.value.trim());
-		path.value = address;
-		secret.value = found === null ? secret.value : found;
 		if (!name.value)
 			name.value = path.value.split('/').slice(3).filter(Boolean).pop() || '';
 	});

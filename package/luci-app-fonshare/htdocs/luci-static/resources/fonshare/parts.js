@@ -2,6 +2,7 @@
 
 import { append, foreign, h, land, set } from './dom.js';
 import { icon } from './icons.js';
+import { withoutPassword } from './paths.js';
 import { _ } from './words.js';
 
 /* Return a button that runs *work*: once at a time, and ready again whatever happens. */
@@ -201,4 +202,13 @@ export function copyButton(app, text, source) {
 			app.notify(isCopied ? _('Copied.') : _('Now copy the selected text.'));
 		}
 	}, { symbol: 'copy' });
+}
+
+/* Have a password that is typed in *address* go to *secret*. */
+export function parting(address, secret) {
+	address.addEventListener('change', () => {
+		const [url, found] = withoutPassword(address.value.trim());
+		address.value = url;
+		secret.value = found === null ? secret.value : found;
+	});
 }

@@ -4,15 +4,14 @@
    are kept by nobody, so who tries again gives them again. */
 
 import { foreign, h, keyed, replace, set, visible, write } from './dom.js';
-import { words } from './errors.js';
+import { notCopied, words } from './errors.js';
 import { icon } from './icons.js';
 import { describeJob, hasEnded, stateWord } from './jobs.js';
-import { button, card, checkbox, confirm, field, form, input, openDialog, progress, select } from './parts.js';
-import { withoutPassword } from './paths.js';
+import { button, card, checkbox, confirm, field, form, input, openDialog, parting, progress, select } from './parts.js';
 import { makeRates } from './rates.js';
 import { _, fill, plural } from './words.js';
 
-const LOOK_S = 1.5; // while one moves
+const LOOK_MS = 1500; // while one moves
 const REST_MS = 15000; // while none does
 
 /* Return the card of these copies, and of the wish for one. */
@@ -22,37 +21,27 @@ export function serversCard(app, scope) {
 	const element = card(_('From server to server'), 'line',
 		h('p', { class: 'fs-help' }, _('A file or folder of one FTP server, copied to another: straight from there to there where both allow it. It goes on while this page is closed.')),
 		list, h('div', { class: 'fs-actions' },
-			button(app, _('Copy from server to server'), () => askToCopy(app, null, () => running.now()), { symbol: 'add' }), clear));
+			button(app, _('Copy from server to server'), () => askToCopy(app, null, running.now), { symbol: 'add' }), clear));
 	const rates = makeRates();
-	let isMoving = false, wanted = 0;
-	const running = scope.repeat(async () => {
-		if (!isMoving && performance.now() < wanted)
-			return;
-		await load();
-	}, LOOK_S, app.missed);
+	let isMoving = false;
+	const running = scope.renew(load, () => Math.floor(performance.now() / (isMoving ? LOOK_MS : REST_MS)), app.missed);
 
 	async function load() {
 		const rows = rates.note(await app.call('fxp ls'), performance.now());
 		isMoving = rows.some((row) => !hasEnded(row));
-		wanted = performance.now() + REST_MS;
 		set(list, 'hidden', !rows.length);
 		set(clear, 'hidden', !rows.some(hasEnded));
-		keyed(list, rows.reverse(), (row) => row.id + row.entry + row.path, (row) => copyRow(app, row, { act, look }), (element, row) => element.update(row));
-	}
-
-	async function look() {
-		wanted = 0;
-		await load();
+		keyed(list, rows.reverse(), (row) => row.id + row.entry + row.path, (row) => copyRow(app, row, act, running.now), (element, row) => element.update(row));
 	}
 
 	async function act(command, id) {
 		await app.call(command, { id });
-		await look();
+		running.now();
 	}
 	return element;
 }
 
-function copyRow(app, row, { act, look }) {
+function copyRow(app, row, act, look) {
 	const named = (label) => fill(label, visible(row.name));
 	const bar = progress(named(_('Progress of %s')));
 	const state = h('span', { class: 'fs-state' });
@@ -125,8 +114,7 @@ function advice({ code }) {
 function notes(row) {
 	return [row.relayed ? h('p', null, _('The bytes pass this node: the servers do not connect to each other.')) : null,
 		row.skipped ? h('p', null, plural(row.skipped, _('%d is no file and was left out.'), _('%d are no files and were left out.'))) : null,
-		row.failures.length ? h('details', null, h('summary', null, plural(row.failed, _('%d file was not copied'), _('%d files were not copied'))),
-			h('ul', { class: 'fs-findings' }, row.failures.map(({ path, error }) => h('li', null, foreign(path, 'fs-name fs-path'), ' ', words(error, advice(error)))))) : null];
+		notCopied(row, ({ error }) => words(error, advice(error)))];
 }
 
 /* --- the wish for one --- */
@@ -153,7 +141,7 @@ function askToCopy(app, before, begun) {
 		await app.call('fxp start', wishOf(values));
 		dialog.close();
 		app.notify(_('It begins. You may close this page meanwhile.'));
-		await begun();
+		begun();
 	}));
 	set(dialog, 'data-dialog', 'servers');
 }
@@ -162,11 +150,7 @@ function askToCopy(app, before, begun) {
 function serverFields(name, label, value, help) {
 	const url = input(name, { required: true, autofocus: name === 'source', autocapitalize: 'off', inputmode: 'url', value: value || '' });
 	const password = input(name + '_password', { type: 'password', autocomplete: 'off' });
-	url.addEventListener('change', () => {
-		const [address, found] = withoutPassword(url.value.trim());
-		url.value = address;
-		password.value = found === null ? password.value : found;
-	});
+	parting(url, password);
 	return [field(label, url, help), field(fill(_('Password: %s'), label), password, _('Of the user in the address. It is kept nowhere.'))];
 }
 

@@ -145,7 +145,7 @@ export function speaking(host) {
 	const call = worded(host.call);
 	const all = (works) => works && Object.fromEntries(Object.entries(works).map(([name, work]) => [name, worded(work)]));
 	return {
-		...host, broker: all(host.broker), backup: worded(host.backup), restore: worded(host.restore),
+		...host, broker: all(host.broker), backup: worded(host.backup), restore: worded(host.restore), start: worded(host.start),
 		async call(command, values) {
 			const answer = await call(command, values);
 			return ANSWERS.includes(command) ? answerInWords(tell, answer) : answer;
