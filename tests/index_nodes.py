@@ -3,12 +3,16 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from fonshare_agent.errors import DiskMissing
 from fonshare_agent.index.records import Applied, Delta, Found, Gap
 from fonshare_agent.index.scanner import Scanner
 from fonshare_agent.index.store import IndexStore
 from fonshare_agent.model import GroupId, NodeId, Root, SharePath
+
+if TYPE_CHECKING:
+    import pytest
 
 FAMILLE, CLUB = GroupId(b"F" * 32), GroupId(b"C" * 32)
 ALICE, BOB, CAROL = NodeId(b"a" * 32), NodeId(b"b" * 32), NodeId(b"c" * 32)
@@ -137,3 +141,16 @@ def shown(found: Found) -> str:
     """Return share/path of *found*, exact for any bytes."""
     raw = b"" if found.path is None else b"/" + found.path.raw
     return (found.share.encode() + raw).decode("utf-8", "surrogateescape")
+
+
+def count_reads(monkeypatch: "pytest.MonkeyPatch") -> list[int]:
+    """Return a list that grows with each read of hashing, by how many bytes it had."""
+    counts: list[int] = []
+    really = os.readv
+
+    def readv(descriptor: int, buffers: Any) -> int:
+        counts.append(really(descriptor, buffers))
+        return counts[-1]
+
+    monkeypatch.setattr(os, "readv", readv)
+    return counts

@@ -65,9 +65,7 @@ def take_pictures(place: Path, folder: Path) -> None:
                 broker.url,
                 web={"port": free_port()},
                 limits={"house": True, "transfers": 1},
-                users=[
-                    {"name": "owner", "password": hashed(PASSWORD), "access": "write"}
-                ],
+                users=[OWNER],
             )
             for name in ("anna", "bob", "carol", "david")
         }

@@ -14,7 +14,7 @@ import pytest
 from disks import MIB, make_disks
 from fonshare_agent.index import store
 from fonshare_agent.model import SharePath
-from index_nodes import ALICE, BOB, FAMILLE, Node
+from index_nodes import ALICE, BOB, FAMILLE, Node, count_reads
 
 FILES, STATEMENTS = 15, 250
 LARGE = 2 * MIB
@@ -29,16 +29,7 @@ def loop(tmp_path):
 
 @pytest.fixture
 def reads(monkeypatch):
-    """Count the bytes that hashing reads."""
-    counts = []
-    really = os.readv
-
-    def readv(descriptor, buffers):
-        counts.append(really(descriptor, buffers))
-        return counts[-1]
-
-    monkeypatch.setattr(os, "readv", readv)
-    return counts
+    return count_reads(monkeypatch)
 
 
 class Pulled:

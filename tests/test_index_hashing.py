@@ -14,7 +14,7 @@ from fonshare_agent.index import blocks, hash_progress, hashing
 from fonshare_agent.index.pace import LOOK_S, Pace
 from fonshare_agent.model import SharePath
 from fonshare_agent.protocol.content import RootHasher
-from index_nodes import FAMILLE, Node
+from index_nodes import FAMILLE, Node, count_reads
 
 MIB = 1 << 20
 LARGE = 48 * MIB  # 384 blocks: their hashes fill more than a page
@@ -38,18 +38,10 @@ while node.scanner.step():
 
 @pytest.fixture
 def reads(monkeypatch):
-    """Count the bytes that hashing reads; small steps."""
-    counts = []
-    really = os.readv
-
-    def readv(descriptor, buffers):
-        counts.append(really(descriptor, buffers))
-        return counts[-1]
-
-    monkeypatch.setattr(os, "readv", readv)
+    """What hashing reads, by small steps."""
     monkeypatch.setattr(blocks, "STEP_BYTES", 4 * MIB)
     monkeypatch.setattr(hashing, "SAVE_BYTES", 4 * MIB)
-    return counts
+    return count_reads(monkeypatch)
 
 
 def large(folder, size=LARGE):

@@ -4,7 +4,6 @@ Seeded: operations and grants that are signed well, whose fields, parents and se
 copies are not what an honest node would write; presences and questions likewise.
 """
 
-import json
 import random
 from contextlib import suppress
 
@@ -31,7 +30,7 @@ from fonshare_agent.protocol.messages import (
     encode,
 )
 from fonshare_agent.protocol.operations import operation_hash
-from fonshare_agent.protocol.signed import sign_record, to_text
+from fonshare_agent.protocol.signed import open_record, sign_record, to_text
 from fonshare_agent.protocol.topics import liveness_topic
 from test_protocol_group import a_group
 from wire import BROKER, Wire, WireNode
@@ -113,7 +112,7 @@ class Hostile:
         honest = make_grant(
             self.anna.signer, roster, number, draw.randbytes(32), draw.randbytes
         )
-        fields = json.loads(honest.raw[37:-64])
+        _, fields = open_record(honest.raw, Context.EPOCH_GRANT)
         for node in list(fields["sealed"]):
             match draw.randrange(4):
                 case 0:

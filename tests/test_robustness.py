@@ -11,7 +11,7 @@ import pytest
 from fonshare_agent.errors import ContentChanged
 from fonshare_agent.granting import Granting
 from fonshare_agent.model import SharePath
-from nodes import befriend, eventually, running, share
+from nodes import befriend, eventually, offer_film, running, share
 from programs import time_of
 
 MIB = 1 << 20
@@ -96,11 +96,9 @@ def test_a_file_that_is_truncated_or_deleted_while_it_is_read_ends_right(make_no
 def test_a_file_that_gets_another_name_at_its_source_is_read_on_there(make_node):
     alice = make_node("alice", limits={"upload_kib_s": 4096})
     bob = make_node("bob")
-    content = os.urandom(8 * MIB)
     with running(alice, bob):
-        befriend("Famille", alice, bob)
-        films = share(alice, "films", "Films", "Famille")
-        (films / "film.mkv").write_bytes(content)
+        content = offer_film(alice, bob, size=8 * MIB)
+        films = alice.disk / "films"
         job = fetch_part(bob, "Famille/alice/Films/film.mkv")
         bob("jobs", "pause", job)
         eventually(

@@ -6,7 +6,6 @@ but for one value, and gives a result, or an error of its own. With
 `--hypothesis-profile=long` a hundred times as many are tried.
 """
 
-import base64
 import json
 import zlib
 from collections.abc import Callable
@@ -56,7 +55,7 @@ STATEMENT = KeyStatement.make(ANNA, "anna", 1, HASH, BEN_SEALING.public)
 
 
 def b64(count: int) -> str:
-    return base64.urlsafe_b64encode(bytes(count)).decode().rstrip("=")
+    return to_text(bytes(count))
 
 
 # What a field may hold where it should not, besides anything that JSON can say.
@@ -81,7 +80,6 @@ ANY: st.SearchStrategy[Any] = st.sampled_from(AWKWARD) | st.recursive(
 @st.composite
 def spoilt(draw: st.DrawFn, valid: Any) -> Any:
     """*valid* with one value within it replaced, left out or added."""
-    here = valid
     if isinstance(valid, dict) and valid:
         name = draw(st.sampled_from(sorted(valid)))
         match draw(st.integers(0, 9)):
@@ -97,7 +95,6 @@ def spoilt(draw: st.DrawFn, valid: Any) -> Any:
     if isinstance(valid, str) and draw(st.booleans()):
         at = draw(st.integers(0, len(valid)))
         return valid[:at] + draw(st.text(max_size=2)) + valid[at + 1 :]
-    del here
     return draw(ANY)
 
 
@@ -160,8 +157,11 @@ def test_an_envelope_that_a_member_has_filled_as_it_liked(
 # --- signed records -----------------------------------------------------------------
 
 RECORDS: dict[str, tuple[str, dict[str, Any], Callable[[bytes], object]]] = {
-    kind: (Context.OPERATION, {"parents": [b64(32)], "kind": kind, **more}, decoder)
-    for decoder in (SignedOperation.decode,)
+    kind: (
+        Context.OPERATION,
+        {"parents": [b64(32)], "kind": kind, **more},
+        SignedOperation.decode,
+    )
     for kind, more in {
         "create": {
             "parents": [],
